@@ -1,0 +1,62 @@
+//! The first room: images to features.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ndarray::ArrayView4;
+use rareclip_imaging::InputRecipe;
+
+use crate::{BoxError, Features, Grid};
+
+/// What a backbone declares before any image comes.
+#[derive(Debug, Clone)]
+pub struct BackboneSpec {
+    /// How an image becomes the input tensor.
+    pub input: InputRecipe,
+    /// The patch grid at that input size.
+    pub grid: Grid,
+    /// The blocks (1-based) whose tokens it gives, with their widths.
+    pub blocks: Vec<(usize, usize)>,
+    /// Width of the image embedding.
+    pub embedding_width: usize,
+    /// What identifies the weights, e.g. their sha256: state made with other weights is refused.
+    pub weights: String,
+}
+
+impl BackboneSpec {
+    /// Width of the tokens of `block`, if the backbone gives that block.
+    pub fn width_of(&self, block: usize) -> Option<usize> {
+        self.blocks
+            .iter()
+            .find(|(candidate, _)| *candidate == block)
+            .map(|(_, width)| *width)
+    }
+}
+
+/// Turns images into [`Features`]. Shared by all streams, immutable.
+///
+/// The same image gives the same bits on the same machine, alone or in a batch.
+pub trait Backbone: Send + Sync {
+    /// What this backbone takes and gives.
+    fn spec(&self) -> &BackboneSpec;
+
+    /// Encodes `images` `[batch, 3, side, side]`, normalised as [`BackboneSpec::input`] says.
+    ///
+    /// # Errors
+    /// When the shape is not the declared one, or the engine fails.
+    fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError>;
+}
+
+/// Builds a [`Backbone`] from its options; implemented by the options struct of a plugin.
+pub trait BackboneFactory: Debug + Send + Sync {
+    /// Builds the backbone so that it gives the tokens of `blocks` (1-based, ascending).
+    ///
+    /// # Errors
+    /// When weights are missing or do not fit, or a block does not exist.
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError>;
+}
+
+/// The open set of backbone options, told apart by `type`.
+#[typetag::serde(tag = "type")]
+pub trait BackboneConfig: BackboneFactory {}

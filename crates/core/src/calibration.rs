@@ -1,0 +1,382 @@
+//! Scores to p-values and verdicts: a threshold by the false alarms one can bear.
+//!
+//! The p-value of a score is the conformal one, (1 + how many of the n reference scores are at least as large) / (1 + n): were
+//! the image exchangeable with the reference, a p-value of at most `rate` would come up in at most that share of images.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use crate::{Error, Result};
+
+/// How a stream turns scores into verdicts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CalibrationConfig {
+    /// Against the scores this stream has seen: the rarest are anomalous. Needs no normals, assumes that defects are rare.
+    Quantile {
+        /// Share of the scores seen that count as normal.
+        #[serde(default = "default_quantile")]
+        #[schemars(range(min = 0.0, max = 0.9999))]
+        quantile: f64,
+        /// Images scored before the first verdict.
+        #[serde(default = "default_warm_up")]
+        #[schemars(range(min = 1, max = 100_000))]
+        warm_up: usize,
+        /// Scores remembered, the oldest forgotten first.
+        #[serde(default = "default_history")]
+        #[schemars(range(min = 20, max = 1_000_000))]
+        history: usize,
+    },
+    /// Against the scores of known normals (`rareclip calibrate`): at most this share of normal images raises an alarm.
+    FalseAlarmRate {
+        /// Share of normal images that may be called anomalous.
+        #[serde(default = "default_rate")]
+        #[schemars(range(min = 0.00001, max = 0.5))]
+        rate: f64,
+    },
+    /// A threshold set by hand, in units of the score.
+    Fixed {
+        /// Scores above it are anomalous.
+        threshold: f32,
+    },
+}
+
+fn default_quantile() -> f64 {
+    0.95
+}
+fn default_warm_up() -> usize {
+    20
+}
+fn default_history() -> usize {
+    10_000
+}
+fn default_rate() -> f64 {
+    0.01
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        Self::Quantile {
+            quantile: default_quantile(),
+            warm_up: default_warm_up(),
+            history: default_history(),
+        }
+    }
+}
+
+/// What is said of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Not above the threshold.
+    Normal,
+    /// Above the threshold.
+    Anomalous,
+    /// There is no threshold yet.
+    Uncalibrated,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "normal",
+            Self::Anomalous => "anomalous",
+            Self::Uncalibrated => "uncalibrated",
+        })
+    }
+}
+
+/// A verdict and what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Share of reference scores at least as large, in (0, 1]; `None` without any reference.
+    pub p_value: Option<f64>,
+    /// Scores above it are anomalous; `None` while uncalibrated.
+    pub threshold: Option<f32>,
+    /// The state of the calibration in words, e.g. "uncalibrated, 7 of 20 images".
+    pub calibration: String,
+}
+
+/// One score and the median of its map, which says what most of that image looked like.
+type Reference = (f32, f32);
+
+/// The calibration of one stream. Thresholds change without re-scoring: only scores are kept, judged anew on demand.
+#[derive(Debug, Clone)]
+pub struct Calibrator {
+    policy: CalibrationConfig,
+    seen: VecDeque<Reference>,
+    normals: Vec<Reference>,
+    scored: u64,
+}
+
+impl Calibrator {
+    /// A calibrator that has seen nothing.
+    pub fn new(policy: CalibrationConfig) -> Self {
+        Self {
+            policy,
+            seen: VecDeque::new(),
+            normals: Vec::new(),
+            scored: 0,
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &CalibrationConfig {
+        &self.policy
+    }
+
+    /// Changes the policy; what was seen stays.
+    pub fn set_policy(&mut self, policy: CalibrationConfig) {
+        self.policy = policy;
+        self.trim();
+    }
+
+    /// Replaces the scores of known normals, each with the median of its map.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] on a value that is not finite.
+    pub fn set_normals(&mut self, normals: Vec<Reference>) -> Result<()> {
+        if normals.iter().any(|(score, floor)| !score.is_finite() || !floor.is_finite()) {
+            return Err(Error::Calibration("a reference score is NaN or infinite".into()));
+        }
+        self.normals = normals;
+        Ok(())
+    }
+
+    /// Scores of known normals.
+    pub fn normals(&self) -> &[Reference] {
+        &self.normals
+    }
+
+    /// Remembers a score that was judged.
+    pub fn observe(&mut self, score: f32, map_median: f32) {
+        self.scored += 1;
+        self.seen.push_back((score, map_median));
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        if let CalibrationConfig::Quantile { history, .. } = self.policy {
+            while self.seen.len() > history {
+                self.seen.pop_front();
+            }
+        }
+    }
+
+    /// Judges a score by the policy in force. Does not remember it.
+    pub fn judge(&self, score: f32) -> Judgement {
+        let (state, threshold) = self.state();
+        let p_value = self.p_value(score);
+        let verdict = match threshold {
+            None => Verdict::Uncalibrated,
+            Some(threshold) if score > threshold => Verdict::Anomalous,
+            Some(_) => Verdict::Normal,
+        };
+        Judgement {
+            verdict,
+            p_value,
+            threshold,
+            calibration: state,
+        }
+    }
+
+    /// The threshold in force, if the stream is calibrated.
+    pub fn threshold(&self) -> Option<f32> {
+        self.state().1
+    }
+
+    /// The fixed scale of heatmaps while this calibration holds, `(low, high)`: from what most of an image looks like to as
+    /// far beyond the threshold, so that the threshold is the middle colour. `None` while uncalibrated.
+    pub fn map_scale(&self) -> Option<(f32, f32)> {
+        let threshold = self.threshold()?;
+        let mut floors: Vec<f32> = self.reference().map(|(_, floor)| floor).collect();
+        if floors.is_empty() {
+            return (threshold > 0.0).then_some((0.0, 2.0 * threshold));
+        }
+        let middle = floors.len() / 2;
+        let floor = *floors.select_nth_unstable_by(middle, f32::total_cmp).1;
+        (threshold > floor).then_some((floor, 2.0 * threshold - floor))
+    }
+
+    fn reference(&self) -> Box<dyn Iterator<Item = Reference> + '_> {
+        match self.policy {
+            CalibrationConfig::FalseAlarmRate { .. } => Box::new(self.normals.iter().copied()),
+            CalibrationConfig::Quantile { .. } => Box::new(self.seen.iter().copied()),
+            CalibrationConfig::Fixed { .. } if !self.normals.is_empty() => {
+                Box::new(self.normals.iter().copied())
+            }
+            CalibrationConfig::Fixed { .. } => Box::new(self.seen.iter().copied()),
+        }
+    }
+
+    fn p_value(&self, score: f32) -> Option<f64> {
+        let (count, above) = self
+            .reference()
+            .fold((0usize, 0usize), |(count, above), (reference, _)| {
+                (count + 1, above + usize::from(reference >= score))
+            });
+        (count > 0).then(|| (1 + above) as f64 / (1 + count) as f64)
+    }
+
+    /// The state in words and the threshold.
+    fn state(&self) -> (String, Option<f32>) {
+        match self.policy {
+            CalibrationConfig::Fixed { threshold } => {
+                ("fixed threshold".into(), Some(threshold))
+            }
+            CalibrationConfig::Quantile { quantile, warm_up, .. } => {
+                let needed = warm_up.max(needed_for(1.0 - quantile));
+                let have = usize::try_from(self.scored).unwrap_or(usize::MAX).min(self.seen.len());
+                if have < needed {
+                    return (format!("uncalibrated, {have} of {needed} images"), None);
+                }
+                let state = format!("quantile {quantile} of the last {have} scores");
+                (state, self.order_statistic(1.0 - quantile))
+            }
+            CalibrationConfig::FalseAlarmRate { rate } => {
+                let (have, needed) = (self.normals.len(), needed_for(rate));
+                if have < needed {
+                    return (format!("uncalibrated, {have} of {needed} known normals"), None);
+                }
+                let state = format!("false alarm rate {rate} by {have} known normals");
+                (state, self.order_statistic(rate))
+            }
+        }
+    }
+
+    /// The reference score that a score must exceed for its p-value to be at most `rate`.
+    fn order_statistic(&self, rate: f64) -> Option<f32> {
+        let mut scores: Vec<f32> = self.reference().map(|(score, _)| score).collect();
+        // p <= rate means at most rank - 1 references at or above the score, so it must exceed the rank-th largest.
+        let rank = allowed_rank(rate, scores.len());
+        if rank == 0 || rank > scores.len() {
+            return None;
+        }
+        let (_, value, _) = scores.select_nth_unstable_by(rank - 1, |a, b| b.total_cmp(a));
+        Some(*value)
+    }
+
+    /// Writes the state.
+    pub(crate) fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        let flat = |pairs: &mut dyn Iterator<Item = &Reference>| -> Vec<f32> {
+            pairs.flat_map(|(score, floor)| [*score, *floor]).collect()
+        };
+        writer.value("policy", &self.policy);
+        writer.value("scored", &self.scored);
+        writer.floats("seen", &[self.seen.len(), 2], flat(&mut self.seen.iter()));
+        writer.floats("normals", &[self.normals.len(), 2], flat(&mut self.normals.iter()));
+    }
+
+    /// Restores the memory of a saved calibrator under the present policy.
+    pub(crate) fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), SnapshotError> {
+        let pairs = |name: &str| -> Result<Vec<Reference>, SnapshotError> {
+            let (_, flat) = reader.floats(name)?;
+            Ok(flat.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+        };
+        self.scored = reader.value("scored")?;
+        self.seen = pairs("seen")?.into();
+        self.normals = pairs("normals")?;
+        self.trim();
+        Ok(())
+    }
+}
+
+/// References needed before a p-value can be as small as `rate`.
+fn needed_for(rate: f64) -> usize {
+    (1..)
+        .map(|power| 1usize << power)
+        .find(|n| allowed_rank(rate, *n) >= 1)
+        .map_or(usize::MAX, |upper| {
+            let (mut low, mut high) = (0, upper);
+            while low < high {
+                let middle = (low + high) / 2;
+                if allowed_rank(rate, middle) >= 1 {
+                    high = middle;
+                } else {
+                    low = middle + 1;
+                }
+            }
+            low
+        })
+}
+
+/// floor(rate * (n + 1)), forgiving the rounding of rates such as 1 - 0.95.
+fn allowed_rank(rate: f64, references: usize) -> usize {
+    (rate * (references + 1) as f64 + 1e-9).floor() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quantile(quantile: f64, warm_up: usize) -> Calibrator {
+        Calibrator::new(CalibrationConfig::Quantile {
+            quantile,
+            warm_up,
+            history: 1000,
+        })
+    }
+
+    #[test]
+    fn warm_up_is_explicit() {
+        let mut calibrator = quantile(0.95, 20);
+        for image in 0..7 {
+            calibrator.observe(image as f32, 0.0);
+        }
+        let judgement = calibrator.judge(100.0);
+        assert_eq!(judgement.verdict, Verdict::Uncalibrated);
+        assert_eq!(judgement.calibration, "uncalibrated, 7 of 20 images");
+        assert_eq!(judgement.threshold, None);
+    }
+
+    #[test]
+    fn verdict_and_p_value_agree() {
+        let mut calibrator = quantile(0.9, 20);
+        for image in 0..99 {
+            calibrator.observe(image as f32, 0.0);
+        }
+        for score in [0.0, 50.0, 88.0, 89.0, 89.5, 90.0, 98.0, 99.0] {
+            let judgement = calibrator.judge(score);
+            let anomalous = judgement.p_value.unwrap() <= 0.1 + 1e-12;
+            assert_eq!(judgement.verdict == Verdict::Anomalous, anomalous, "{score}");
+        }
+    }
+
+    #[test]
+    fn a_false_alarm_rate_needs_enough_normals() {
+        let mut calibrator = Calibrator::new(CalibrationConfig::FalseAlarmRate { rate: 0.01 });
+        calibrator.set_normals((0..98).map(|n| (n as f32, 0.0)).collect()).unwrap();
+        assert_eq!(calibrator.judge(1e9).calibration, "uncalibrated, 98 of 99 known normals");
+        calibrator.set_normals((0..99).map(|n| (n as f32, 0.0)).collect()).unwrap();
+        assert_eq!(calibrator.judge(98.5).verdict, Verdict::Anomalous);
+        assert_eq!(calibrator.judge(98.0).verdict, Verdict::Normal);
+    }
+
+    #[test]
+    fn a_threshold_changes_without_re_scoring() {
+        let mut calibrator = quantile(0.95, 20);
+        for image in 0..100 {
+            calibrator.observe(image as f32, 0.0);
+        }
+        assert_eq!(calibrator.judge(60.0).verdict, Verdict::Normal);
+        calibrator.set_policy(CalibrationConfig::Fixed { threshold: 50.0 });
+        assert_eq!(calibrator.judge(60.0).verdict, Verdict::Anomalous);
+    }
+
+    #[test]
+    fn the_threshold_is_the_middle_of_the_map_scale() {
+        let mut calibrator = quantile(0.95, 20);
+        for image in 0..100 {
+            calibrator.observe(1.0 + image as f32 / 100.0, 0.25);
+        }
+        let (low, high) = calibrator.map_scale().unwrap();
+        assert_eq!(low, 0.25);
+        assert!(((low + high) / 2.0 - calibrator.threshold().unwrap()).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,123 @@
+//! The whole of a detector's config.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Choice, ConfigError};
+use crate::backbone::BackboneConfig;
+use crate::bank::MemoryBankConfig;
+use crate::calibration::CalibrationConfig;
+use crate::prompt::PromptHeadConfig;
+use crate::scorer::ScorerConfig;
+
+/// A detector: what stands in each room. A table that is missing is a room that is empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorConfig {
+    /// What the detector is called in tables and reports.
+    #[serde(default = "unnamed")]
+    pub name: String,
+    /// One sentence on what it is, with its paper.
+    #[serde(default)]
+    pub description: String,
+    /// Images to features.
+    pub backbone: Choice<dyn BackboneConfig>,
+    /// Features to a prior from the text side; missing: no prior.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Choice<dyn PromptHeadConfig>>,
+    /// What a stream remembers; missing: no memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank: Option<Choice<dyn MemoryBankConfig>>,
+    /// Everything to a map and a score.
+    pub scorer: Choice<dyn ScorerConfig>,
+    /// Scores to p-values and verdicts.
+    #[serde(default)]
+    pub calibration: CalibrationConfig,
+}
+
+fn unnamed() -> String {
+    "unnamed".into()
+}
+
+impl DetectorConfig {
+    /// The same config with every default of every component written out.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a component is unknown or an option is wrong.
+    pub fn resolved(&self) -> Result<Self, ConfigError> {
+        fn table<T: Serialize + ?Sized, C: ?Sized>(config: &T) -> Result<Choice<C>, ConfigError> {
+            match serde_json::to_value(config) {
+                Ok(Value::Object(table)) => Ok(Choice::from_table(table)),
+                Ok(other) => Err(ConfigError::single(
+                    "",
+                    None,
+                    format!("options serialise to {other}, not to a table"),
+                )),
+                Err(error) => Err(ConfigError::single("", None, error.to_string())),
+            }
+        }
+        Ok(Self {
+            backbone: table(&*self.backbone.resolve()?)?,
+            prompt: self
+                .prompt
+                .as_ref()
+                .map(|choice| table(&*choice.resolve()?))
+                .transpose()?,
+            bank: self
+                .bank
+                .as_ref()
+                .map(|choice| table(&*choice.resolve()?))
+                .transpose()?,
+            scorer: table(&*self.scorer.resolve()?)?,
+            ..self.clone()
+        })
+    }
+
+    /// What decides the scores: the resolved config without names, calibration and options marked
+    /// `x-runtime` (threads and the like). State made under one identity continues only under the same.
+    ///
+    /// # Errors
+    /// As for [`resolved`](Self::resolved).
+    pub fn identity(&self) -> Result<Value, ConfigError> {
+        let resolved = self.resolved()?;
+        let mut value = serde_json::to_value(&resolved)
+            .map_err(|error| ConfigError::single("", None, error.to_string()))?;
+        if let Value::Object(map) = &mut value {
+            for key in ["name", "description", "calibration"] {
+                map.remove(key);
+            }
+        }
+        let schema = super::schema_of::<Self>();
+        strip_runtime(&schema, &mut value);
+        Ok(value)
+    }
+}
+
+/// Removes from `value` what its schema marks as not touching results.
+fn strip_runtime(schema: &Value, value: &mut Value) {
+    let Value::Object(map) = value else { return };
+    let schema = match schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
+        Some(alternatives) => {
+            let chosen = alternatives.iter().find(|alternative| {
+                let name = &alternative["properties"]["type"]["const"];
+                name.is_null() && alternative["type"] == "object"
+                    || Some(name) == map.get("type")
+                    || alternative["oneOf"].is_array()
+            });
+            match chosen {
+                Some(chosen) if chosen["oneOf"].is_array() => {
+                    return strip_runtime(chosen, value);
+                }
+                Some(chosen) => chosen,
+                None => return,
+            }
+        }
+        None => schema,
+    };
+    map.retain(|key, entry| {
+        let property = &schema["properties"][key];
+        strip_runtime(property, entry);
+        property["x-runtime"] != true
+    });
+}

@@ -1,0 +1,32 @@
+//! A detector written down: layers of files, environment and command line, checked against what is linked in.
+
+mod check;
+mod choice;
+mod detector;
+mod layers;
+
+pub use check::{ConfigError, Problem};
+pub use choice::{Choice, OpenSlot};
+pub use detector::DetectorConfig;
+pub use layers::ConfigBuilder;
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The JSON Schema of `T`, with every part in place (no `$ref`).
+pub fn schema_of<T: JsonSchema>() -> Value {
+    let mut generator = SchemaSettings::draft2020_12()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .into_generator();
+    generator.root_schema_for::<T>().to_value()
+}
+
+/// The default options of a component.
+pub fn defaults_of<T: Default + Serialize>() -> Value {
+    serde_json::to_value(T::default()).unwrap_or(Value::Null)
+}

@@ -1,0 +1,128 @@
+//! The composition of the four rooms.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ndarray::ArrayView4;
+use serde_json::Value;
+
+use crate::backbone::BackboneSpec;
+use crate::bank::MemoryBankConfig;
+use crate::scorer::ScorerConfig;
+use crate::{
+    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, PromptHead, Result, Slot,
+    Stream,
+};
+
+/// A detector built from its config; streams are opened from it and share its weights.
+pub struct Detector {
+    config: DetectorConfig,
+    identity: Value,
+    backbone: Arc<dyn Backbone>,
+    prompt: Option<Arc<dyn PromptHead>>,
+    bank: Option<Box<dyn MemoryBankConfig>>,
+    scorer: Box<dyn ScorerConfig>,
+}
+
+fn component<T>(slot: Slot, name: &str, result: Result<T, BoxError>) -> Result<T> {
+    result.map_err(|source| Error::Component {
+        slot,
+        name: name.to_owned(),
+        source,
+    })
+}
+
+impl Detector {
+    /// Builds every component that `config` names.
+    ///
+    /// # Errors
+    /// [`Error::Config`] on an unknown component or a wrong option, [`Error::Component`] when one cannot be built.
+    pub fn build(config: &DetectorConfig) -> Result<Self> {
+        let config = config.resolved()?;
+        let backbone = config.backbone.resolve()?;
+        let prompt = config.prompt.as_ref().map(|choice| choice.resolve()).transpose()?;
+        let bank = config.bank.as_ref().map(|choice| choice.resolve()).transpose()?;
+        let scorer = config.scorer.resolve()?;
+
+        let mut blocks: BTreeSet<usize> = scorer.blocks().into_iter().collect();
+        blocks.extend(prompt.iter().flat_map(|prompt| prompt.blocks()));
+        blocks.extend(bank.iter().flat_map(|bank| bank.blocks()));
+        let backbone = component(
+            Slot::Backbone,
+            config.backbone.name(),
+            backbone.build(&blocks),
+        )?;
+        let prompt = match (prompt, &config.prompt) {
+            (Some(prompt), Some(choice)) => Some(component(
+                Slot::Prompt,
+                choice.name(),
+                prompt.build(backbone.spec()),
+            )?),
+            _ => None,
+        };
+        let mut identity = config.identity()?;
+        identity["backbone"]["weights"] = backbone.spec().weights.clone().into();
+        let detector = Self {
+            config,
+            identity,
+            backbone,
+            prompt,
+            bank,
+            scorer,
+        };
+        // A stream that cannot be opened later would be found out too late.
+        detector.open_stream()?;
+        Ok(detector)
+    }
+
+    /// The config, with every default written out.
+    pub fn config(&self) -> &DetectorConfig {
+        &self.config
+    }
+
+    /// What decides the scores; state continues only under the same.
+    pub fn identity(&self) -> &Value {
+        &self.identity
+    }
+
+    /// What the backbone takes and gives.
+    pub fn spec(&self) -> &BackboneSpec {
+        self.backbone.spec()
+    }
+
+    /// Encodes `images` `[batch, 3, side, side]`, normalised as the [`BackboneSpec`] says.
+    ///
+    /// # Errors
+    /// [`Error::Component`] when the backbone fails, [`Error::NonFinite`] or [`Error::Shape`] when what it gave is unusable.
+    pub fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>> {
+        let result = self.backbone.encode(images);
+        let features = component(Slot::Backbone, self.config.backbone.name(), result)?;
+        features.iter().try_for_each(Features::check)?;
+        Ok(features)
+    }
+
+    /// Opens a stream with an empty memory.
+    ///
+    /// # Errors
+    /// [`Error::Component`] when a bank or scorer does not fit the backbone.
+    pub fn open_stream(&self) -> Result<Stream> {
+        let spec = self.backbone.spec();
+        let bank = match (&self.bank, &self.config.bank) {
+            (Some(bank), Some(choice)) => {
+                Some(component(Slot::Bank, choice.name(), bank.build(spec))?)
+            }
+            _ => None,
+        };
+        let bank_blocks = self.bank.as_ref().map(|bank| bank.blocks()).unwrap_or_default();
+        let scorer = self.scorer.build(spec, &bank_blocks);
+        let scorer = component(Slot::Scorer, self.config.scorer.name(), scorer)?;
+        Ok(Stream::new(
+            self.config.clone(),
+            self.identity.clone(),
+            self.prompt.clone(),
+            bank,
+            scorer,
+            Calibrator::new(self.config.calibration.clone()),
+        ))
+    }
+}

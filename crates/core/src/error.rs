@@ -1,0 +1,75 @@
+//! The error of this crate.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+use crate::snapshot::SnapshotError;
+
+/// An error of a plugin, carried as it is.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a config and a score.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A component could not be built or could not do its work.
+    #[error("{slot} `{name}`: {source}")]
+    Component {
+        /// The slot it stands in.
+        slot: crate::Slot,
+        /// Its registered name.
+        name: String,
+        /// What it said.
+        source: BoxError,
+    },
+    /// A component needs a block that the backbone did not give.
+    #[error("block {block} was asked for, the backbone gave {available:?}; check the `blocks` lists of the config")]
+    MissingBlock {
+        /// The block asked for, 1-based.
+        block: usize,
+        /// The blocks at hand.
+        available: Vec<usize>,
+    },
+    /// An array has the wrong shape.
+    #[error("{what} has shape {found:?}, expected {expected}")]
+    Shape {
+        /// The array.
+        what: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: String,
+    },
+    /// A feature is NaN or infinite; the image was not absorbed.
+    #[error("{what} holds NaN or infinite values; the image was not absorbed")]
+    NonFinite {
+        /// The array.
+        what: String,
+    },
+    /// A known normal came after images had been scored.
+    #[error("known normals must be shown before the first scored image: the stream has absorbed {absorbed} other images; start a new stream")]
+    LateNormal {
+        /// Images absorbed that were no normals.
+        absorbed: u64,
+    },
+    /// State could not be saved or restored.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// State belongs to another detector.
+    #[error("state {path} was made by another detector: {difference}; use the config it was made with, or start a new state file", path = .path.display())]
+    StateMismatch {
+        /// The state file.
+        path: PathBuf,
+        /// The first keys that differ.
+        difference: String,
+    },
+    /// The calibration cannot be used as asked.
+    #[error("calibration: {0}")]
+    Calibration(String),
+}

@@ -1,0 +1,51 @@
+//! Traits, registry, configuration, detector and stream of rareclip.
+//!
+//! An image walks through four rooms - [`Backbone`], [`PromptHead`], [`MemoryBank`], [`Scorer`] - and every
+//! published detector is a choice of what stands in each room, written down in a config file.
+//!
+//! ```text
+//! tensor -> Backbone -> Features -.-> PromptHead -> Prior     (optional; stateless)
+//!                                 |-> MemoryBank -> Evidence  (optional; state of one stream)
+//!                                 '-> Scorer: Prior + Evidence + Features -> AnomalyMap + score
+//!                                       -> Calibrator: score -> p-value, verdict
+//! ```
+//!
+//! A [`Detector`] is the composition; a [`Stream`] is a detector plus the state of one camera and one
+//! product. Components are declared with [`register!`] and found by name in a [`DetectorConfig`].
+
+pub mod backbone;
+pub mod bank;
+pub mod calibration;
+pub mod config;
+mod detector;
+mod error;
+pub mod index;
+pub mod prompt;
+pub mod registry;
+pub mod scorer;
+pub mod snapshot;
+mod stream;
+mod types;
+
+pub use backbone::{Backbone, BackboneFactory};
+pub use bank::{BankStatus, MemoryBank, MemoryBankFactory};
+pub use calibration::{Calibrator, Judgement, Verdict};
+pub use config::{Choice, ConfigError, DetectorConfig};
+pub use detector::Detector;
+pub use error::{BoxError, Error, Result};
+pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
+pub use prompt::{PromptHead, PromptHeadFactory};
+pub use registry::{Component, Slot};
+pub use rareclip_imaging::InputRecipe;
+pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
+pub use stream::{Outcome, PushOptions, StageTimes, Stream};
+pub use types::{AnomalyMap, Branch, Evidence, Features, Grid, Prior, Role};
+
+/// What the macros of this crate refer to; not a part of the public interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+    pub use schemars;
+    pub use serde_json;
+    pub use typetag;
+}

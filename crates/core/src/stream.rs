@@ -1,0 +1,324 @@
+//! A detector plus the state of one camera and one product.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::bank::BankStatus;
+use crate::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
+use crate::{
+    BoxError, Calibrator, DetectorConfig, Error, Features, Judgement, MemoryBank, PromptHead,
+    Result, Role, ScoreInput, Scored, Scorer, Slot,
+};
+
+/// What happens to the stream when an image is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushOptions {
+    /// Whether bank and scorer absorb the image.
+    pub update: bool,
+    /// Whether the calibration counts its score.
+    pub calibrate: bool,
+}
+
+impl PushOptions {
+    /// Remember everything: the normal way of a stream.
+    pub const LEARN: Self = Self {
+        update: true,
+        calibrate: true,
+    };
+    /// A frozen memory whose calibration still counts scores.
+    pub const FREEZE: Self = Self {
+        update: false,
+        calibrate: true,
+    };
+    /// Leave no trace at all.
+    pub const PEEK: Self = Self {
+        update: false,
+        calibrate: false,
+    };
+}
+
+/// Wall-clock time of each room for one image.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StageTimes {
+    /// The prompt head.
+    pub prompt: Duration,
+    /// The bank: comparing and remembering.
+    pub bank: Duration,
+    /// The scorer: scoring and remembering.
+    pub scorer: Duration,
+}
+
+/// What a stream says of one image.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Images shown to the stream before this one, scored or not.
+    pub sequence: u64,
+    /// Map and scores.
+    pub scored: Scored,
+    /// Verdict, p-value and threshold as they were before this image was counted.
+    pub judgement: Judgement,
+    /// The fixed scale for the map, `(low, high)`.
+    pub map_scale: (f32, f32),
+    /// How long each room took.
+    pub times: StageTimes,
+}
+
+/// The state of one stream. Images are pushed in order.
+pub struct Stream {
+    config: DetectorConfig,
+    identity: Value,
+    prompt: Option<Arc<dyn PromptHead>>,
+    bank: Option<Box<dyn MemoryBank>>,
+    scorer: Box<dyn Scorer>,
+    calibrator: Calibrator,
+    sequence: u64,
+    absorbed_queries: u64,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        config: DetectorConfig,
+        identity: Value,
+        prompt: Option<Arc<dyn PromptHead>>,
+        bank: Option<Box<dyn MemoryBank>>,
+        scorer: Box<dyn Scorer>,
+        calibrator: Calibrator,
+    ) -> Self {
+        Self {
+            config,
+            identity,
+            prompt,
+            bank,
+            scorer,
+            calibrator,
+            sequence: 0,
+            absorbed_queries: 0,
+        }
+    }
+
+    /// Images shown so far.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How full the bank is, where there is one.
+    pub fn bank_status(&self) -> Option<BankStatus> {
+        self.bank.as_ref().map(|bank| bank.status())
+    }
+
+    /// The calibration.
+    pub fn calibrator(&self) -> &Calibrator {
+        &self.calibrator
+    }
+
+    /// The calibration, to change its policy or its normals.
+    pub fn calibrator_mut(&mut self) -> &mut Calibrator {
+        &mut self.calibrator
+    }
+
+    /// The fixed scale for maps in force, `(low, high)`.
+    pub fn map_scale(&self) -> (f32, f32) {
+        self.calibrator
+            .map_scale()
+            .unwrap_or_else(|| self.scorer.nominal_range())
+    }
+
+    /// Shows a known normal: it is remembered and gets no score (k-shot).
+    ///
+    /// # Errors
+    /// [`Error::LateNormal`] after an image to be scored was absorbed; otherwise as for [`push`](Self::push).
+    pub fn push_normal(&mut self, features: &Features) -> Result<()> {
+        if self.absorbed_queries > 0 {
+            return Err(Error::LateNormal {
+                absorbed: self.absorbed_queries,
+            });
+        }
+        self.walk(features, Role::Normal, true)?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Scores an image and, by `options`, remembers it.
+    ///
+    /// # Errors
+    /// When the features are unusable or a component fails on them; nothing of the image is remembered then.
+    pub fn push(&mut self, features: &Features, options: PushOptions) -> Result<Outcome> {
+        let (scored, times) = self.walk(features, Role::Query, options.update)?;
+        let scored = scored.ok_or_else(|| self.scorer_error("gave no score for a query".into()))?;
+        let finite = scored.score.is_finite() && scored.raw_score.is_finite();
+        if !finite {
+            return Err(Error::NonFinite { what: "score".into() });
+        }
+        let judgement = self.calibrator.judge(scored.score);
+        let map_scale = self.map_scale();
+        if options.calibrate {
+            self.calibrator.observe(scored.score, scored.map.median());
+        }
+        let sequence = self.sequence;
+        self.sequence += 1;
+        self.absorbed_queries += u64::from(options.update);
+        Ok(Outcome {
+            sequence,
+            scored,
+            judgement,
+            map_scale,
+            times,
+        })
+    }
+
+    /// Prompt head, bank and scorer in turn; both memories change only after both have assessed the image.
+    fn walk(
+        &mut self,
+        features: &Features,
+        role: Role,
+        update: bool,
+    ) -> Result<(Option<Scored>, StageTimes)> {
+        features.check()?;
+        let mut times = StageTimes::default();
+        let start = Instant::now();
+        let prior = match &self.prompt {
+            Some(prompt) => Some(prompt.prior(features).map_err(|e| self.prompt_error(e))?),
+            None => None,
+        };
+        times.prompt = start.elapsed();
+
+        let start = Instant::now();
+        let bank_assessment = match &self.bank {
+            Some(bank) => Some(bank.assess(features).map_err(|e| self.bank_error(e))?),
+            None => None,
+        };
+        times.bank = start.elapsed();
+
+        let start = Instant::now();
+        let evidence = bank_assessment.as_ref().map(|assessment| assessment.evidence.clone());
+        let input = ScoreInput {
+            features,
+            prior: prior.as_ref(),
+            evidence: evidence.as_ref(),
+            role,
+            update,
+        };
+        let assessment = self.scorer.assess(&input).map_err(|e| self.scorer_error(e))?;
+        let scored = assessment.scored.clone();
+        times.scorer = start.elapsed();
+        if !update {
+            return Ok((scored, times));
+        }
+
+        let start = Instant::now();
+        if let (Some(bank), Some(assessment)) = (&mut self.bank, bank_assessment)
+            && let Err(error) = bank.absorb(features, assessment, role)
+        {
+            return Err(self.bank_error(error));
+        }
+        times.bank += start.elapsed();
+        let start = Instant::now();
+        if let Err(error) = self.scorer.absorb(&input, assessment) {
+            return Err(self.scorer_error(error));
+        }
+        times.scorer += start.elapsed();
+        Ok((scored, times))
+    }
+
+    fn component_error(&self, slot: Slot, name: &str, source: BoxError) -> Error {
+        Error::Component {
+            slot,
+            name: name.to_owned(),
+            source,
+        }
+    }
+
+    fn prompt_error(&self, source: BoxError) -> Error {
+        let name = self.config.prompt.as_ref().map_or("", |choice| choice.name());
+        self.component_error(Slot::Prompt, name, source)
+    }
+
+    fn bank_error(&self, source: BoxError) -> Error {
+        let name = self.config.bank.as_ref().map_or("", |choice| choice.name());
+        self.component_error(Slot::Bank, name, source)
+    }
+
+    fn scorer_error(&self, source: BoxError) -> Error {
+        self.component_error(Slot::Scorer, self.config.scorer.name(), source)
+    }
+
+    /// Writes the whole state into `writer`.
+    pub fn save_into<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("rareclip", env!("CARGO_PKG_VERSION"));
+        writer.value("detector", &self.config);
+        writer.value("identity", &self.identity);
+        writer.value("sequence", &self.sequence);
+        writer.value("absorbed_queries", &self.absorbed_queries);
+        writer.scoped("calibration", |writer| self.calibrator.save(writer));
+        writer.scoped("scorer", |writer| self.scorer.save(writer));
+        if let Some(bank) = &self.bank {
+            writer.scoped("bank", |writer| bank.save(writer));
+        }
+    }
+
+    /// Writes the state to a file, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`]; an older file stays whole.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let mut writer = SnapshotWriter::new();
+        self.save_into(&mut writer);
+        Ok(writer.write(path)?)
+    }
+
+    /// Replaces the state by a saved one. The policy of the calibration stays the present one.
+    ///
+    /// # Errors
+    /// [`Error::Snapshot`] or [`Error::StateMismatch`]. After an error the stream must not be used.
+    pub fn load(&mut self, path: &Path) -> Result<()> {
+        let snapshot = Snapshot::read(path)?;
+        let mut reader = snapshot.reader()?;
+        self.load_from(path, &mut reader)
+    }
+
+    /// [`load`](Self::load) from entries already read; `path` is for messages.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn load_from(&mut self, path: &Path, reader: &mut SnapshotReader<'_>) -> Result<()> {
+        let identity: Value = reader.value("identity")?;
+        if identity != self.identity {
+            let mut differences = Vec::new();
+            difference("", &identity, &self.identity, &mut differences);
+            return Err(Error::StateMismatch {
+                path: path.to_owned(),
+                difference: differences.join(", "),
+            });
+        }
+        self.sequence = reader.value("sequence")?;
+        self.absorbed_queries = reader.value("absorbed_queries")?;
+        reader.scoped("calibration", |reader| self.calibrator.load(reader))?;
+        let scorer = reader.scoped("scorer", |reader| self.scorer.load(reader));
+        scorer.map_err(|error| self.scorer_error(error))?;
+        let loaded = match &mut self.bank {
+            Some(bank) => reader.scoped("bank", |reader| bank.load(reader)),
+            None => Ok(()),
+        };
+        loaded.map_err(|error| self.bank_error(error))
+    }
+}
+
+/// Lists where two configs differ, as `key was A, is B`.
+fn difference(key: &str, was: &Value, is: &Value, out: &mut Vec<String>) {
+    match (was, is) {
+        (Value::Object(was), Value::Object(is)) => {
+            let keys: std::collections::BTreeSet<_> = was.keys().chain(is.keys()).collect();
+            for name in keys {
+                let path = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                let missing = Value::Null;
+                let (was, is) = (was.get(name), is.get(name));
+                difference(&path, was.unwrap_or(&missing), is.unwrap_or(&missing), out);
+            }
+        }
+        _ if was != is => out.push(format!("{key} was {was}, is {is}")),
+        _ => {}
+    }
+}

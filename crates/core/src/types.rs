@@ -1,0 +1,136 @@
+//! The plain data that passes between the rooms.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array1, Array2};
+
+use crate::{Error, Result};
+
+/// The patch grid of an image: `rows` x `columns` patches, counted row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub columns: usize,
+}
+
+impl Grid {
+    /// Number of patches.
+    pub fn patches(self) -> usize {
+        self.rows * self.columns
+    }
+}
+
+/// What a backbone says of one image.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// The patch grid that all `tokens` share.
+    pub grid: Grid,
+    /// Per block (1-based) the patch tokens `[patches, width]`, neither averaged nor normalised.
+    pub tokens: BTreeMap<usize, Array2<f32>>,
+    /// The image embedding `[embedding width]`, of unit length.
+    pub embedding: Array1<f32>,
+}
+
+impl Features {
+    /// The tokens `[patches, width]` of a block.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlock`] when the backbone did not give that block.
+    pub fn block(&self, block: usize) -> Result<&Array2<f32>> {
+        self.tokens.get(&block).ok_or_else(|| Error::MissingBlock {
+            block,
+            available: self.tokens.keys().copied().collect(),
+        })
+    }
+
+    /// Checks that every number is finite and every block has one token a patch.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] or [`Error::Shape`].
+    pub fn check(&self) -> Result<()> {
+        for (block, tokens) in &self.tokens {
+            if tokens.nrows() != self.grid.patches() {
+                return Err(Error::Shape {
+                    what: format!("tokens of block {block}"),
+                    found: tokens.shape().to_vec(),
+                    expected: format!("[{}, width]", self.grid.patches()),
+                });
+            }
+            if !tokens.iter().all(|value| value.is_finite()) {
+                return Err(Error::NonFinite {
+                    what: format!("tokens of block {block}"),
+                });
+            }
+        }
+        if !self.embedding.iter().all(|value| value.is_finite()) {
+            return Err(Error::NonFinite {
+                what: "image embedding".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is known of one image before any memory, from the text side.
+#[derive(Debug, Clone)]
+pub struct Prior {
+    /// Probability in [0, 1] that the image is abnormal.
+    pub image: f32,
+    /// Probability in [0, 1] that each patch is abnormal, `[patches]`.
+    pub patches: Array1<f32>,
+}
+
+/// What a memory bank says of one image.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// One entry per branch of the bank, in the bank's order.
+    pub branches: Vec<Branch>,
+}
+
+/// The evidence of one branch of a bank: one neighbourhood size on one block.
+#[derive(Debug, Clone)]
+pub struct Branch {
+    /// The block (1-based) whose tokens were read.
+    pub block: usize,
+    /// Side of the square of patches averaged into one, in patches.
+    pub neighbourhood: usize,
+    /// Per patch how unlike the memory it is `[patches]`; larger is more anomalous. Zero while the memory is empty.
+    pub rarity: Array1<f32>,
+    /// The same against the known normal shots alone, where there are any.
+    pub normal_rarity: Option<Array1<f32>>,
+}
+
+/// The anomaly map of one image at input resolution.
+#[derive(Debug, Clone)]
+pub struct AnomalyMap {
+    /// `[height, width]`; larger is more anomalous.
+    pub values: Array2<f32>,
+}
+
+impl AnomalyMap {
+    /// The largest value of the map.
+    pub fn max(&self) -> f32 {
+        self.values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// The median value: what most of the image looks like.
+    pub fn median(&self) -> f32 {
+        let mut values: Vec<f32> = self.values.iter().copied().collect();
+        if values.is_empty() {
+            return 0.0;
+        }
+        let middle = values.len() / 2;
+        *values.select_nth_unstable_by(middle, f32::total_cmp).1
+    }
+}
+
+/// As what an image is shown to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A known normal: it is remembered and gets no score (k-shot).
+    Normal,
+    /// An image to be scored.
+    Query,
+}

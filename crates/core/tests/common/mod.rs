@@ -1,0 +1,255 @@
+//! Small real components, declared as a plugin would declare them.
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, ArrayView4, Axis};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::BankAssessment;
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::scorer::ScoreAssessment;
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::*;
+use rareclip_imaging::{InputRecipe, Preset};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub const SIDE: usize = 4;
+
+/// Gray levels of 2 x 2 pixel patches as one-dimensional tokens.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrayOptions {
+    /// Added to every token.
+    pub offset: f32,
+    /// Threads to use.
+    #[schemars(extend("x-runtime" = true))]
+    pub threads: usize,
+}
+
+struct Gray {
+    spec: BackboneSpec,
+    offset: f32,
+}
+
+impl BackboneFactory for GrayOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(Gray {
+            spec: BackboneSpec {
+                input: InputRecipe {
+                    side: SIDE,
+                    preset: Preset::Product,
+                    ..InputRecipe::imagenet(SIDE)
+                },
+                grid: Grid { rows: 2, columns: 2 },
+                blocks: blocks.iter().map(|block| (*block, 1)).collect(),
+                embedding_width: 1,
+                weights: "none".into(),
+            },
+            offset: self.offset,
+        }))
+    }
+}
+
+impl Backbone for Gray {
+    fn spec(&self) -> &BackboneSpec {
+        &self.spec
+    }
+
+    fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
+        Ok(images
+            .axis_iter(Axis(0))
+            .map(|image| {
+                let token = |patch: usize| {
+                    let (row, column) = (patch / 2 * 2, patch % 2 * 2);
+                    image.slice(ndarray::s![0, row..row + 2, column..column + 2]).sum() / 4.0
+                        + self.offset
+                };
+                let tokens = Array2::from_shape_fn((4, 1), |(patch, _)| token(patch));
+                Features {
+                    grid: self.spec.grid,
+                    tokens: self.spec.blocks.iter().map(|(b, _)| (*b, tokens.clone())).collect(),
+                    embedding: Array1::ones(1),
+                }
+            })
+            .collect())
+    }
+}
+
+register!(backbone "gray" => GrayOptions);
+
+/// The mean token of all images seen.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MeanOptions {
+    /// The block to read.
+    #[schemars(range(min = 1, max = 100))]
+    pub block: usize,
+    /// How the memory is searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<Choice<dyn VectorIndexConfig>>,
+    /// What is remembered.
+    pub keep: Keep,
+}
+
+/// What a mean bank keeps.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Keep {
+    /// Every image.
+    All,
+    /// The last images.
+    Last {
+        /// How many.
+        #[schemars(range(min = 1))]
+        images: usize,
+    },
+}
+
+impl Default for MeanOptions {
+    fn default() -> Self {
+        Self {
+            block: 1,
+            index: None,
+            keep: Keep::All,
+        }
+    }
+}
+
+impl MemoryBankFactory for MeanOptions {
+    fn blocks(&self) -> Vec<usize> {
+        vec![self.block]
+    }
+
+    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        Ok(Box::new(Mean {
+            block: self.block,
+            sum: 0.0,
+            images: 0,
+        }))
+    }
+}
+
+struct Mean {
+    block: usize,
+    sum: f32,
+    images: u64,
+}
+
+impl MemoryBank for Mean {
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let tokens = features.block(self.block)?.column(0).to_owned();
+        let mean = if self.images == 0 { 0.0 } else { self.sum / self.images as f32 };
+        let rarity = tokens.mapv(|token| if self.images == 0 { 0.0 } else { (token - mean).abs() });
+        Ok(BankAssessment {
+            evidence: Evidence {
+                branches: vec![Branch {
+                    block: self.block,
+                    neighbourhood: 1,
+                    rarity,
+                    normal_rarity: None,
+                }],
+            },
+            carry: Box::new(tokens.mean().unwrap_or(0.0)),
+        })
+    }
+
+    fn absorb(&mut self, _: &Features, found: BankAssessment, _: Role) -> Result<(), BoxError> {
+        self.sum += *found.carry.downcast::<f32>().map_err(|_| "not mine")?;
+        self.images += 1;
+        Ok(())
+    }
+
+    fn status(&self) -> BankStatus {
+        BankStatus {
+            images: self.images,
+            prototypes: 1,
+            bytes: 12,
+            capacity_bytes: 12,
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("sum", &self.sum);
+        writer.value("images", &self.images);
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.sum = reader.value("sum")?;
+        self.images = reader.value("images")?;
+        Ok(())
+    }
+}
+
+register!(bank "mean" => MeanOptions);
+
+/// The largest rarity of any patch.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LargestOptions {}
+
+impl ScorerFactory for LargestOptions {
+    fn build(&self, spec: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+        Ok(Box::new(Largest(spec.grid)))
+    }
+}
+
+struct Largest(Grid);
+
+impl Scorer for Largest {
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+        let evidence = input.evidence.ok_or("needs a bank")?;
+        let rarity = evidence.branches[0].rarity.to_vec();
+        let values = Array2::from_shape_vec((self.0.rows, self.0.columns), rarity)?;
+        let map = AnomalyMap { values };
+        let score = map.max();
+        let scored = Scored { map, raw_score: score, score };
+        Ok(ScoreAssessment {
+            scored: (input.role == Role::Query).then_some(scored),
+            carry: Box::new(()),
+        })
+    }
+
+    fn absorb(&mut self, _: &ScoreInput<'_>, _: ScoreAssessment) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn nominal_range(&self) -> (f32, f32) {
+        (0.0, 1.0)
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+
+    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
+
+    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+register!(scorer "largest" => LargestOptions);
+
+pub const CONFIG: &str = r#"
+name = "toy"
+[backbone]
+type = "gray"
+[bank]
+type = "mean"
+block = 2
+[scorer]
+type = "largest"
+"#;
+
+pub fn detector() -> Detector {
+    let config = config::ConfigBuilder::new().toml("toy.toml", CONFIG).unwrap().build().unwrap();
+    Detector::build(&config).unwrap()
+}
+
+pub fn image(level: f32) -> ndarray::Array4<f32> {
+    let mut image = ndarray::Array4::from_elem((1, 3, SIDE, SIDE), level);
+    image[[0, 0, 0, 0]] = level * 2.0;
+    image
+}
