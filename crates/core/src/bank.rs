@@ -39,14 +39,14 @@ pub trait MemoryBank: Send {
     /// When the features do not have the declared shape.
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError>;
 
-    /// Remembers the image that `assessment` was made of, before any other image is absorbed.
+    /// Remembers the image whose assessment gave `carry`, before any other image is absorbed.
     ///
     /// # Errors
-    /// When the assessment is not one of this bank's. The memory is unchanged then.
+    /// When `carry` is not one of this bank's. The memory is unchanged then.
     fn absorb(
         &mut self,
         features: &Features,
-        assessment: BankAssessment,
+        carry: Box<dyn Any + Send>,
         role: Role,
     ) -> Result<(), BoxError>;
 

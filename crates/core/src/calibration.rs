@@ -103,8 +103,8 @@ pub struct Judgement {
     pub calibration: String,
 }
 
-/// One score and the median of its map, which says what most of that image looked like.
-type Reference = (f32, f32);
+/// One score and the median of its map; the median says what most of that image looked like.
+pub type Reference = (f32, f32);
 
 /// The calibration of one stream. Thresholds change without re-scoring: only scores are kept, judged anew on demand.
 #[derive(Debug, Clone)]
@@ -275,16 +275,25 @@ impl Calibrator {
 
     /// Restores the memory of a saved calibrator under the present policy.
     pub(crate) fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), SnapshotError> {
-        let pairs = |name: &str| -> Result<Vec<Reference>, SnapshotError> {
-            let (_, flat) = reader.floats(name)?;
-            Ok(flat.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
-        };
         self.scored = reader.value("scored")?;
-        self.seen = pairs("seen")?.into();
-        self.normals = pairs("normals")?;
+        self.seen = pairs(reader, "seen")?.into();
+        self.normals = Self::saved_normals(reader)?;
         self.trim();
         Ok(())
     }
+
+    /// The known normals of a saved calibrator, read in its scope `calibration`.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] when the state holds none.
+    pub fn saved_normals(reader: &SnapshotReader<'_>) -> Result<Vec<Reference>, SnapshotError> {
+        pairs(reader, "normals")
+    }
+}
+
+fn pairs(reader: &SnapshotReader<'_>, name: &str) -> Result<Vec<Reference>, SnapshotError> {
+    let (_, flat) = reader.floats(name)?;
+    Ok(flat.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
 }
 
 /// References needed before a p-value can be as small as `rate`.

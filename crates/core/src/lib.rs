@@ -38,7 +38,7 @@ pub use prompt::{PromptHead, PromptHeadFactory};
 pub use registry::{Component, Slot};
 pub use rareclip_imaging::InputRecipe;
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
-pub use stream::{Outcome, PushOptions, StageTimes, Stream};
+pub use stream::{Outcome, PushOptions, Stream};
 pub use types::{AnomalyMap, Branch, Evidence, Features, Grid, Prior, Role};
 
 /// What the macros of this crate refer to; not a part of the public interface.

@@ -33,6 +33,15 @@ pub struct Scored {
     pub score: f32,
 }
 
+impl Scored {
+    /// Whether no value is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        self.raw_score.is_finite()
+            && self.score.is_finite()
+            && self.map.values.iter().all(|value| value.is_finite())
+    }
+}
+
 /// What a scorer found out about one image, and its own work for [`Scorer::absorb`] to use again.
 pub struct ScoreAssessment {
     /// Map and score; `None` for a known normal.
@@ -49,14 +58,14 @@ pub trait Scorer: Send {
     /// When an input it cannot do without is missing or has the wrong shape.
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError>;
 
-    /// Remembers the image that `assessment` was made of.
+    /// Remembers the image whose assessment gave `carry`.
     ///
     /// # Errors
-    /// When the assessment is not one of this scorer's. The state is unchanged then.
+    /// When `carry` is not one of this scorer's. The state is unchanged then.
     fn absorb(
         &mut self,
         input: &ScoreInput<'_>,
-        assessment: ScoreAssessment,
+        carry: Box<dyn Any + Send>,
     ) -> Result<(), BoxError>;
 
     /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is calibrated.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::bank::BankStatus;
+use crate::scorer::ScoreAssessment;
 use crate::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
 use crate::{
     BoxError, Calibrator, DetectorConfig, Error, Features, Judgement, MemoryBank, PromptHead,
@@ -40,17 +41,6 @@ impl PushOptions {
     };
 }
 
-/// Wall-clock time of each room for one image.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct StageTimes {
-    /// The prompt head.
-    pub prompt: Duration,
-    /// The bank: comparing and remembering.
-    pub bank: Duration,
-    /// The scorer: scoring and remembering.
-    pub scorer: Duration,
-}
-
 /// What a stream says of one image.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -62,8 +52,6 @@ pub struct Outcome {
     pub judgement: Judgement,
     /// The fixed scale for the map, `(low, high)`.
     pub map_scale: (f32, f32),
-    /// How long each room took.
-    pub times: StageTimes,
 }
 
 /// The state of one stream. Images are pushed in order.
@@ -136,7 +124,7 @@ impl Stream {
                 absorbed: self.absorbed_queries,
             });
         }
-        self.walk(features, Role::Normal, true)?;
+        self.walk(features, Role::Normal, true, &mut |_, _| {})?;
         self.sequence += 1;
         Ok(())
     }
@@ -146,12 +134,22 @@ impl Stream {
     /// # Errors
     /// When the features are unusable or a component fails on them; nothing of the image is remembered then.
     pub fn push(&mut self, features: &Features, options: PushOptions) -> Result<Outcome> {
-        let (scored, times) = self.walk(features, Role::Query, options.update)?;
+        self.push_observed(features, options, &mut |_, _| {})
+    }
+
+    /// [`push`](Self::push), telling `observer` after each room how long the image was in it. A room may be told of twice:
+    /// once for its assessment, once for remembering.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_observed(
+        &mut self,
+        features: &Features,
+        options: PushOptions,
+        observer: &mut dyn FnMut(Slot, Duration),
+    ) -> Result<Outcome> {
+        let scored = self.walk(features, Role::Query, options.update, observer)?;
         let scored = scored.ok_or_else(|| self.scorer_error("gave no score for a query".into()))?;
-        let finite = scored.score.is_finite() && scored.raw_score.is_finite();
-        if !finite {
-            return Err(Error::NonFinite { what: "score".into() });
-        }
         let judgement = self.calibrator.judge(scored.score);
         let map_scale = self.map_scale();
         if options.calibrate {
@@ -165,7 +163,6 @@ impl Stream {
             scored,
             judgement,
             map_scale,
-            times,
         })
     }
 
@@ -175,25 +172,30 @@ impl Stream {
         features: &Features,
         role: Role,
         update: bool,
-    ) -> Result<(Option<Scored>, StageTimes)> {
+        observer: &mut dyn FnMut(Slot, Duration),
+    ) -> Result<Option<Scored>> {
         features.check()?;
-        let mut times = StageTimes::default();
         let start = Instant::now();
         let prior = match &self.prompt {
-            Some(prompt) => Some(prompt.prior(features).map_err(|e| self.prompt_error(e))?),
+            Some(prompt) => {
+                let prior = prompt.prior(features).map_err(|e| self.prompt_error(e))?;
+                observer(Slot::Prompt, start.elapsed());
+                Some(prior)
+            }
             None => None,
         };
-        times.prompt = start.elapsed();
 
         let start = Instant::now();
-        let bank_assessment = match &self.bank {
-            Some(bank) => Some(bank.assess(features).map_err(|e| self.bank_error(e))?),
-            None => None,
+        let (evidence, bank_carry) = match &self.bank {
+            Some(bank) => {
+                let assessment = bank.assess(features).map_err(|e| self.bank_error(e))?;
+                observer(Slot::Bank, start.elapsed());
+                (Some(assessment.evidence), Some(assessment.carry))
+            }
+            None => (None, None),
         };
-        times.bank = start.elapsed();
 
         let start = Instant::now();
-        let evidence = bank_assessment.as_ref().map(|assessment| assessment.evidence.clone());
         let input = ScoreInput {
             features,
             prior: prior.as_ref(),
@@ -201,26 +203,29 @@ impl Stream {
             role,
             update,
         };
-        let assessment = self.scorer.assess(&input).map_err(|e| self.scorer_error(e))?;
-        let scored = assessment.scored.clone();
-        times.scorer = start.elapsed();
+        let ScoreAssessment { scored, carry } =
+            self.scorer.assess(&input).map_err(|e| self.scorer_error(e))?;
+        if scored.as_ref().is_some_and(|scored| !scored.is_finite()) {
+            return Err(Error::NonFinite { what: "score".into() });
+        }
+        observer(Slot::Scorer, start.elapsed());
         if !update {
-            return Ok((scored, times));
+            return Ok(scored);
         }
 
         let start = Instant::now();
-        if let (Some(bank), Some(assessment)) = (&mut self.bank, bank_assessment)
-            && let Err(error) = bank.absorb(features, assessment, role)
-        {
-            return Err(self.bank_error(error));
+        if let (Some(bank), Some(carry)) = (&mut self.bank, bank_carry) {
+            if let Err(error) = bank.absorb(features, carry, role) {
+                return Err(self.bank_error(error));
+            }
+            observer(Slot::Bank, start.elapsed());
         }
-        times.bank += start.elapsed();
         let start = Instant::now();
-        if let Err(error) = self.scorer.absorb(&input, assessment) {
+        if let Err(error) = self.scorer.absorb(&input, carry) {
             return Err(self.scorer_error(error));
         }
-        times.scorer += start.elapsed();
-        Ok((scored, times))
+        observer(Slot::Scorer, start.elapsed());
+        Ok(scored)
     }
 
     fn component_error(&self, slot: Slot, name: &str, source: BoxError) -> Error {

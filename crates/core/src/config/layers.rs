@@ -15,12 +15,13 @@ const MAX_EXTENDS: usize = 16;
 
 /// The environment variables that configure a detector start so, with `__` between the keys:
 /// `RARECLIP_BANK__CAPACITY=2`.
-pub const ENV_PREFIX: &str = "RARECLIP_";
+const ENV_PREFIX: &str = "RARECLIP_";
 
 /// Puts the layers of a config together, each stronger than those before.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigBuilder {
     layers: Vec<Layer>,
+    library: &'static [(&'static str, &'static str)],
 }
 
 /// One source and what it says.
@@ -46,6 +47,12 @@ impl ConfigBuilder {
         Self::default()
     }
 
+    /// Configs in TOML that come with the program, `(name, text)`: what `extends` finds where there is no such file.
+    pub fn library(mut self, configs: &'static [(&'static str, &'static str)]) -> Self {
+        self.library = configs;
+        self
+    }
+
     /// Adds a TOML, YAML or JSON file (by its ending) and, before it, the file its `extends` key names.
     ///
     /// # Errors
@@ -60,7 +67,7 @@ impl ConfigBuilder {
     /// # Errors
     /// When it cannot be parsed.
     pub fn toml(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        self.push(&Toml::string(text), Metadata::named(name.to_owned()))?;
+        self.push_text(name, Toml::string(text).data(), Path::new(""), &mut Vec::new())?;
         Ok(self)
     }
 
@@ -148,26 +155,67 @@ impl ConfigBuilder {
                 )));
             }
         };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.push_text(&shown, parsed, folder, trail)?;
+        trail.pop();
+        Ok(())
+    }
+
+    /// Adds what a text says and, before it, what it extends.
+    fn push_text(
+        &mut self,
+        name: &str,
+        parsed: figment::Result<Map<Profile, Dict>>,
+        folder: &Path,
+        trail: &mut Vec<PathBuf>,
+    ) -> Result<(), ConfigError> {
+        let fail = |problem: String| ConfigError::single("", Some(name.to_owned()), problem);
         let mut dict = parsed
             .map_err(|error| fail(error.to_string()))?
             .remove(&Profile::Default)
             .unwrap_or_default();
         match dict.remove("extends") {
             None => {}
-            Some(Figue::String(_, base)) => {
-                let base = path.parent().unwrap_or(Path::new("")).join(base);
-                self.push_file(&base, trail)?;
-            }
+            Some(Figue::String(_, base)) => self.push_base(&folder.join(&base), &base, trail)?,
             Some(_) => {
-                return Err(fail("`extends` must be the path of another config, as a string".into()));
+                return Err(fail(
+                    "`extends` must be the path of another config, as a string".into(),
+                ));
             }
         }
-        trail.pop();
         self.push_layer(Layer {
-            metadata: Metadata::named(shown),
+            metadata: Metadata::named(name.to_owned()),
             dict,
         });
         Ok(())
+    }
+
+    fn push_base(
+        &mut self,
+        path: &Path,
+        name: &str,
+        trail: &mut Vec<PathBuf>,
+    ) -> Result<(), ConfigError> {
+        let plain = name.strip_suffix(".toml").unwrap_or(name);
+        let library = self.library.iter().find(|(known, _)| *known == plain);
+        match library {
+            Some((known, text)) if !path.is_file() => {
+                // A library text extends by name only, so it cannot come back to itself through files.
+                if trail.len() >= MAX_EXTENDS {
+                    return Err(ConfigError::single(
+                        "",
+                        Some((*known).to_owned()),
+                        "`extends` goes round in a circle".into(),
+                    ));
+                }
+                trail.push(PathBuf::from(known));
+                let shown = format!("built-in config {known}");
+                self.push_text(&shown, Toml::string(text).data(), Path::new(""), trail)?;
+                trail.pop();
+                Ok(())
+            }
+            _ => self.push_file(path, trail),
+        }
     }
 
     fn push(&mut self, provider: &dyn Provider, metadata: Metadata) -> Result<(), ConfigError> {

@@ -155,8 +155,8 @@ impl MemoryBank for Mean {
         })
     }
 
-    fn absorb(&mut self, _: &Features, found: BankAssessment, _: Role) -> Result<(), BoxError> {
-        self.sum += *found.carry.downcast::<f32>().map_err(|_| "not mine")?;
+    fn absorb(&mut self, _: &Features, carry: Box<dyn std::any::Any + Send>, _: Role) -> Result<(), BoxError> {
+        self.sum += *carry.downcast::<f32>().map_err(|_| "not mine")?;
         self.images += 1;
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Scorer for Largest {
         })
     }
 
-    fn absorb(&mut self, _: &ScoreInput<'_>, _: ScoreAssessment) -> Result<(), BoxError> {
+    fn absorb(&mut self, _: &ScoreInput<'_>, _: Box<dyn std::any::Any + Send>) -> Result<(), BoxError> {
         Ok(())
     }
 

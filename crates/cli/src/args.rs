@@ -1,0 +1,329 @@
+//! The command line, as `--help` shows it.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Find defects in images of products nobody trained on.
+#[derive(Debug, Parser)]
+#[command(name = "rareclip", version, after_help = crate::exit::HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) logging: LogArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LogArgs {
+    /// More logs on stderr (-v info, -vv debug).
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// Only errors on stderr, no progress bar.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Write logs to this file instead of stderr.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Walk through images in order, remember, and score each one.
+    Scan(Box<ScanArgs>),
+    /// Score known normals, so that verdicts keep to a false alarm rate.
+    Calibrate(CalibrateArgs),
+    /// Judge the results of a scan anew by another threshold, without scoring again.
+    Judge(JudgeArgs),
+    /// Compare the results of a scan with the ground truth of a data set.
+    Evaluate(EvaluateArgs),
+    /// The components linked into this program.
+    #[command(subcommand)]
+    Components(ComponentsCommand),
+    /// Check and show configs.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Weights and native libraries: list, fetch, verify.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Say what is missing on this machine and how to get it.
+    Doctor(DoctorArgs),
+}
+
+/// Which detector.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct ConfigArgs {
+    /// A config file (.toml, .yaml, .json) or the name of a built-in config.
+    #[arg(short, long, value_name = "FILE|NAME", default_value = "rarity-dinov2")]
+    pub(crate) config: String,
+    /// Change one key of the config, e.g. `--set bank.capacity=2`; may be given often.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ScanArgs {
+    /// Images, folders (walked recursively, natural order), globs, or `-` for a list on stdin.
+    #[arg(required = true, value_name = "IMAGES")]
+    pub(crate) images: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Folder that relative paths start from and that names in the results are relative to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Shuffle the images as the paper's code does with this seed.
+    #[arg(long, value_name = "SEED", conflicts_with = "watch")]
+    pub(crate) shuffle: Option<u64>,
+    /// Known normal images, remembered before the first is scored (k-shot): files, folders or globs.
+    #[arg(long, value_name = "IMAGES")]
+    pub(crate) normals: Vec<String>,
+    /// How many of the normals to use, the first in order (with --shuffle: in shuffled order).
+    #[arg(long, value_name = "K", requires = "normals")]
+    pub(crate) shots: Option<usize>,
+    /// Score only; remember nothing but scores for the calibration.
+    #[arg(long)]
+    pub(crate) freeze: bool,
+    /// Keep watching the folder for new images until stopped.
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// With --watch: stop when nothing new has come for so many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "watch")]
+    pub(crate) watch_idle: Option<f64>,
+    /// Load the stream's state from this file if it is there, and save it there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+    /// Save the state every so many images (and at the end).
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) save_every: u64,
+    /// The state file belongs to an unfinished run over other images: leave that run and go on with these.
+    #[arg(long, requires = "state")]
+    pub(crate) new_run: bool,
+    /// Write results.jsonl, results.csv, heatmaps, overlays and report.html into this folder.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Replace the results that are in the folder already.
+    #[arg(long, requires = "out")]
+    pub(crate) overwrite: bool,
+    /// Also write every map as raw f32 (.npy).
+    #[arg(long, requires = "out")]
+    pub(crate) maps: bool,
+    /// Write no heatmaps and overlays.
+    #[arg(long, requires = "out")]
+    pub(crate) no_pictures: bool,
+    /// Colour scale of heatmaps: `calibrated` (the threshold is the middle colour), `per-image`, or LOW..HIGH.
+    #[arg(long, value_name = "SCALE", default_value = "calibrated")]
+    pub(crate) map_scale: MapScaleArg,
+    /// Highest-scored images shown with a picture in the report.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(crate) report_images: usize,
+    /// Print results as JSON lines on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print time and peak memory of each stage; stages then run one after another.
+    #[arg(long)]
+    pub(crate) timings: bool,
+    /// End with exit code 4 if an image is anomalous.
+    #[arg(long)]
+    pub(crate) fail_on_anomaly: bool,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// Largest image side in pixels.
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) max_side: Option<u32>,
+}
+
+/// Shorthands for the `[calibration]` table.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct PolicyArgs {
+    /// Fixed threshold: scores above it are anomalous.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub(crate) threshold: Option<f32>,
+    /// Share of the scores seen that count as normal.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) quantile: Option<f64>,
+    /// Share of normal images that may be called anomalous; needs `rareclip calibrate`.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) false_alarm_rate: Option<f64>,
+}
+
+impl PolicyArgs {
+    /// As assignments for the config.
+    pub(crate) fn assignments(self) -> Vec<String> {
+        let policy = |name: &str, key: &str, value: String| {
+            vec![
+                format!("calibration.type=\"{name}\""),
+                format!("calibration.{key}={value}"),
+            ]
+        };
+        // A float, even where it is a whole number.
+        let float = |value: f64| format!("{value:?}");
+        match (self.threshold, self.quantile, self.false_alarm_rate) {
+            (Some(threshold), ..) => policy("fixed", "threshold", float(f64::from(threshold))),
+            (_, Some(quantile), _) => policy("quantile", "quantile", float(quantile)),
+            (_, _, Some(rate)) => policy("false-alarm-rate", "rate", float(rate)),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How heatmaps are coloured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum MapScaleArg {
+    Calibrated,
+    PerImage,
+    Fixed(f32, f32),
+}
+
+impl FromStr for MapScaleArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "calibrated" => Ok(Self::Calibrated),
+            "per-image" => Ok(Self::PerImage),
+            range => range
+                .split_once("..")
+                .and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)))
+                .filter(|(low, high): &(f32, f32)| low < high && low.is_finite() && high.is_finite())
+                .map(|(low, high)| Self::Fixed(low, high))
+                .ok_or_else(|| "expected `calibrated`, `per-image` or LOW..HIGH, e.g. 0..1.5".into()),
+        }
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CalibrateArgs {
+    /// Known normal images: files, folders or globs.
+    #[arg(required = true, value_name = "NORMALS")]
+    pub(crate) normals: Vec<String>,
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// The stream's state. If it is there, the normals are scored against its memory, which stays as it is; if not, they
+    /// are walked through as a stream and remembered.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: PathBuf,
+    /// Without a state: scores left out at the start, while there is little memory [default: a quarter, at least 4].
+    #[arg(long, value_name = "N")]
+    pub(crate) burn_in: Option<usize>,
+    /// Print the threshold for this false alarm rate; may be given often.
+    #[arg(long, value_name = "SHARE", default_values_t = [0.1, 0.05, 0.01])]
+    pub(crate) rate: Vec<f64>,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct JudgeArgs {
+    /// The folder of a scan (or its results.jsonl).
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    /// Take the known normals of this state file, for --false-alarm-rate.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EvaluateArgs {
+    /// The folder of a scan (made with --maps for the pixel metrics).
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// Where the truth is: `mvtec:DIR` (a category folder), `folder:DIR` (good|ok|normal, anything else anomalous),
+    /// or `labels:FILE.csv` (columns image,label; label 0 or 1).
+    #[arg(long, value_name = "KIND:PATH")]
+    pub(crate) truth: String,
+    /// Side of maps and masks when pixels are compared.
+    #[arg(long, value_name = "PIXELS", default_value_t = 256)]
+    pub(crate) side: usize,
+    /// Leave pixel metrics out even where maps and masks are there.
+    #[arg(long)]
+    pub(crate) image_only: bool,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ComponentsCommand {
+    /// Every component by slot.
+    List {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One component with every option: type, default, range, meaning.
+    Show {
+        /// Its name, or SLOT/NAME where two slots share it.
+        name: String,
+        /// Print its JSON Schema.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check configs and say everything that is wrong.
+    Check {
+        /// Config files or names of built-in configs.
+        #[arg(required = true, value_name = "FILE|NAME")]
+        configs: Vec<String>,
+        /// Change one key before checking.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Show a config as it is used, with every default.
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// The format.
+        #[arg(long, value_enum, default_value_t = ConfigFormat::Toml)]
+        format: ConfigFormat,
+    },
+    /// Print the JSON Schema of a config, for editors.
+    Schema,
+    /// The built-in configs.
+    List,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ConfigFormat {
+    Toml,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// What there is and what is here.
+    List {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch by name into the cache folder, checked against the pinned SHA-256.
+    Pull {
+        /// Names of `rareclip models list`.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Check what is in the cache against the pinned SHA-256.
+    Verify {
+        /// Names of `rareclip models list`; all that are here if none is given.
+        names: Vec<String>,
+    },
+    /// Print where a fetched file is.
+    Path {
+        /// A name of `rareclip models list`.
+        name: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+}

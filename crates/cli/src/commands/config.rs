@@ -1,0 +1,45 @@
+//! `rareclip config`.
+
+use super::say;
+use crate::args::{ConfigArgs, ConfigCommand, ConfigFormat};
+use crate::builtin;
+use crate::exit::Exit;
+use rareclip_core::DetectorConfig;
+
+pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
+    match command {
+        ConfigCommand::Check { configs, set } => {
+            let mut exit = Exit::Success;
+            for config in configs {
+                let args = ConfigArgs { config, set: set.clone() };
+                let checked = builtin::load(&args, &[]).and_then(|config| Ok(config.resolved()?));
+                match checked {
+                    Ok(found) => say(format!("{}: ok ({})", args.config, found.name))?,
+                    Err(error) => {
+                        eprintln!("error: {error:#}");
+                        exit = Exit::Failure;
+                    }
+                }
+            }
+            return Ok(exit);
+        }
+        ConfigCommand::Show { config, format } => {
+            let config = builtin::load(&config, &[])?.resolved()?;
+            match format {
+                ConfigFormat::Toml => say(toml::to_string(&config)?)?,
+                ConfigFormat::Json => say(serde_json::to_string_pretty(&config)?)?,
+            }
+        }
+        ConfigCommand::Schema => {
+            let schema = rareclip_core::config::schema_of::<DetectorConfig>();
+            say(serde_json::to_string_pretty(&schema)?)?;
+        }
+        ConfigCommand::List => {
+            for (name, _) in builtin::CONFIGS {
+                let args = ConfigArgs { config: (*name).to_owned(), set: Vec::new() };
+                say(format!("{name:<24} {}", builtin::load(&args, &[])?.description))?;
+            }
+        }
+    }
+    Ok(Exit::Success)
+}

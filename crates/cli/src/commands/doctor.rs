@@ -1,0 +1,79 @@
+//! `rareclip doctor`: what is missing, and how to get it.
+
+use rareclip_core::{Detector, registry};
+
+use super::say;
+use crate::args::DoctorArgs;
+use crate::builtin;
+use crate::exit::Exit;
+
+/// One finding.
+struct Check {
+    name: String,
+    result: Result<String, String>,
+}
+
+pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
+    let mut checks = vec![cache(), components()];
+    for artefact in rareclip_models::catalogue()? {
+        if artefact.kind == rareclip_models::Kind::Dataset {
+            continue;
+        }
+        let name = artefact.name.as_str();
+        checks.push(Check {
+            name: format!("{name} (optional unless the config names it)"),
+            result: Ok(match rareclip_models::locate(name) {
+                Some(path) => path.display().to_string(),
+                None => format!("not here; `rareclip models pull {name}`"),
+            }),
+        });
+    }
+    checks.push(detector(args));
+    let mut exit = Exit::Success;
+    for check in checks {
+        match check.result {
+            Ok(found) => say(format!("ok       {}: {found}", check.name))?,
+            Err(problem) => {
+                exit = Exit::Failure;
+                say(format!("missing  {}: {problem}", check.name))?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+fn cache() -> Check {
+    let result = rareclip_models::cache_dir()
+        .map_err(|error| error.to_string())
+        .and_then(|folder| {
+            let probe = folder.join(".doctor");
+            std::fs::create_dir_all(&folder)
+                .and_then(|()| std::fs::write(&probe, b"x"))
+                .and_then(|()| std::fs::remove_file(&probe))
+                .map(|()| format!("{} is writable", folder.display()))
+                .map_err(|error| {
+                    format!("{}: {error}; set RARECLIP_CACHE to a folder of yours", folder.display())
+                })
+        });
+    Check { name: "cache folder".into(), result }
+}
+
+fn components() -> Check {
+    let count = registry::components().len();
+    Check {
+        name: "components".into(),
+        result: Ok(format!("{count} linked in")),
+    }
+}
+
+/// Builds the detector of the config, which loads the native library and the weights.
+fn detector(args: &DoctorArgs) -> Check {
+    let result = builtin::load(&args.config, &[])
+        .and_then(|config| Ok(Detector::build(&config)?))
+        .map(|detector| format!("builds; weights {}", detector.spec().weights))
+        .map_err(|error| format!("{error:#}"));
+    Check {
+        name: format!("detector {}", args.config.config),
+        result,
+    }
+}

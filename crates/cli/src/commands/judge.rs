@@ -1,0 +1,44 @@
+//! `rareclip judge`: other thresholds for results that are there, without scoring again.
+
+use anyhow::bail;
+use rareclip_core::calibration::CalibrationConfig;
+use rareclip_core::snapshot::Snapshot;
+use rareclip_core::Calibrator;
+
+use super::say;
+use crate::args::JudgeArgs;
+use crate::exit::Exit;
+use crate::scan::output;
+
+pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
+    let policy = match (args.policy.threshold, args.policy.quantile, args.policy.false_alarm_rate) {
+        (Some(threshold), ..) => CalibrationConfig::Fixed { threshold },
+        (_, Some(quantile), _) => match CalibrationConfig::default() {
+            CalibrationConfig::Quantile { warm_up, history, .. } => {
+                CalibrationConfig::Quantile { quantile, warm_up, history }
+            }
+            other => other,
+        },
+        (_, _, Some(rate)) => CalibrationConfig::FalseAlarmRate { rate },
+        _ => bail!("say by what to judge: --threshold, --quantile or --false-alarm-rate"),
+    };
+    let mut calibrator = Calibrator::new(policy);
+    if let Some(path) = &args.state {
+        let snapshot = Snapshot::read(path)?;
+        let mut reader = snapshot.reader()?;
+        let normals = reader.scoped("calibration", Calibrator::saved_normals)?;
+        calibrator.set_normals(normals)?;
+    }
+    for mut row in output::read_rows(&output::results_path(&args.out))? {
+        if let Some(score) = row.score {
+            let judgement = calibrator.judge(score);
+            calibrator.observe(score, row.map_median.unwrap_or(0.0));
+            row.verdict = Some(judgement.verdict);
+            row.p_value = judgement.p_value;
+            row.threshold = judgement.threshold;
+            row.calibration = Some(judgement.calibration);
+        }
+        say(serde_json::to_string(&row)?)?;
+    }
+    Ok(Exit::Success)
+}

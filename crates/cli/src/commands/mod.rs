@@ -1,0 +1,45 @@
+//! One module for each command.
+
+mod calibrate;
+mod components;
+mod config;
+mod doctor;
+mod evaluate;
+mod judge;
+mod models;
+
+use crate::args::Command;
+use crate::exit::Exit;
+
+/// Runs a command.
+pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Scan(args) => crate::scan::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Judge(args) => judge::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Components(command) => components::run(command),
+        Command::Config(command) => config::run(command),
+        Command::Models(command) => models::run(command),
+        Command::Doctor(args) => doctor::run(&args),
+    }
+}
+
+/// Prints a line of a command's answer; a reader who has seen enough is no error.
+pub(crate) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
+    use std::io::Write;
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// A table for people, without frame.
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_preset(comfy_table::presets::NOTHING)
+        .set_content_arrangement(comfy_table::ContentArrangement::Dynamic)
+        .set_header(header);
+    table
+}

@@ -1,0 +1,5 @@
+//! The `rareclip` binary.
+
+fn main() -> std::process::ExitCode {
+    rareclip_cli::main()
+}

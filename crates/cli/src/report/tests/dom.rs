@@ -1,0 +1,146 @@
+//! A parsed page, and the few selectors that the tests ask it with.
+
+use html5ever::tendril::TendrilSink;
+use html5ever::{ParseOpts, parse_document};
+use markup5ever_rcdom::{Handle, NodeData, RcDom};
+
+/// An HTML document.
+pub(super) struct Page {
+    /// What the parser found wrong with it.
+    pub(super) errors: Vec<String>,
+    /// Its source.
+    pub(super) text: String,
+    elements: Vec<Element>,
+}
+
+/// An element of a page.
+pub(super) struct Element {
+    tag: String,
+    attributes: Vec<(String, String)>,
+    text: String,
+    /// Its ancestors, the nearest first, as places in the page's list.
+    ancestors: Vec<usize>,
+}
+
+impl Element {
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether it fits `tag`, `#id`, `.class`, `[attribute]` and `:not([attribute])` in a row.
+    fn fits(&self, compound: &str) -> bool {
+        let starts = |c: char| "#.[:".contains(c);
+        let tag_end = compound.find(starts).unwrap_or(compound.len());
+        let (tag, mut rest) = compound.split_at(tag_end);
+        let mut fits = tag.is_empty() || tag == self.tag;
+        while !rest.is_empty() {
+            let inner = usize::from(rest.starts_with(":not(")) * ":not([".len();
+            let end = rest[inner.max(1)..]
+                .find(starts)
+                .map_or(rest.len(), |at| at + inner.max(1));
+            let part = &rest[..end];
+            let bare = part.trim_matches(|c| "#.[]:()".contains(c));
+            fits &= match part.as_bytes()[0] {
+                b'#' => self.attribute("id") == Some(bare),
+                b'.' => self
+                    .attribute("class")
+                    .is_some_and(|all| all.split(' ').any(|c| c == bare)),
+                b'[' => self.attribute(bare).is_some(),
+                _ => self.attribute(bare.trim_start_matches("not([")).is_none(),
+            };
+            rest = &rest[end..];
+        }
+        fits
+    }
+}
+
+impl Page {
+    pub(super) fn parse(text: String) -> Self {
+        let dom = parse_document(RcDom::default(), ParseOpts::default()).one(text.as_str());
+        let errors = dom
+            .errors
+            .borrow()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let mut page = Self {
+            errors,
+            text,
+            elements: Vec::new(),
+        };
+        page.add(&dom.document, &[]);
+        page
+    }
+
+    fn add(&mut self, node: &Handle, ancestors: &[usize]) {
+        let mut inside = ancestors.to_vec();
+        match &node.data {
+            NodeData::Element { name, attrs, .. } => {
+                let attrs = attrs.borrow();
+                inside.insert(0, self.elements.len());
+                self.elements.push(Element {
+                    tag: name.local.to_string(),
+                    attributes: attrs
+                        .iter()
+                        .map(|attr| (attr.name.local.to_string(), attr.value.to_string()))
+                        .collect(),
+                    text: String::new(),
+                    ancestors: ancestors.to_vec(),
+                });
+            }
+            NodeData::Text { contents } => {
+                ancestors
+                    .iter()
+                    .for_each(|at| self.elements[*at].text += &contents.borrow());
+            }
+            _ => {}
+        }
+        for child in node.children.borrow().iter() {
+            self.add(child, &inside);
+        }
+    }
+
+    /// The elements that fit a comma-separated list of descendant selectors, in document order.
+    pub(super) fn all(&self, selectors: &str) -> Vec<&Element> {
+        let fits = |element: &&Element| selectors.split(',').any(|one| self.fits(element, one));
+        self.elements.iter().filter(fits).collect()
+    }
+
+    fn fits(&self, element: &Element, selector: &str) -> bool {
+        let mut compounds = selector.split_whitespace().rev();
+        let mut ancestors = element.ancestors.iter().map(|at| &self.elements[*at]);
+        compounds.next().is_some_and(|last| element.fits(last))
+            && compounds.all(|compound| ancestors.any(|ancestor| ancestor.fits(compound)))
+    }
+
+    /// The text inside each element that fits.
+    pub(super) fn texts(&self, selectors: &str) -> Vec<&str> {
+        self.all(selectors)
+            .into_iter()
+            .map(|element| element.text.as_str())
+            .collect()
+    }
+
+    /// The values of an attribute of the elements that fit and have it.
+    pub(super) fn attributes(&self, selectors: &str, name: &str) -> Vec<&str> {
+        self.all(selectors)
+            .into_iter()
+            .filter_map(|element| element.attribute(name))
+            .collect()
+    }
+}
+
+#[test]
+fn selectors_find_what_they_describe() {
+    let source = "<!DOCTYPE html><title>t</title><p class='a b' id=x>1<b>2</b></p><b title=y>3</b>";
+    let page = Page::parse(source.to_owned());
+    assert_eq!(page.errors, Vec::<String>::new());
+    assert_eq!(page.texts("p.b#x, b[title]"), ["12", "3"]);
+    assert_eq!(page.texts("body .a b"), ["2"]);
+    assert_eq!(page.texts("b:not([title]):not([id])"), ["2"]);
+    assert_eq!(page.attributes("b", "title"), ["y"]);
+    assert!(!Page::parse("<p></b>".to_owned()).errors.is_empty());
+}

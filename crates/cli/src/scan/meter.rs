@@ -1,0 +1,129 @@
+//! Time and peak memory of each stage.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// A stage of the way from bytes to files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Decode,
+    Backbone,
+    Prompt,
+    Bank,
+    Scorer,
+    Output,
+}
+
+const STAGES: [(Stage, &str); 6] = [
+    (Stage::Decode, "decode"),
+    (Stage::Backbone, "backbone"),
+    (Stage::Prompt, "prompt"),
+    (Stage::Bank, "bank"),
+    (Stage::Scorer, "scorer"),
+    (Stage::Output, "output"),
+];
+
+/// Adds up time, and keeps the peak of resident memory, by stage.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    images: u64,
+    times: [Duration; 6],
+    peaks: [Option<u64>; 6],
+    measure_memory: bool,
+}
+
+impl Meter {
+    /// With `measure_memory`, the system's peak counter is reset before each measured stage (Linux).
+    pub(crate) fn new(measure_memory: bool) -> Self {
+        Self {
+            measure_memory,
+            ..Self::default()
+        }
+    }
+
+    /// Runs `work` as the given stage.
+    pub(crate) fn measure<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        self.reset_peak();
+        let start = Instant::now();
+        let result = work();
+        self.add(stage, start.elapsed());
+        self.note_peak(stage);
+        result
+    }
+
+    /// Adds time measured elsewhere.
+    pub(crate) fn add(&mut self, stage: Stage, time: Duration) {
+        self.times[stage as usize] += time;
+    }
+
+    /// Takes the peak since the last reset for the given stage too.
+    pub(crate) fn note_peak(&mut self, stage: Stage) {
+        if self.measure_memory {
+            let peak = &mut self.peaks[stage as usize];
+            *peak = (*peak).max(memory::peak_bytes());
+        }
+    }
+
+    /// Starts counting the peak anew.
+    pub(crate) fn reset_peak(&self) {
+        if self.measure_memory {
+            memory::reset_peak();
+        }
+    }
+
+    /// Counts an image as gone through.
+    pub(crate) fn image(&mut self) {
+        self.images += 1;
+    }
+
+    /// Mean milliseconds an image, over all stages.
+    pub(crate) fn ms_per_image(&self) -> Option<f64> {
+        let total: Duration = self.times.iter().sum();
+        (self.images > 0).then(|| total.as_secs_f64() * 1e3 / self.images as f64)
+    }
+
+    /// `(stage, mean ms an image, peak bytes)` of the stages that took any time.
+    pub(crate) fn stages(&self) -> Vec<(&'static str, f64, Option<u64>)> {
+        let images = self.images.max(1) as f64;
+        STAGES
+            .iter()
+            .map(|(stage, name)| {
+                let at = *stage as usize;
+                (*name, self.times[at].as_secs_f64() * 1e3 / images, self.peaks[at])
+            })
+            .filter(|(_, ms, _)| *ms > 0.0)
+            .collect()
+    }
+
+    /// The table that `--timings` prints.
+    pub(crate) fn table(&self) -> String {
+        let mut text = format!("{:<10} {:>10} {:>10}\n", "stage", "ms/image", "peak MiB");
+        let mib = |bytes: Option<u64>| {
+            bytes.map_or("n/a".into(), |bytes| format!("{:.0}", bytes as f64 / 1048576.0))
+        };
+        for (name, ms, peak) in self.stages() {
+            let _ = writeln!(text, "{name:<10} {ms:>10.1} {:>10}", mib(peak));
+        }
+        let peak = self.peaks.iter().flatten().max().copied();
+        let total = self.ms_per_image().unwrap_or(0.0);
+        let _ = write!(text, "{:<10} {total:>10.1} {:>10}", "total", mib(peak));
+        text
+    }
+}
+
+/// The process's own resident memory, as Linux counts it.
+mod memory {
+    /// Makes the system count the peak anew. Where it cannot, peaks are those since the start of the process.
+    pub(super) fn reset_peak() {
+        #[cfg(target_os = "linux")]
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+    }
+
+    /// The peak since the last reset, in bytes.
+    pub(super) fn peak_bytes() -> Option<u64> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+        Some(kib * 1024)
+    }
+}

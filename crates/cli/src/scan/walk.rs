@@ -1,0 +1,205 @@
+//! The walk itself: decode, backbone, stream, output, one image after the other.
+
+use std::sync::mpsc::Receiver;
+
+use rareclip_core::{Detector, Outcome, PushOptions, Stream};
+use rareclip_imaging::{ImagingError, InputRecipe, Limits, MapScale};
+
+use super::inputs::Input;
+use super::meter::{Meter, Stage};
+use super::output::Output;
+use super::reader::{self, Prepared};
+use super::record::{self, RunRecord};
+use super::show::{self, Progress};
+use crate::args::{MapScaleArg, ScanArgs};
+use crate::exit::Exit;
+use crate::results::ResultRow;
+
+/// What this run has come across so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) scored: u64,
+    pub(super) anomalous: u64,
+}
+
+/// A run under way.
+pub(super) struct Walk<'a> {
+    pub(super) args: &'a ScanArgs,
+    pub(super) detector: &'a Detector,
+    pub(super) stream: Stream,
+    pub(super) record: RunRecord,
+    pub(super) output: Option<Output>,
+    pub(super) meter: &'a mut Meter,
+    pub(super) limits: Limits,
+    pub(super) options: PushOptions,
+    pub(super) tally: Tally,
+    pub(super) progress: Progress,
+}
+
+type Read = Result<Prepared, ImagingError>;
+
+impl Walk<'_> {
+    /// Goes through `images` until the end or until `stopped`.
+    pub(super) fn images(
+        &mut self,
+        images: Vec<Input>,
+        recipe: InputRecipe,
+        stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<()> {
+        if self.args.timings {
+            // One stage at a time, so that time and memory are each stage's own.
+            for input in images {
+                if stopped() {
+                    break;
+                }
+                let limits = self.limits;
+                let prepared = self
+                    .meter
+                    .measure(Stage::Decode, || reader::prepare(&input.path, &recipe, &limits));
+                self.image(input, prepared)?;
+            }
+            return Ok(());
+        }
+        let ahead: Receiver<(Input, Read)> = reader::read_ahead(images, recipe, self.limits);
+        while !stopped()
+            && let Ok((input, prepared)) = ahead.recv()
+        {
+            if let Ok(prepared) = &prepared {
+                self.meter.add(Stage::Decode, prepared.time);
+            }
+            self.image(input, prepared)?;
+        }
+        Ok(())
+    }
+
+    /// One image from pixels to its row. What it cannot get past is an error of the run, not of the image.
+    fn image(&mut self, input: Input, prepared: Read) -> anyhow::Result<()> {
+        let index = self.record.done;
+        let row = match prepared {
+            Err(error) => ResultRow::failed(index, input.name.clone(), message(&error)),
+            Ok(prepared) => match self.score(&prepared) {
+                Ok(outcome) => self.scored(index, &input, &prepared, &outcome)?,
+                Err(error) => ResultRow::failed(index, input.name.clone(), message(&error)),
+            },
+        };
+        if let Some(error) = &row.error {
+            self.record.failed += 1;
+            tracing::warn!(image = %input.name, %error, "Image skipped.");
+        }
+        if let Some(output) = &mut self.output {
+            output.row(&row)?;
+            self.record.results_bytes = output.bytes();
+        }
+        self.progress.row(&row)?;
+        self.record.done += 1;
+        if self.args.watch {
+            self.record.watched.push(input.name);
+        }
+        self.meter.image();
+        if self.record.done % self.args.save_every == 0 {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn score(&mut self, prepared: &Prepared) -> rareclip_core::Result<Outcome> {
+        let detector = self.detector;
+        let features = self
+            .meter
+            .measure(Stage::Backbone, || detector.encode(prepared.tensor.view()))?;
+        let [features] = features.as_slice() else {
+            return Err(rareclip_core::Error::Shape {
+                what: "features of one image".into(),
+                found: vec![features.len()],
+                expected: "[1]".into(),
+            });
+        };
+        let observer = &mut *self.meter;
+        self.stream.push_observed(features, self.options, &mut |room, time| {
+            let stage = match room {
+                rareclip_core::Slot::Prompt => Stage::Prompt,
+                rareclip_core::Slot::Bank => Stage::Bank,
+                _ => Stage::Scorer,
+            };
+            observer.add(stage, time);
+            observer.note_peak(stage);
+            observer.reset_peak();
+        })
+    }
+
+    fn scored(
+        &mut self,
+        index: u64,
+        input: &Input,
+        prepared: &Prepared,
+        outcome: &Outcome,
+    ) -> anyhow::Result<ResultRow> {
+        let map = outcome.scored.map.values.view();
+        let scale = match self.args.map_scale {
+            MapScaleArg::Calibrated => MapScale::new(outcome.map_scale.0, outcome.map_scale.1)?,
+            MapScaleArg::PerImage => MapScale::of_map(map),
+            MapScaleArg::Fixed(low, high) => MapScale::new(low, high)?,
+        };
+        let row = ResultRow::scored(index, input.name.clone(), outcome, (scale.low, scale.high));
+        self.tally.scored += 1;
+        self.tally.anomalous += u64::from(row.is_anomalous());
+        if let Some(output) = &self.output {
+            let preset = self.detector.spec().input.preset;
+            self.meter.measure(Stage::Output, || {
+                output.pictures(&row, &prepared.picture, map, scale, preset)
+            })?;
+        }
+        Ok(row)
+    }
+
+    fn save(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.args.state else { return Ok(()) };
+        // Rows first: the state must never remember more results than are on disk.
+        if let Some(output) = &self.output {
+            output.sync()?;
+        }
+        record::save(&self.stream, &self.record, path)
+    }
+
+    /// Saves everything, writes table and report, and says how it went.
+    pub(super) fn finish(self, interrupted: bool) -> anyhow::Result<Exit> {
+        self.save()?;
+        self.progress.finish();
+        let report = match &self.output {
+            Some(output) => {
+                let rows = output.rows()?;
+                output.csv(&rows)?;
+                let html = show::report(&self, output, &rows, interrupted)?;
+                Some(output.report(&html)?)
+            }
+            None => None,
+        };
+        show::summary(&self, report.as_deref(), interrupted);
+        Ok(if interrupted {
+            Exit::Interrupted
+        } else if self.tally.scored == 0 && self.record.failed > 0 {
+            Exit::Failure
+        } else if self.args.fail_on_anomaly && self.tally.anomalous > 0 {
+            Exit::Anomaly
+        } else if self.record.failed > 0 {
+            Exit::SomeFailed
+        } else {
+            Exit::Success
+        })
+    }
+}
+
+/// An error with all its causes in one line.
+fn message(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,31 @@
+//! Detection metrics.
+//!
+//! A score says how anomalous an image or a pixel is (higher = more anomalous); a label is `true` for anomalous.
+//! Thresholding is inclusive: "positive" means score >= threshold. Equal scores always share a threshold, so ties
+//! count half in the AUROC and never depend on the order of the input, as in scikit-learn.
+//!
+//! | metric | only normal data | only anomalous data | no data |
+//! | --- | --- | --- | --- |
+//! | AUROC | n/a | n/a | n/a |
+//! | AP, best F1 | 0 | 1 | n/a |
+//! | AUPRO | n/a | n/a | n/a |
+
+mod bootstrap;
+mod delong;
+mod histogram;
+mod image;
+mod pixel;
+mod reference;
+mod regions;
+mod sweep;
+
+pub use bootstrap::{Bootstrap, Interval, bootstrap_auroc};
+pub use delong::{AurocVariance, PairedTest, delong, delong_paired_test};
+pub use image::{ImageMetrics, image_metrics};
+pub use pixel::{PixelAccumulator, PixelMetrics};
+pub use reference::ProCurve;
+pub use regions::{Regions, label_regions};
+pub use sweep::ErrorBounds;
+
+/// False-positive rate up to which the AUPRO integrates (Bergmann et al., MVTec AD, IJCV 2021, section 5.2).
+pub const AUPRO_FPR_LIMIT: f64 = 0.3;

@@ -1,0 +1,97 @@
+//! PNG.
+
+use std::io::Cursor;
+
+use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Transformations};
+
+use super::{corrupt, exif_orientation, spread_gray, unpack};
+use crate::{
+    Limits, Picture, Pixels,
+    error::{Format, ImagingError, Result},
+};
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+    let allowed = usize::try_from(limits.max_decoder_bytes).unwrap_or(usize::MAX);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: allowed });
+    decoder.set_transformations(Transformations::IDENTITY);
+    decoder.set_ignore_text_chunk(true);
+    let failed = |error: DecodingError| match error {
+        DecodingError::LimitsExceeded => ImagingError::TooLarge {
+            what: "memory for decoding in bytes (at least)",
+            found: limits.max_decoder_bytes.saturating_add(1),
+            allowed: limits.max_decoder_bytes,
+        },
+        other => corrupt(Format::Png, other),
+    };
+    let header = decoder.read_header_info().map_err(failed)?;
+    let bits = u64::from(header.color_type.samples() as u32 * header.bit_depth as u32);
+    limits.check_picture(header.width, header.height, bits.div_ceil(8))?;
+    let mut reader = decoder.read_info().map_err(failed)?;
+    let size = reader.output_buffer_size().ok_or_else(|| {
+        corrupt(
+            Format::Png,
+            "the size of the pixel data exceeds the address space",
+        )
+    })?;
+    let mut data = vec![0; size];
+    reader.next_frame(&mut data).map_err(failed)?;
+    let info = reader.info();
+    let (width, height) = (info.width as usize, info.height as usize);
+    let pixels = pixels(data, info);
+    let orientation = exif_orientation(info.exif_metadata.as_deref());
+    Picture::new(width, height, pixels, orientation).map_err(|e| corrupt(Format::Png, e))
+}
+
+fn pixels(data: Vec<u8>, info: &Info<'_>) -> Pixels {
+    let (width, height) = (info.width as usize, info.height as usize);
+    let bits = info.bit_depth as usize;
+    let samples = |data: Vec<u8>| {
+        if bits < 8 {
+            unpack(&data, width, height, bits)
+        } else {
+            data
+        }
+    };
+    let wide = |data: Vec<u8>| {
+        data.as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&b| u16::from_be_bytes(b))
+            .collect::<Vec<u16>>()
+    };
+    match (info.color_type, info.bit_depth) {
+        (ColorType::Indexed, _) => Pixels::Palette8 {
+            indices: samples(data),
+            palette: palette(info),
+        },
+        (ColorType::Grayscale, BitDepth::Sixteen) => Pixels::Gray16(wide(data)),
+        (ColorType::GrayscaleAlpha, BitDepth::Sixteen) => Pixels::GrayAlpha16(wide(data)),
+        (ColorType::Rgb, BitDepth::Sixteen) => Pixels::Rgb16(wide(data)),
+        (ColorType::Rgba, BitDepth::Sixteen) => Pixels::Rgba16(wide(data)),
+        (ColorType::GrayscaleAlpha, _) => Pixels::GrayAlpha8(data),
+        (ColorType::Rgb, _) => Pixels::Rgb8(data),
+        (ColorType::Rgba, _) => Pixels::Rgba8(data),
+        (ColorType::Grayscale, depth) => {
+            let mut gray = samples(data);
+            if bits < 8 {
+                spread_gray(&mut gray, bits);
+            }
+            if depth == BitDepth::One {
+                Pixels::Bilevel(gray)
+            } else {
+                Pixels::Gray8(gray)
+            }
+        }
+    }
+}
+
+fn palette(info: &Info<'_>) -> Vec<[u8; 4]> {
+    let colours = info.palette.as_deref().unwrap_or_default();
+    let alpha = info.trns.as_deref().unwrap_or_default();
+    let (colours, _) = colours.as_chunks::<3>();
+    colours
+        .iter()
+        .enumerate()
+        .map(|(i, &[r, g, b])| [r, g, b, alpha.get(i).copied().unwrap_or(255)])
+        .collect()
+}

@@ -1,0 +1,67 @@
+//! Reading the shared golden data.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test crate uses its own part.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{ArrayD, IxDyn};
+use safetensors::{Dtype, SafeTensors};
+
+/// The folder of golden data, or `None` with a loud line where it is absent.
+pub fn fixtures(test: &str) -> Option<PathBuf> {
+    let shared = std::env::var_os("RARECLIP_SHARED")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
+    let folder = shared.join("fixtures");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
+    None
+}
+
+/// A safetensors file.
+pub struct Golden(Vec<u8>);
+
+impl Golden {
+    pub fn open(path: &Path) -> Self {
+        Self(std::fs::read(path).unwrap())
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        SafeTensors::deserialize(&self.0)
+            .unwrap()
+            .tensor(name)
+            .is_ok()
+    }
+
+    pub fn f32(&self, name: &str) -> ArrayD<f32> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        assert_eq!(tensor.dtype(), Dtype::F32, "{name}");
+        let (values, _) = tensor.data().as_chunks::<4>();
+        let values = values.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        ArrayD::from_shape_vec(IxDyn(tensor.shape()), values).unwrap()
+    }
+
+    pub fn u8(&self, name: &str) -> ArrayD<u8> {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        assert_eq!(tensor.dtype(), Dtype::U8, "{name}");
+        ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.data().to_vec()).unwrap()
+    }
+}
+
+/// The largest absolute difference.
+pub fn max_difference<'a>(
+    a: impl IntoIterator<Item = &'a f32>,
+    b: impl IntoIterator<Item = &'a f32>,
+) -> f32 {
+    let mut b = b.into_iter();
+    let worst = a.into_iter().fold(0.0f32, |worst, x| {
+        let y = b.next().expect("same length");
+        assert!(!x.is_nan() && !y.is_nan());
+        worst.max((x - y).abs())
+    });
+    assert!(b.next().is_none(), "same length");
+    worst
+}

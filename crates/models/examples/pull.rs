@@ -1,0 +1,17 @@
+//! Fetches artefacts of the catalogue by name, or lists them: `cargo run -p rareclip-models --example pull -- dinov2-small`.
+
+#![allow(clippy::print_stdout)]
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    if names.is_empty() {
+        for artefact in rareclip_models::catalogue()? {
+            println!("{:20} {} [{}]", artefact.name, artefact.summary, artefact.licence);
+        }
+    }
+    for name in names {
+        let path = rareclip_models::fetch(&name, &mut |step| eprintln!("{name}: {step:?}"))?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}

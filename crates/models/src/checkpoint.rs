@@ -1,0 +1,290 @@
+//! Checkpoint files as named tensors, through a memory map.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result, nearest};
+use crate::onnx_names;
+
+/// How the elements of a tensor are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dtype {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// 16-bit brain float.
+    Bf16,
+    /// Anything else, by the name the file gives it; cannot be read as numbers here.
+    Other(String),
+}
+
+impl Dtype {
+    /// Bytes of one element; 0 where it is not known.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::Other(_) => 0,
+        }
+    }
+}
+
+/// A range of bytes in a checkpoint file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First byte, from the start of the file.
+    pub offset: usize,
+    /// Number of bytes.
+    pub length: usize,
+}
+
+/// What is known of a tensor without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its shape, linear weights as `[out, in]`.
+    pub shape: Vec<usize>,
+    /// How its elements are stored.
+    pub dtype: Dtype,
+    /// Where its bytes lie, if they are one range of the file.
+    pub span: Option<Span>,
+    /// Whether the two axes are swapped in the file (a linear weight stored as `[in, out]`).
+    pub transposed: bool,
+}
+
+/// A tensor as it lies in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    /// Pieces to be put one after the other.
+    pub(crate) parts: Vec<Bytes>,
+    pub(crate) transposed: bool,
+}
+
+/// A `.safetensors` file, or the weights of an `.onnx` file, read on demand.
+///
+/// In ONNX files the nameless weights of linear layers appear under the name of their bias (`…weight`) and turned back to
+/// `[out, in]`, and a position table that the exporter split in two appears joined, as `…position_embeddings`.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    bytes: Bytes,
+    tensors: BTreeMap<String, Stored>,
+    metadata: HashMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens a file by its ending.
+    ///
+    /// # Errors
+    /// When the file is missing, truncated or damaged, or its ending is neither `.safetensors` nor `.onnx`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let is_onnx = match ending.to_ascii_lowercase().as_str() {
+            "safetensors" => false,
+            "onnx" => true,
+            _ if !path.exists() => {
+                return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
+            }
+            _ => return Err(Error::UnknownFormat { path: path.to_owned() }),
+        };
+        let bytes = map(path)?;
+        let (tensors, metadata) = if is_onnx {
+            (onnx_names::tensors(path, &bytes)?, HashMap::new())
+        } else {
+            read_safetensors(path, &bytes)?
+        };
+        Ok(Self { path: path.to_owned(), bytes, tensors, metadata })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The free-text metadata of a safetensors file.
+    pub fn metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
+    /// All tensor names in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, key: &str) -> bool {
+        self.tensors.contains_key(key)
+    }
+
+    /// Shape and storage of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`].
+    pub fn info(&self, key: &str) -> Result<TensorInfo> {
+        let stored = self.stored(key)?;
+        let span = match stored.parts.as_slice() {
+            [part] => Some(Span {
+                offset: part.as_ptr() as usize - self.bytes.as_ptr() as usize,
+                length: part.len(),
+            })
+            .filter(|span| span.offset <= self.bytes.len()),
+            _ => None,
+        };
+        Ok(TensorInfo {
+            shape: stored.shape.clone(),
+            dtype: stored.dtype.clone(),
+            span,
+            transposed: stored.transposed,
+        })
+    }
+
+    /// The elements of a tensor, row-major; borrowed from the file where it stores aligned 32-bit floats.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] or [`Error::Dtype`].
+    pub fn f32(&self, key: &str) -> Result<Cow<'_, [f32]>> {
+        let stored = self.stored(key)?;
+        let unreadable = |dtype: &str| Error::Dtype {
+            path: self.path.clone(),
+            key: key.to_owned(),
+            dtype: dtype.to_owned(),
+        };
+        if let Dtype::Other(name) = &stored.dtype {
+            return Err(unreadable(name));
+        }
+        let values = match stored.parts.as_slice() {
+            [part] => floats(part, &stored.dtype),
+            parts => parts
+                .iter()
+                .flat_map(|part| floats(part, &stored.dtype).into_owned())
+                .collect::<Vec<_>>()
+                .into(),
+        };
+        match stored.shape.as_slice() {
+            &[rows, columns] if stored.transposed => {
+                Ok(transpose(&values, columns, rows).into())
+            }
+            _ => Ok(values),
+        }
+    }
+
+    /// The elements of a tensor that must have the given shape.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`], [`Error::Dtype`] or [`Error::Shape`].
+    pub fn f32_shaped(&self, key: &str, shape: &[usize]) -> Result<Cow<'_, [f32]>> {
+        self.expect_shape(key, shape)?;
+        self.f32(key)
+    }
+
+    /// Checks the shape of a tensor without reading it.
+    ///
+    /// # Errors
+    /// [`Error::MissingKey`] or [`Error::Shape`].
+    pub fn expect_shape(&self, key: &str, shape: &[usize]) -> Result<()> {
+        let stored = self.stored(key)?;
+        if stored.shape == shape {
+            return Ok(());
+        }
+        Err(Error::Shape {
+            path: self.path.clone(),
+            key: key.to_owned(),
+            found: stored.shape.clone(),
+            expected: shape.to_vec(),
+        })
+    }
+
+    /// The sha256 of the whole file, in hexadecimal: what identifies these weights.
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
+    }
+
+    pub(crate) fn stored(&self, key: &str) -> Result<&Stored> {
+        self.tensors.get(key).ok_or_else(|| Error::MissingKey {
+            path: self.path.clone(),
+            key: key.to_owned(),
+            nearest: nearest(key, self.names()),
+        })
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn map(path: &Path) -> Result<Bytes> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    if file.metadata().map_err(Error::io(path))?.len() == 0 {
+        return Err(Error::damaged(path, "the file is empty"));
+    }
+    // SAFETY: the map is read-only and private to this process. Cutting the file short while it is mapped would fault,
+    // which the cache rules out: files are installed by renaming and never changed in place.
+    let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+    Ok(Bytes::from_owner(map))
+}
+
+type Tables = (BTreeMap<String, Stored>, HashMap<String, String>);
+
+fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(bytes)
+        .map_err(|error| Error::damaged(path, error))?;
+    let start = header + 8;
+    let stored = |info: &safetensors::tensor::TensorInfo| {
+        let (from, to) = info.data_offsets;
+        let part = (from <= to && start + to <= bytes.len())
+            .then(|| bytes.slice(start + from..start + to))?;
+        let dtype = match info.dtype {
+            safetensors::Dtype::F32 => Dtype::F32,
+            safetensors::Dtype::F16 => Dtype::F16,
+            safetensors::Dtype::BF16 => Dtype::Bf16,
+            other => Dtype::Other(format!("{other:?}")),
+        };
+        Some(Stored { dtype, shape: info.shape.clone(), parts: vec![part], transposed: false })
+    };
+    let mut tensors = BTreeMap::new();
+    for (name, info) in metadata.tensors() {
+        let entry = stored(info).ok_or_else(|| {
+            let end = start + info.data_offsets.1;
+            let length = bytes.len();
+            Error::damaged(path, format!("`{name}` ends at byte {end}, the file at {length}"))
+        })?;
+        tensors.insert(name, entry);
+    }
+    Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
+}
+
+fn floats<'b>(bytes: &'b [u8], dtype: &Dtype) -> Cow<'b, [f32]> {
+    let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    match dtype {
+        Dtype::F16 => halves().map(|pair| half::f16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::Bf16 => halves().map(|pair| half::bf16::from_le_bytes(pair).to_f32()).collect(),
+        _ => match bytemuck::try_cast_slice(bytes) {
+            Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+            _ => bytes
+                .chunks_exact(4)
+                .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+                .collect(),
+        },
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    for (row, line) in values.chunks_exact(columns.max(1)).enumerate().take(rows) {
+        for (column, value) in line.iter().enumerate() {
+            out[column * rows + row] = *value;
+        }
+    }
+    out
+}

@@ -1,0 +1,277 @@
+//! Vectors in one block of memory, searched in tiles.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use pulp::Arch;
+use rareclip_core::index::{Neighbours, Survey, VectorIndex};
+use rareclip_core::BoxError;
+use rayon::prelude::*;
+
+use crate::error::ExactError;
+use crate::product::with_tile;
+use crate::top::{NONE, Top, raise, scan};
+
+/// Queries of a tile. Wide enough to repay packing the vectors, small enough to share out among threads.
+const QUERIES: usize = 384;
+/// Vectors of a tile: with [`QUERIES`] a tile that stays in the cache until it is searched.
+const VECTORS: usize = 1024;
+
+/// Vectors in arrival order, row-major in one block of memory.
+#[derive(Debug)]
+pub struct ExactIndex {
+    width: usize,
+    data: Vec<f32>,
+}
+
+impl ExactIndex {
+    /// An empty index for vectors of `width` with memory for `capacity` of them.
+    ///
+    /// # Errors
+    /// [`ExactError::ZeroWidth`], or [`ExactError::TooMany`] for a capacity beyond 32 bits.
+    pub fn new(width: usize, capacity: usize) -> Result<Self, ExactError> {
+        if width == 0 {
+            return Err(ExactError::ZeroWidth);
+        }
+        let bytes = capacity.checked_mul(width);
+        match bytes {
+            Some(values) if capacity < NONE as usize => {
+                Ok(Self { width, data: Vec::with_capacity(values) })
+            }
+            _ => Err(ExactError::TooMany { vectors: capacity }),
+        }
+    }
+
+    fn check_width(&self, rows: ArrayView2<'_, f32>) -> Result<(), ExactError> {
+        if rows.ncols() == self.width {
+            Ok(())
+        } else {
+            Err(ExactError::Width { found: rows.ncols(), expected: self.width })
+        }
+    }
+
+    fn check_position(&self, position: usize) -> Result<(), ExactError> {
+        if position < self.len() {
+            Ok(())
+        } else {
+            Err(ExactError::Position { position, len: self.len() })
+        }
+    }
+
+    /// The vectors at `range`.
+    fn rows(&self, range: Range<usize>) -> &[f32] {
+        &self.data[range.start * self.width..range.end * self.width]
+    }
+
+    /// The `k` best of the vectors at `range` for each query and, if asked for, the best query of each of them.
+    fn top(
+        &self,
+        queries: &[f32],
+        range: Range<usize>,
+        k: usize,
+        best_query: bool,
+    ) -> (Neighbours, Vec<f32>) {
+        let queries_count = queries.len() / self.width;
+        let mut found = nobody(queries_count, k.min(range.len()));
+        let span = if best_query { range.len() } else { 0 };
+        let blocks = queries.par_chunks(QUERIES * self.width).zip(row_blocks(&mut found));
+        let best = blocks
+            .map(|(queries, (similarity, position))| {
+                let mut best = vec![f32::NEG_INFINITY; span];
+                self.search_block(queries, range.clone(), similarity, position, &mut best);
+                best
+            })
+            .reduce_with(|mut one, other| {
+                raise(&mut one, &other);
+                one
+            });
+        let best = best.unwrap_or_else(|| vec![f32::NEG_INFINITY; span]);
+        (found, best)
+    }
+
+    /// [`top`](Self::top) for one block of queries on one thread; `best` is empty where it is not asked for.
+    fn search_block(
+        &self,
+        queries: &[f32],
+        range: Range<usize>,
+        mut similarity: ndarray::ArrayViewMut2<'_, f32>,
+        mut position: ndarray::ArrayViewMut2<'_, u32>,
+        best: &mut [f32],
+    ) {
+        let arch = Arch::new();
+        for start in range.clone().step_by(VECTORS) {
+            let end = range.end.min(start + VECTORS);
+            with_tile(queries, self.rows(start..end), self.width, |tile| {
+                let rows = tile.chunks_exact(end - start);
+                let tops = similarity.rows_mut().into_iter().zip(position.rows_mut());
+                for (row, (mut similarity, mut position)) in rows.zip(tops) {
+                    let (Some(similarity), Some(position)) =
+                        (similarity.as_slice_mut(), position.as_slice_mut())
+                    else {
+                        continue;
+                    };
+                    let part = start - range.start..end - range.start;
+                    let best = best.get_mut(part);
+                    scan(arch, row, start as u32, best, &mut Top { similarity, position });
+                }
+            });
+        }
+    }
+}
+
+/// A result with no entries yet.
+fn nobody(queries: usize, k: usize) -> Neighbours {
+    Neighbours {
+        similarity: Array2::from_elem((queries, k), f32::NEG_INFINITY),
+        position: Array2::from_elem((queries, k), NONE),
+    }
+}
+
+type RowBlock<'a> = (ndarray::ArrayViewMut2<'a, f32>, ndarray::ArrayViewMut2<'a, u32>);
+
+/// The rows of a result in blocks of [`QUERIES`].
+fn row_blocks(found: &mut Neighbours) -> impl IndexedParallelIterator<Item = RowBlock<'_>> {
+    let similarity = found.similarity.axis_chunks_iter_mut(Axis(0), QUERIES);
+    let position = found.position.axis_chunks_iter_mut(Axis(0), QUERIES);
+    similarity.into_par_iter().zip(position.into_par_iter())
+}
+
+impl VectorIndex for ExactIndex {
+    fn exact(&self) -> bool {
+        true
+    }
+
+    fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn bytes(&self) -> usize {
+        self.data.capacity() * size_of::<f32>()
+    }
+
+    fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
+        self.check_width(rows)?;
+        let vectors = self.len() + rows.nrows();
+        if vectors >= NONE as usize {
+            return Err(ExactError::TooMany { vectors }.into());
+        }
+        match rows.as_slice() {
+            Some(values) => self.data.extend_from_slice(values),
+            None => self.data.extend(rows.iter()),
+        }
+        Ok(())
+    }
+
+    fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
+        if let Some(&last) = positions.last() {
+            self.check_position(last)?;
+        }
+        if let Some(pair) = positions.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(ExactError::NotAscending { previous: pair[0], next: pair[1] }.into());
+        }
+        let mut kept = 0;
+        // Runs of neighbours move in one go.
+        for run in positions.chunk_by(|a, b| a + 1 == *b) {
+            let from = run[0] * self.width..(run[0] + run.len()) * self.width;
+            if run[0] > kept {
+                self.data.copy_within(from, kept * self.width);
+            }
+            kept += run.len();
+        }
+        self.data.truncate(kept * self.width);
+        Ok(())
+    }
+
+    fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours, BoxError> {
+        self.search_first(queries, k, self.len())
+    }
+
+    fn search_first(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        first: usize,
+    ) -> Result<Neighbours, BoxError> {
+        self.check_width(queries)?;
+        if first > 0 {
+            self.check_position(first - 1)?;
+        }
+        let queries = contiguous(&queries);
+        Ok(self.top(&queries, 0..first, k, false).0)
+    }
+
+    fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
+        self.check_width(queries)?;
+        let queries = contiguous(&queries);
+        let (neighbours, best_query) = self.top(&queries, 0..self.len(), k, true);
+        Ok(Survey { neighbours, best_query: Array1::from_vec(best_query) })
+    }
+
+    fn nearest_earlier(
+        &self,
+        positions: &[usize],
+        floor: usize,
+        k: usize,
+    ) -> Result<Neighbours, BoxError> {
+        positions.iter().try_for_each(|&position| self.check_position(position))?;
+        let mut found = nobody(positions.len(), k);
+        positions.par_chunks(QUERIES).zip(row_blocks(&mut found)).for_each(
+            |(positions, (similarity, position))| {
+                self.earlier_block(positions, floor, similarity, position);
+            },
+        );
+        Ok(found)
+    }
+
+    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
+        Ok(Cow::Borrowed(&self.data))
+    }
+}
+
+impl ExactIndex {
+    /// [`nearest_earlier`](VectorIndex::nearest_earlier) for one block of positions on one thread.
+    fn earlier_block(
+        &self,
+        positions: &[usize],
+        floor: usize,
+        mut similarity: ndarray::ArrayViewMut2<'_, f32>,
+        mut position: ndarray::ArrayViewMut2<'_, u32>,
+    ) {
+        let arch = Arch::new();
+        let run = positions.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        let queries: Cow<'_, [f32]> = match positions {
+            [first, ..] if run => Cow::Borrowed(self.rows(*first..first + positions.len())),
+            _ => positions.iter().flat_map(|&p| self.rows(p..p + 1)).copied().collect(),
+        };
+        let end_of_all = positions.iter().copied().max().unwrap_or(0);
+        for start in (floor..end_of_all).step_by(QUERIES) {
+            let end = end_of_all.min(start + QUERIES);
+            with_tile(&queries, self.rows(start..end), self.width, |tile| {
+                let rows = tile.chunks_exact(end - start).zip(positions);
+                let tops = similarity.rows_mut().into_iter().zip(position.rows_mut());
+                for ((row, &own), (mut similarity, mut position)) in rows.zip(tops) {
+                    let (Some(similarity), Some(position)) =
+                        (similarity.as_slice_mut(), position.as_slice_mut())
+                    else {
+                        continue;
+                    };
+                    let earlier = &row[..row.len().min(own.saturating_sub(start))];
+                    scan(arch, earlier, start as u32, None, &mut Top { similarity, position });
+                }
+            });
+        }
+    }
+}
+
+/// The values of `rows` in row-major order.
+fn contiguous<'a>(rows: &'a ArrayView2<'_, f32>) -> Cow<'a, [f32]> {
+    match rows.as_slice() {
+        Some(values) => Cow::Borrowed(values),
+        None => Cow::Owned(rows.iter().copied().collect()),
+    }
+}

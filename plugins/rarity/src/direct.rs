@@ -1,0 +1,300 @@
+//! RareCLIP-d's bank: a sample of every remembered image, compared with directly.
+
+use std::any::Any;
+use std::collections::VecDeque;
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, VectorIndex};
+use rayon::prelude::*;
+
+use crate::calibrate::{loose, mean_of_largest, voters};
+use crate::error::RarityError;
+use crate::options::{BranchSpec, DirectOptions, branches, require};
+use crate::patches::aggregate;
+use crate::sampler;
+
+impl MemoryBankFactory for DirectOptions {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        Ok(Box::new(DirectBank::new(self, backbone)?))
+    }
+}
+
+struct Rules {
+    /// Patches kept of an image.
+    sample: usize,
+    rarity_threshold: f64,
+    keep_images: usize,
+    normal_looseness: f64,
+    index: Box<dyn VectorIndexConfig>,
+}
+
+/// One branch: the samples of the remembered images, known normals first, then oldest first.
+pub(crate) struct DirectBranch {
+    spec: BranchSpec,
+    pub(crate) images: VecDeque<Box<dyn VectorIndex>>,
+}
+
+/// What a branch found out about one image.
+struct Findings {
+    /// Patch features `[patches, width]`.
+    patches: Array2<f32>,
+    rarity: Array1<f32>,
+    normal_rarity: Option<Array1<f32>>,
+}
+
+struct Carry {
+    patches: Vec<Array2<f32>>,
+    images: u64,
+}
+
+/// The samples of one stream.
+pub(crate) struct DirectBank {
+    pub(crate) branches: Vec<DirectBranch>,
+    rules: Rules,
+    grid: Grid,
+    images: u64,
+    normals: usize,
+}
+
+impl DirectBranch {
+    /// Compares an image with every remembered one.
+    fn assess(
+        &self,
+        features: &Features,
+        rules: &Rules,
+        normals: usize,
+    ) -> Result<Findings, BoxError> {
+        let tokens = features.block(self.spec.block)?;
+        let count = tokens.nrows();
+        let mut patches = Vec::new();
+        aggregate(tokens.view(), features.grid, self.spec.neighbourhood, &mut patches)?;
+        let patches = Array2::from_shape_vec((count, self.spec.width), patches)?;
+        if self.images.is_empty() {
+            let rarity = Array1::zeros(count);
+            return Ok(Findings { patches, rarity, normal_rarity: None });
+        }
+        let mut best = Array2::zeros((count, self.images.len()));
+        for (mut column, image) in best.columns_mut().into_iter().zip(&self.images) {
+            column.assign(&image.search(patches.view(), 1)?.similarity.column(0));
+        }
+        let normal_rarity = (normals > 0).then(|| {
+            let normal = best.slice(ndarray::s![.., ..normals.min(best.ncols())]);
+            let largest = |row: ndarray::ArrayView1<'_, f32>| {
+                row.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+            };
+            let mut nearest: Vec<f32> = normal.rows().into_iter().map(largest).collect();
+            loose(&mut nearest, rules.normal_looseness, &mut Vec::new());
+            nearest.iter().map(|value| 1.0 - value * value).collect()
+        });
+        let voters = voters(self.images.len(), rules.rarity_threshold);
+        let rarity = best
+            .rows_mut()
+            .into_iter()
+            .map(|mut row| match row.as_slice_mut() {
+                Some(row) => 1.0 - mean_of_largest(row, voters),
+                None => 0.0,
+            })
+            .collect();
+        Ok(Findings { patches, rarity, normal_rarity })
+    }
+
+    /// The sample of an image: sequential sampling of the image on its own.
+    fn sample(
+        &self,
+        patches: ArrayView2<'_, f32>,
+        rules: &Rules,
+    ) -> Result<Box<dyn VectorIndex>, BoxError> {
+        let mut whole = rules.index.build(self.spec.width, patches.nrows())?;
+        whole.append(patches)?;
+        let all: Vec<usize> = (0..patches.nrows()).collect();
+        let nearest = whole.nearest_earlier(&all, 0, 1)?;
+        let distances: Vec<f32> = nearest.similarity.iter().map(|value| value.max(0.0)).collect();
+        let kept = sampler::smallest(&distances, rules.sample);
+        let mut sample = rules.index.build(self.spec.width, kept.len())?;
+        sample.append(patches.select(Axis(0), &kept).view())?;
+        Ok(sample)
+    }
+}
+
+impl DirectBank {
+    pub(crate) fn new(options: &DirectOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
+        let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        require(
+            share(options.image_share),
+            "image_share",
+            options.image_share,
+            "0 to 1",
+        )?;
+        require(
+            share(options.rarity_threshold),
+            "rarity_threshold",
+            options.rarity_threshold,
+            "0 to 1",
+        )?;
+        require(options.keep_images >= 1, "keep_images", options.keep_images, "at least 1")?;
+        let looseness = options.normal_looseness;
+        require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
+        let patches = backbone.grid.patches();
+        let sample = (options.image_share * patches as f64).floor() as usize;
+        let rules = Rules {
+            sample: sample.clamp(1, patches.max(1)),
+            rarity_threshold: options.rarity_threshold,
+            keep_images: options.keep_images,
+            normal_looseness: options.normal_looseness,
+            index: options.index.resolve()?,
+        };
+        // A missing engine should be found out now.
+        for spec in &specs {
+            rules.index.build(spec.width, rules.sample)?;
+        }
+        Ok(Self {
+            branches: specs
+                .into_iter()
+                .map(|spec| DirectBranch { spec, images: VecDeque::new() })
+                .collect(),
+            rules,
+            grid: backbone.grid,
+            images: 0,
+            normals: 0,
+        })
+    }
+
+    fn held(&self) -> usize {
+        self.branches.first().map_or(0, |branch| branch.images.len())
+    }
+
+    fn check(&self, features: &Features) -> Result<(), BoxError> {
+        for branch in &self.branches {
+            let found = features.block(branch.spec.block)?.shape().to_vec();
+            let expected = vec![self.grid.patches(), branch.spec.width];
+            if found != expected || features.grid != self.grid {
+                let what = "a block of tokens";
+                return Err(RarityError::Shape { what, found, expected }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MemoryBank for DirectBank {
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        self.check(features)?;
+        let found: Result<Vec<Findings>, BoxError> = self
+            .branches
+            .par_iter()
+            .map(|branch| branch.assess(features, &self.rules, self.normals))
+            .collect();
+        let mut evidence = Vec::with_capacity(self.branches.len());
+        let mut patches = Vec::with_capacity(self.branches.len());
+        for (branch, findings) in self.branches.iter().zip(found?) {
+            patches.push(findings.patches);
+            evidence.push(Branch {
+                block: branch.spec.block,
+                neighbourhood: branch.spec.neighbourhood,
+                rarity: findings.rarity,
+                normal_rarity: findings.normal_rarity,
+            });
+        }
+        let carry = Box::new(Carry { patches, images: self.images });
+        Ok(BankAssessment { evidence: Evidence { branches: evidence }, carry })
+    }
+
+    fn absorb(
+        &mut self,
+        features: &Features,
+        carry: Box<dyn Any + Send>,
+        role: Role,
+    ) -> Result<(), BoxError> {
+        self.check(features)?;
+        let foreign = || RarityError::ForeignAssessment("bank");
+        let carry: Box<Carry> = carry.downcast().map_err(|_| foreign())?;
+        if carry.images != self.images || carry.patches.len() != self.branches.len() {
+            return Err(foreign().into());
+        }
+        if role == Role::Normal && (self.normals as u64) < self.images {
+            return Err(RarityError::LateNormal.into());
+        }
+        let normals = self.normals + usize::from(role == Role::Normal);
+        if normals > self.rules.keep_images {
+            let keep_images = self.rules.keep_images;
+            return Err(RarityError::TooManyNormals { keep_images }.into());
+        }
+        let samples: Result<Vec<Box<dyn VectorIndex>>, BoxError> = self
+            .branches
+            .par_iter()
+            .zip(carry.patches)
+            .map(|(branch, patches)| branch.sample(patches.view(), &self.rules))
+            .collect();
+        for (branch, sample) in self.branches.iter_mut().zip(samples?) {
+            branch.images.push_back(sample);
+            if branch.images.len() > self.rules.keep_images {
+                branch.images.remove(normals);
+            }
+        }
+        self.images += 1;
+        self.normals = normals;
+        Ok(())
+    }
+
+    fn status(&self) -> BankStatus {
+        let held = || self.branches.iter().flat_map(|branch| &branch.images);
+        let vectors = self.rules.keep_images * self.rules.sample;
+        let width: usize = self.branches.iter().map(|branch| branch.spec.width).sum();
+        BankStatus {
+            images: self.images,
+            prototypes: held().map(|image| image.len()).sum(),
+            bytes: held().map(|image| image.bytes()).sum(),
+            capacity_bytes: vectors * width * size_of::<f32>(),
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("normals", &self.normals);
+        writer.value("held", &self.held());
+        for (number, branch) in self.branches.iter().enumerate() {
+            for (place, image) in branch.images.iter().enumerate() {
+                // An index that cannot give its vectors back saves none; loading then says which entry is missing.
+                if let Ok(vectors) = image.vectors() {
+                    let shape = [image.len(), branch.spec.width];
+                    writer.floats(&format!("branch{number}.image{place}"), &shape, vectors);
+                }
+            }
+        }
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.images = reader.value("images")?;
+        self.normals = reader.value("normals")?;
+        let held: usize = reader.value("held")?;
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            branch.images.clear();
+            for place in 0..held {
+                let name = format!("branch{number}.image{place}");
+                let sample = reader.matrix(&name)?;
+                let (rows, width) = sample.dim();
+                let fits = width == branch.spec.width && rows == self.rules.sample;
+                if !fits || held > self.rules.keep_images {
+                    let problem = format!(
+                        "has shape [{rows}, {width}] in {held} images, expected [{}, {}] in up to {}",
+                        self.rules.sample, branch.spec.width, self.rules.keep_images
+                    );
+                    return Err(SnapshotError::Entry { name, problem }.into());
+                }
+                let mut index = self.rules.index.build(width, rows)?;
+                index.append(sample.view())?;
+                branch.images.push_back(index);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! The error of this crate.
+
+/// What can be wrong with the options, an image or an assessment.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RarityError {
+    /// An option has a value that cannot be worked with.
+    #[error("option `{option}` is {found}, expected {expected}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The backbone does not give a block.
+    #[error("block {block} is asked for, the backbone gives {available:?}; change `blocks`")]
+    Block {
+        /// The block asked for, 1-based.
+        block: usize,
+        /// The blocks of the backbone.
+        available: Vec<usize>,
+    },
+    /// An array has the wrong shape.
+    #[error("{what} has shape {found:?}, expected {expected:?}")]
+    Shape {
+        /// The array.
+        what: &'static str,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+    /// The scorer needs what a bank says.
+    #[error("the `rarity` scorer needs a bank: add a [bank] table, e.g. type = \"prototype\"")]
+    NoEvidence,
+    /// A detector either has a prior or it does not.
+    #[error("this stream was {} a prior so far, this image is {}; start a new stream", with(*.before), with(!*.before))]
+    PriorChanged {
+        /// Whether the images before had one.
+        before: bool,
+    },
+    /// The assessment was made by another component, or another image was absorbed since.
+    #[error("the assessment is not the latest of this {0}; absorb an image before the next is assessed")]
+    ForeignAssessment(&'static str),
+    /// Known normals fill the whole bank, which never forgets them.
+    #[error("{keep_images} known normals fill the bank; show fewer or raise `keep_images`")]
+    TooManyNormals {
+        /// Images the bank keeps.
+        keep_images: usize,
+    },
+    /// A known normal came after images that were scored.
+    #[error("known normals must be shown before any other image; start a new stream")]
+    LateNormal,
+    /// An image came without being a number.
+    #[error("{0} holds NaN or infinite values; the image was not absorbed")]
+    NonFinite(&'static str),
+}
+
+fn with(prior: bool) -> &'static str {
+    if prior { "with" } else { "without" }
+}

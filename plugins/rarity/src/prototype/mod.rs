@@ -1,0 +1,198 @@
+//! RareCLIP's bank: prototypes with their recurrence, one branch per neighbourhood size and block.
+
+mod branch;
+
+use std::any::Any;
+
+use ndarray::Array1;
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rayon::prelude::*;
+
+use crate::error::RarityError;
+use crate::options::{PrototypeOptions, branches, require};
+use crate::pool::Pool;
+pub(crate) use branch::BranchBank;
+use branch::{Findings, Rules};
+
+impl MemoryBankFactory for PrototypeOptions {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        Ok(Box::new(PrototypeBank::new(self, backbone)?))
+    }
+}
+
+/// The prototypes of one stream.
+pub(crate) struct PrototypeBank {
+    pub(crate) branches: Vec<BranchBank>,
+    rules: Rules,
+    grid: Grid,
+    pool: Pool,
+    widest: usize,
+    images: u64,
+    normals: u64,
+}
+
+/// What an assessment keeps for [`MemoryBank::absorb`].
+struct Carry {
+    findings: Vec<Findings>,
+    images: u64,
+}
+
+impl PrototypeBank {
+    pub(crate) fn new(
+        options: &PrototypeOptions,
+        backbone: &BackboneSpec,
+    ) -> Result<Self, BoxError> {
+        let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
+        let patches = backbone.grid.patches();
+        let capacity = (options.capacity * patches as f64).floor();
+        require(
+            capacity >= 1.0 && capacity < f64::from(u32::MAX),
+            "capacity",
+            options.capacity,
+            "enough for at least one patch and fewer than 4 billion",
+        )?;
+        require(options.neighbours >= 1, "neighbours", options.neighbours, "at least 1")?;
+        require(options.keep_images >= 1, "keep_images", options.keep_images, "at least 1")?;
+        let share = (0.0..=1.0).contains(&options.rarity_threshold);
+        require(share, "rarity_threshold", options.rarity_threshold, "0 to 1")?;
+        require(options.looseness < 1.0, "looseness", options.looseness, "below 1")?;
+        let rules = Rules {
+            capacity: capacity as usize,
+            neighbours: options.neighbours,
+            looseness: options.looseness,
+            rarity_threshold: options.rarity_threshold,
+            sampler: options.sampler.clone(),
+            index: options.index.resolve()?,
+        };
+        let built: Result<Vec<BranchBank>, BoxError> = specs
+            .iter()
+            .map(|&spec| BranchBank::new(spec, &rules, patches, options.keep_images))
+            .collect();
+        let branches = built?;
+        Ok(Self {
+            pool: Pool::new(2 * branches.len()),
+            widest: specs.iter().map(|spec| spec.width).max().unwrap_or(0),
+            branches,
+            rules,
+            grid: backbone.grid,
+            images: 0,
+            normals: 0,
+        })
+    }
+
+    /// Checks the shapes that the searches rely on.
+    fn check(&self, features: &Features) -> Result<(), BoxError> {
+        for branch in &self.branches {
+            let found = features.block(branch.spec.block)?.shape().to_vec();
+            let expected = vec![self.grid.patches(), branch.spec.width];
+            if found != expected || features.grid != self.grid {
+                let what = "a block of tokens";
+                return Err(RarityError::Shape { what, found, expected }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The most memory the pooled buffers take: patch features and their recurrence, per branch.
+    fn pool_capacity_bytes(&self) -> usize {
+        let keep = self.branches.iter().map(|branch| branch.keep_images).max().unwrap_or(0);
+        let per_patch = self.widest.max(keep);
+        2 * self.branches.len() * self.grid.patches() * per_patch * size_of::<f32>()
+    }
+}
+
+impl MemoryBank for PrototypeBank {
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        self.check(features)?;
+        let found: Result<Vec<Findings>, BoxError> = self
+            .branches
+            .par_iter()
+            .map(|branch| branch.assess(features, &self.rules, &self.pool))
+            .collect();
+        let mut findings = found?;
+        let evidence = Evidence {
+            branches: self
+                .branches
+                .iter()
+                .zip(&mut findings)
+                .map(|(branch, findings)| Branch {
+                    block: branch.spec.block,
+                    neighbourhood: branch.spec.neighbourhood,
+                    rarity: Array1::from_vec(std::mem::take(&mut findings.rarity)),
+                    normal_rarity: findings.normal_rarity.take().map(Array1::from_vec),
+                })
+                .collect(),
+        };
+        let carry = Box::new(Carry { findings, images: self.images });
+        Ok(BankAssessment { evidence, carry })
+    }
+
+    fn absorb(
+        &mut self,
+        features: &Features,
+        carry: Box<dyn Any + Send>,
+        role: Role,
+    ) -> Result<(), BoxError> {
+        self.check(features)?;
+        let foreign = || RarityError::ForeignAssessment("bank");
+        let carry: Box<Carry> = carry.downcast().map_err(|_| foreign())?;
+        if carry.images != self.images || carry.findings.len() != self.branches.len() {
+            return Err(foreign().into());
+        }
+        if role == Role::Normal && self.normals < self.images {
+            return Err(RarityError::LateNormal.into());
+        }
+        let normals = self.normals + u64::from(role == Role::Normal);
+        let image = self.images;
+        let rules = &self.rules;
+        self.branches
+            .par_iter_mut()
+            .zip(carry.findings)
+            .enumerate()
+            .try_for_each(|(number, (branch, findings))| {
+                branch.absorb(findings, rules, role, normals as usize, (number, image))
+            })?;
+        self.images += 1;
+        self.normals = normals;
+        Ok(())
+    }
+
+    fn status(&self) -> BankStatus {
+        let of = |count: fn(&BranchBank) -> usize| self.branches.iter().map(count).sum::<usize>();
+        let capacity: usize = self
+            .branches
+            .iter()
+            .map(|branch| branch.capacity_bytes(self.rules.capacity, self.grid.patches()))
+            .sum();
+        BankStatus {
+            images: self.images,
+            prototypes: of(|branch| branch.index.len()),
+            bytes: of(BranchBank::bytes) + self.pool.bytes(),
+            capacity_bytes: capacity + self.pool_capacity_bytes(),
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("normals", &self.normals);
+        for (number, branch) in self.branches.iter().enumerate() {
+            writer.scoped(&format!("branch{number}"), |writer| branch.save(writer));
+        }
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.images = reader.value("images")?;
+        self.normals = reader.value("normals")?;
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            branch.load(reader, &format!("branch{number}."), &self.rules)?;
+        }
+        Ok(())
+    }
+}

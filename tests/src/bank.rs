@@ -1,0 +1,124 @@
+use std::any::Any;
+use std::collections::VecDeque;
+
+use ndarray::{Array1, Array2};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::BankAssessment;
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{
+    BankStatus, BoxError, Branch, Evidence, Features, MemoryBank, MemoryBankFactory, Role, register,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The tokens of the last images, whole.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WindowOptions {
+    /// The block read, 1-based.
+    #[schemars(range(min = 1))]
+    pub block: usize,
+    /// Images remembered.
+    #[schemars(range(min = 1, max = 1000))]
+    pub images: usize,
+}
+
+impl Default for WindowOptions {
+    fn default() -> Self {
+        Self { block: 1, images: 10 }
+    }
+}
+
+impl MemoryBankFactory for WindowOptions {
+    fn blocks(&self) -> Vec<usize> {
+        vec![self.block]
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        let width = backbone.width_of(self.block).ok_or("the backbone does not give the block")?;
+        Ok(Box::new(Window {
+            options: self.clone(),
+            image_bytes: backbone.grid.patches() * width * 4,
+            images: VecDeque::new(),
+            absorbed: 0,
+        }))
+    }
+}
+
+struct Window {
+    options: WindowOptions,
+    image_bytes: usize,
+    images: VecDeque<Array2<f32>>,
+    absorbed: u64,
+}
+
+impl MemoryBank for Window {
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let tokens = features.block(self.options.block)?;
+        let rarity: Array1<f32> = tokens
+            .rows()
+            .into_iter()
+            .map(|token| {
+                let distance = |other: ndarray::ArrayView1<'_, f32>| {
+                    (&token - &other).mapv(|d| d * d).sum().sqrt()
+                };
+                let remembered = self.images.iter().flat_map(|image| image.rows());
+                let nearest = remembered.map(distance).fold(f32::INFINITY, f32::min);
+                if nearest.is_finite() { nearest } else { 0.0 }
+            })
+            .collect();
+        let branch = Branch {
+            block: self.options.block,
+            neighbourhood: 1,
+            rarity,
+            normal_rarity: None,
+        };
+        Ok(BankAssessment {
+            evidence: Evidence { branches: vec![branch] },
+            carry: Box::new(()),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        features: &Features,
+        _: Box<dyn Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
+        self.images.push_back(features.block(self.options.block)?.clone());
+        if self.images.len() > self.options.images {
+            self.images.pop_front();
+        }
+        self.absorbed += 1;
+        Ok(())
+    }
+
+    fn status(&self) -> BankStatus {
+        BankStatus {
+            images: self.absorbed,
+            prototypes: self.images.iter().map(Array2::nrows).sum(),
+            bytes: self.images.len() * self.image_bytes,
+            capacity_bytes: self.options.images * self.image_bytes,
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("absorbed", &self.absorbed);
+        writer.value("count", &self.images.len());
+        for (at, image) in self.images.iter().enumerate() {
+            let data: Vec<f32> = image.iter().copied().collect();
+            writer.floats(&format!("image.{at}"), image.shape(), data);
+        }
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.absorbed = reader.value("absorbed")?;
+        let count: usize = reader.value("count")?;
+        self.images = (0..count)
+            .map(|at| reader.matrix(&format!("image.{at}")))
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+}
+
+register!(bank "window" => WindowOptions);

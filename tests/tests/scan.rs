@@ -1,0 +1,223 @@
+//! `rareclip scan` as its users meet it.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Bench, code, rows, stderr, stdout};
+
+#[test]
+fn every_image_gets_a_row_with_the_promised_keys() {
+    let bench = Bench::new(25, &[23]);
+    let output = bench.scan(&["--out", "out", "--maps"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let rows = bench.results("out");
+    assert_eq!(rows.len(), 25);
+    for (at, row) in rows.iter().enumerate() {
+        for key in ["index", "image", "score", "raw_score", "p_value", "verdict", "error"] {
+            assert!(row.get(key).is_some(), "{key} is missing in {row}");
+        }
+        assert_eq!(row["index"], at);
+        assert_eq!(row["image"], format!("images/img{at}.png"));
+        let warm = at >= 20;
+        assert_eq!(row["verdict"] != "uncalibrated", warm, "{row}");
+    }
+    assert_eq!(rows[7]["calibration"], "uncalibrated, 7 of 20 images");
+    assert_eq!(rows[23]["verdict"], "anomalous");
+    for file in ["results.csv", "report.html", "heatmaps/000023_img23.png", "overlays/000023_img23.png", "maps/000023_img23.npy"] {
+        assert!(bench.path("out").join(file).is_file(), "{file}");
+    }
+    let report = std::fs::read_to_string(bench.path("out/report.html")).unwrap();
+    assert!(report.contains("img23.png"));
+    let table = std::fs::read_to_string(bench.path("out/results.csv")).unwrap();
+    assert_eq!(table.lines().count(), 26);
+}
+
+#[test]
+fn an_unreadable_image_is_reported_and_the_stream_goes_on() {
+    let bench = Bench::new(6, &[]);
+    let clean: Vec<_> = rows(&stdout(&bench.scan(&["--json"])));
+    std::fs::write(bench.path("images/img2a.png"), b"").unwrap();
+    std::fs::write(bench.path("images/img2b.jpg"), b"\xff\xd8\xff\xe0 this is no picture").unwrap();
+    let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+    bomb.extend(40_000u32.to_be_bytes());
+    bomb.extend(40_000u32.to_be_bytes());
+    bomb.extend([8, 2, 0, 0, 0, 0, 0, 0, 0]);
+    std::fs::write(bench.path("images/img2c.png"), bomb).unwrap();
+    let output = bench.scan(&["--json"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stderr(&output).contains("3 failed"), "{}", stderr(&output));
+    let rows = rows(&stdout(&output));
+    assert_eq!(rows.len(), 9);
+    let errors: Vec<String> = rows
+        .iter()
+        .filter_map(|row| row["error"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(errors.len(), 3);
+    assert!(errors[0].contains("empty"), "{errors:?}");
+    assert!(errors[1].to_lowercase().contains("jpeg"), "{errors:?}");
+    assert!(errors[2].contains("40000"), "{errors:?}");
+    // What could be read is scored as if the rest had not been there.
+    let scores = |rows: &[serde_json::Value]| -> Vec<String> {
+        rows.iter().filter(|row| row["error"].is_null()).map(|row| row["score"].to_string()).collect()
+    };
+    assert_eq!(scores(&rows), scores(&clean));
+}
+
+#[test]
+fn a_folder_without_images_is_an_error_that_names_it() {
+    let bench = Bench::new(1, &[]);
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    let output = common::rareclip(&["scan", "empty", "--config", "pixels.toml"])
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("empty holds no images"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_list_on_stdin_keeps_its_order() {
+    let bench = Bench::new(4, &[]);
+    let mut child = common::rareclip(&["scan", "-", "--config", "pixels.toml", "--json", "--root", "images"])
+        .current_dir(bench.folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"img3.png\nimg0.png\n\nimg2.png\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let names: Vec<_> = rows(&stdout(&output)).iter().map(|row| row["image"].clone()).collect();
+    assert_eq!(names, ["img3.png", "img0.png", "img2.png"]);
+}
+
+#[test]
+fn shuffle_visits_the_images_as_the_papers_code_does() {
+    let bench = Bench::new(10, &[]);
+    let output = bench.scan(&["--json", "--shuffle", "0"]);
+    let names: Vec<_> = rows(&stdout(&output)).iter().map(|row| row["image"].as_str().unwrap().to_owned()).collect();
+    let expected = [7, 8, 1, 5, 3, 4, 2, 0, 9, 6].map(|at| format!("images/img{at}.png"));
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_frozen_stream_after_normals_scores_every_image_by_itself() {
+    let bench = Bench::new(8, &[6]);
+    common::line(&bench.path("normals"), 4, &[]);
+    let frozen = |more: &[&str]| {
+        let mut args = vec!["--json", "--normals", "normals", "--freeze", "--set", "scorer.rescoring=false"];
+        args.extend(more);
+        let output = bench.scan(&args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let mut found: Vec<(String, String)> = rows(&stdout(&output))
+            .iter()
+            .map(|row| (row["image"].to_string(), row["score"].to_string()))
+            .collect();
+        found.sort();
+        found
+    };
+    assert_eq!(frozen(&[]), frozen(&["--shuffle", "3"]));
+    let worst = frozen(&[]).into_iter().max_by(|a, b| {
+        let score = |pair: &(String, String)| pair.1.parse::<f64>().unwrap();
+        score(a).total_cmp(&score(b))
+    });
+    assert!(worst.unwrap().0.contains("img6"));
+}
+
+#[test]
+fn fail_on_anomaly_ends_with_code_4() {
+    let bench = Bench::new(6, &[5]);
+    assert_eq!(code(&bench.scan(&["--fail-on-anomaly", "--threshold", "1e9"])), 0);
+    assert_eq!(code(&bench.scan(&["--fail-on-anomaly", "--threshold=-1"])), 4);
+}
+
+#[test]
+fn results_are_not_replaced_unasked() {
+    let bench = Bench::new(3, &[]);
+    assert_eq!(code(&bench.scan(&["--out", "out"])), 0);
+    let before = std::fs::read(bench.path("out/results.jsonl")).unwrap();
+    let output = bench.scan(&["--out", "out"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("--overwrite"), "{}", stderr(&output));
+    assert_eq!(std::fs::read(bench.path("out/results.jsonl")).unwrap(), before);
+    assert_eq!(code(&bench.scan(&["--out", "out", "--overwrite"])), 0);
+}
+
+#[test]
+fn thresholds_change_without_scoring_again() {
+    let bench = Bench::new(30, &[28]);
+    bench.scan(&["--out", "out"]);
+    let scores = |rows: &[serde_json::Value]| -> Vec<String> {
+        rows.iter().map(|row| row["score"].to_string()).collect()
+    };
+    let first = bench.results("out");
+    let out = bench.text("out");
+    let again = rows(&stdout(&common::run(&["judge", &out, "--threshold", "-1"])));
+    assert_eq!(scores(&first), scores(&again));
+    assert!(again.iter().all(|row| row["verdict"] == "anomalous"));
+    // The policy of the scan gives the verdicts of the scan.
+    let same = rows(&stdout(&common::run(&["judge", &out, "--quantile", "0.95"])));
+    for (a, b) in first.iter().zip(&same) {
+        assert_eq!((&a["verdict"], &a["threshold"], &a["p_value"]), (&b["verdict"], &b["threshold"], &b["p_value"]));
+    }
+}
+
+#[test]
+fn calibrated_on_normals_a_stream_keeps_to_its_false_alarm_rate() {
+    let bench = Bench::new(40, &[11, 33]);
+    common::line(&bench.path("normals"), 60, &[]);
+    let state = bench.text("state");
+    let output = common::rareclip(&["calibrate", "normals", "--config", "pixels.toml", "--state", &state, "--json"])
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let answer: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(answer["normals"], 45);
+    // 45 normals cannot carry a rate of 1 %.
+    assert_eq!(answer["thresholds"][2]["calibration"], "uncalibrated, 45 of 99 known normals");
+    let output = bench.scan(&["--json", "--state", &state, "--false-alarm-rate", "0.05"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let anomalous: Vec<u64> = rows(&stdout(&output))
+        .iter()
+        .filter(|row| row["verdict"] == "anomalous")
+        .map(|row| row["index"].as_u64().unwrap())
+        .collect();
+    assert!(anomalous.contains(&11) && anomalous.contains(&33), "{anomalous:?}");
+    assert!(anomalous.len() <= 6, "{anomalous:?}");
+}
+
+#[test]
+fn a_watched_folder_is_scored_as_it_grows() {
+    let bench = Bench::new(3, &[]);
+    let mut child = bench
+        .command(&["--json", "--watch", "--watch-idle", "3"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_millis(1200));
+    std::fs::copy(bench.path("images/img0.png"), bench.path("images/late.png")).unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the watch does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().unwrap();
+    let rows = rows(&stdout(&output));
+    assert_eq!(rows.len(), 4, "{}", stderr(&output));
+    assert_eq!(rows[3]["image"], "images/late.png");
+}
+
+#[test]
+fn timings_name_the_stages() {
+    let bench = Bench::new(4, &[]);
+    let output = bench.scan(&["--timings"]);
+    for stage in ["decode", "backbone", "bank", "scorer", "total", "peak MiB"] {
+        assert!(stderr(&output).contains(stage), "{stage}: {}", stderr(&output));
+    }
+}

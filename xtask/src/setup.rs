@@ -1,0 +1,28 @@
+//! What the workspace needs from outside.
+
+use std::path::PathBuf;
+
+use rareclip_models::{Step, catalogue, fetch as fetch_one};
+
+/// Fetches artefacts into the cache folder and gives their paths.
+///
+/// # Errors
+/// When one cannot be fetched; says why and what to do.
+pub(crate) fn fetch(names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for name in names {
+        let artefact = catalogue::find(name)?;
+        let path = fetch_one(name, &mut |step| match step {
+            Step::Downloading { package, bytes } => eprintln!(
+                "{name}: downloading {package}, {} MB; {}; licence: {}",
+                bytes.div_ceil(1_000_000),
+                artefact.summary,
+                artefact.licence
+            ),
+            Step::Present | Step::Checking | Step::Installing => {}
+        })?;
+        eprintln!("{name}: {}", path.display());
+        paths.push(path);
+    }
+    Ok(paths)
+}

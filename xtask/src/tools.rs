@@ -1,0 +1,67 @@
+//! Tests and lints.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+
+use crate::setup;
+use crate::steps::{cargo, root, run};
+
+/// Dependency checkers, pinned; installed into the cache folder where they are missing.
+const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
+
+/// How the tests run.
+#[derive(Args, Default)]
+pub(crate) struct TestArgs {
+    /// Leave out what needs onnxruntime and weights; such tests then say that they were skipped.
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Fetches what the tests need and runs them all.
+///
+/// # Errors
+/// When something cannot be fetched or a test fails.
+pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
+    if !args.offline {
+        setup::fetch(&["onnxruntime", "dinov2-small"])?;
+    }
+    run(&mut cargo(&["test", "--workspace"]))
+}
+
+/// Format, lints with warnings denied, docs, dependency rules.
+///
+/// # Errors
+/// At the first that fails.
+pub(crate) fn lint() -> anyhow::Result<()> {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    for (name, version) in TOOLS {
+        let tool = tool(name, version)?;
+        let mut command = Command::new(tool);
+        command.current_dir(root());
+        match name {
+            // The advisory database is not in a package registry: it is checked where the network allows.
+            "cargo-deny" => command.args(["check", "bans", "licenses", "sources"]),
+            _ => &mut command,
+        };
+        run(&mut command)?;
+    }
+    Ok(())
+}
+
+/// The path of a tool, installed once.
+fn tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+    let home = rareclip_models::cache_dir()?.join("tools").join(format!("{name}-{version}"));
+    let path = home.join("bin").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    if !path.is_file() {
+        let target = home.join("target");
+        run(cargo(&["install", name, "--version", version, "--locked", "--root"])
+            .arg(&home)
+            .env("CARGO_TARGET_DIR", &target))?;
+        std::fs::remove_dir_all(&target)?;
+    }
+    Ok(path)
+}
