@@ -21,7 +21,10 @@ pub struct PixelOptions {
 
 impl Default for PixelOptions {
     fn default() -> Self {
-        Self { image_size: 56, patch: 7 }
+        Self {
+            image_size: 56,
+            patch: 7,
+        }
     }
 }
 
@@ -46,7 +49,10 @@ impl BackboneFactory for PixelOptions {
         Ok(Arc::new(Pixels {
             spec: BackboneSpec {
                 input: InputRecipe::imagenet(self.image_size),
-                grid: Grid { rows: side, columns: side },
+                grid: Grid {
+                    rows: side,
+                    columns: side,
+                },
                 blocks: blocks.iter().map(|block| (*block, WIDTH)).collect(),
                 embedding_width: WIDTH,
                 weights: "none".into(),
@@ -58,7 +64,10 @@ impl BackboneFactory for PixelOptions {
 
 impl Pixels {
     fn token(&self, image: ArrayView3<'_, f32>, patch: usize) -> [f32; WIDTH] {
-        let (row, column) = (patch / self.spec.grid.columns, patch % self.spec.grid.columns);
+        let (row, column) = (
+            patch / self.spec.grid.columns,
+            patch % self.spec.grid.columns,
+        );
         let size = self.patch;
         let part = image.slice(s![
             ..,
@@ -70,7 +79,10 @@ impl Pixels {
             let plane = part.index_axis(Axis(0), channel);
             let mean = plane.mean().unwrap_or(0.0);
             token[channel] = mean + 0.1;
-            token[3 + channel] = plane.mapv(|value| (value - mean).abs()).mean().unwrap_or(0.0);
+            token[3 + channel] = plane
+                .mapv(|value| (value - mean).abs())
+                .mean()
+                .unwrap_or(0.0);
         }
         let plane = part.index_axis(Axis(0), 0);
         let half = size / 2;
@@ -90,7 +102,9 @@ impl Backbone for Pixels {
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
         let encode = |image: ArrayView3<'_, f32>| {
             let patches = self.spec.grid.patches();
-            let flat: Vec<f32> = (0..patches).flat_map(|patch| self.token(image, patch)).collect();
+            let flat: Vec<f32> = (0..patches)
+                .flat_map(|patch| self.token(image, patch))
+                .collect();
             let base = Array2::from_shape_vec((patches, WIDTH), flat)?;
             let tokens: BTreeMap<_, _> = self
                 .spec
@@ -98,7 +112,9 @@ impl Backbone for Pixels {
                 .iter()
                 .map(|(block, _)| (*block, base.mapv(|value| (value * *block as f32).tanh())))
                 .collect();
-            let mean = base.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(WIDTH));
+            let mean = base
+                .mean_axis(Axis(0))
+                .unwrap_or_else(|| Array1::zeros(WIDTH));
             let length = mean.dot(&mean).sqrt().max(1e-6);
             Ok(Features {
                 grid: self.spec.grid,

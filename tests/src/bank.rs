@@ -25,7 +25,10 @@ pub struct WindowOptions {
 
 impl Default for WindowOptions {
     fn default() -> Self {
-        Self { block: 1, images: 10 }
+        Self {
+            block: 1,
+            images: 10,
+        }
     }
 }
 
@@ -35,7 +38,9 @@ impl MemoryBankFactory for WindowOptions {
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
-        let width = backbone.width_of(self.block).ok_or("the backbone does not give the block")?;
+        let width = backbone
+            .width_of(self.block)
+            .ok_or("the backbone does not give the block")?;
         Ok(Box::new(Window {
             options: self.clone(),
             image_bytes: backbone.grid.patches() * width * 4,
@@ -74,7 +79,9 @@ impl MemoryBank for Window {
             normal_rarity: None,
         };
         Ok(BankAssessment {
-            evidence: Evidence { branches: vec![branch] },
+            evidence: Evidence {
+                branches: vec![branch],
+            },
             carry: Box::new(()),
         })
     }
@@ -85,7 +92,8 @@ impl MemoryBank for Window {
         _: Box<dyn Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
-        self.images.push_back(features.block(self.options.block)?.clone());
+        self.images
+            .push_back(features.block(self.options.block)?.clone());
         if self.images.len() > self.options.images {
             self.images.pop_front();
         }

@@ -12,7 +12,10 @@ pub struct BruteForceOptions {}
 
 impl VectorIndexFactory for BruteForceOptions {
     fn build(&self, width: usize, _capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
-        Ok(Box::new(BruteForce { width, data: Vec::new() }))
+        Ok(Box::new(BruteForce {
+            width,
+            data: Vec::new(),
+        }))
     }
 }
 
@@ -33,7 +36,12 @@ impl BruteForce {
     /// The `k` best of `candidates`, filled up with nothing.
     fn best(&self, query: &[f32], candidates: std::ops::Range<usize>, k: usize) -> Vec<(f32, u32)> {
         let mut all: Vec<(f32, u32)> = candidates
-            .map(|at| (dot(query, self.row(at)), u32::try_from(at).unwrap_or(u32::MAX)))
+            .map(|at| {
+                (
+                    dot(query, self.row(at)),
+                    u32::try_from(at).unwrap_or(u32::MAX),
+                )
+            })
             .collect();
         all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         all.resize(k.max(all.len()), (f32::NEG_INFINITY, u32::MAX));
@@ -46,7 +54,10 @@ fn collect(k: usize, rows: impl Iterator<Item = Vec<(f32, u32)>>) -> Result<Neig
     let rows: Vec<_> = rows.collect();
     let flat: Vec<(f32, u32)> = rows.concat();
     Ok(Neighbours {
-        similarity: Array2::from_shape_vec((rows.len(), k), flat.iter().map(|hit| hit.0).collect())?,
+        similarity: Array2::from_shape_vec(
+            (rows.len(), k),
+            flat.iter().map(|hit| hit.0).collect(),
+        )?,
         position: Array2::from_shape_vec((rows.len(), k), flat.iter().map(|hit| hit.1).collect())?,
     })
 }
@@ -74,7 +85,10 @@ impl VectorIndex for BruteForce {
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        self.data = positions.iter().flat_map(|at| self.row(*at).to_vec()).collect();
+        self.data = positions
+            .iter()
+            .flat_map(|at| self.row(*at).to_vec())
+            .collect();
         Ok(())
     }
 
@@ -90,13 +104,19 @@ impl VectorIndex for BruteForce {
     ) -> Result<Neighbours, BoxError> {
         let k = k.min(first);
         let rows = queries.rows();
-        collect(k, rows.into_iter().map(|query| self.best(&query.to_vec(), 0..first, k)))
+        collect(
+            k,
+            rows.into_iter()
+                .map(|query| self.best(&query.to_vec(), 0..first, k)),
+        )
     }
 
     fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
         let best_query = (0..self.len()).map(|at| {
             let rows = queries.rows();
-            let similarities = rows.into_iter().map(|query| dot(&query.to_vec(), self.row(at)));
+            let similarities = rows
+                .into_iter()
+                .map(|query| dot(&query.to_vec(), self.row(at)));
             similarities.fold(f32::NEG_INFINITY, f32::max)
         });
         Ok(Survey {
@@ -111,7 +131,12 @@ impl VectorIndex for BruteForce {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        collect(k, positions.iter().map(|at| self.best(self.row(*at), floor..*at, k)))
+        collect(
+            k,
+            positions
+                .iter()
+                .map(|at| self.best(self.row(*at), floor..*at, k)),
+        )
     }
 
     fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {

@@ -48,7 +48,11 @@ impl Scorer for Largest {
         let map = AnomalyMap { values };
         let score = map.max();
         Ok(ScoreAssessment {
-            scored: Some(Scored { map, raw_score: score, score }),
+            scored: Some(Scored {
+                map,
+                raw_score: score,
+                score,
+            }),
             carry: Box::new(()),
         })
     }

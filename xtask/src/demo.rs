@@ -27,7 +27,9 @@ pub(crate) struct DemoArgs {
 const DEFECTIVE: f64 = 0.5;
 
 fn program(args: &[&str]) -> std::process::Command {
-    let program = root().join("target/release/rareclip").with_extension(std::env::consts::EXE_EXTENSION);
+    let program = root()
+        .join("target/release/rareclip")
+        .with_extension(std::env::consts::EXE_EXTENSION);
     let mut command = std::process::Command::new(program);
     command.current_dir(root()).args(args);
     command
@@ -36,12 +38,21 @@ fn program(args: &[&str]) -> std::process::Command {
 pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let start = Instant::now();
     let paths = setup::fetch(&["onnxruntime", "dinov2-small", "elpv-dataset"])?;
-    let [.., data] = paths.as_slice() else { bail!("nothing was fetched") };
-    eprintln!("images: elpv-dataset, CC BY-NC-SA 4.0, see {}", data.join("LICENSE.md").display());
+    let [.., data] = paths.as_slice() else {
+        bail!("nothing was fetched")
+    };
+    eprintln!(
+        "images: elpv-dataset, CC BY-NC-SA 4.0, see {}",
+        data.join("LICENSE.md").display()
+    );
     crate::steps::run(&mut cargo(&["build", "--release", "--package", "rareclip"]))?;
 
     let cells = mono_cells(&data.join("labels.csv"))?;
-    let step = if args.images == 0 { 1 } else { cells.len().div_ceil(args.images).max(1) };
+    let step = if args.images == 0 {
+        1
+    } else {
+        cells.len().div_ceil(args.images).max(1)
+    };
     let cells: Vec<_> = cells.into_iter().step_by(step).collect();
     let out = root().join(&args.out);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -58,7 +69,10 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let truth = format!("labels:{}", labels.display());
     let folder = out.display().to_string();
     let figures = output(&mut program(&["evaluate", &folder, "--truth", &truth]))?;
-    println!("\n{} monocrystalline solar cells, in the order of the data set:", cells.len());
+    println!(
+        "\n{} monocrystalline solar cells, in the order of the data set:",
+        cells.len()
+    );
     print!("{figures}");
     println!("report: {}", out.join("report.html").display());
     println!("took {:.0} s", start.elapsed().as_secs_f64());
@@ -68,7 +82,15 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn scan(data: &Path, list: &str, out: &Path) -> anyhow::Result<()> {
     let folder = out.display().to_string();
     let root = data.display().to_string();
-    let mut scan = program(&["scan", "-", "--root", &root, "--out", &folder, "--overwrite"]);
+    let mut scan = program(&[
+        "scan",
+        "-",
+        "--root",
+        &root,
+        "--out",
+        &folder,
+        "--overwrite",
+    ]);
     eprintln!("> rareclip scan - --root {root} --out {folder} --overwrite");
     let mut child = scan.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let mut stdin = child.stdin.take().context("no pipe to rareclip")?;
@@ -87,9 +109,16 @@ fn mono_cells(labels: &Path) -> anyhow::Result<Vec<(String, bool)>> {
     let text = std::fs::read_to_string(labels).with_context(context)?;
     let mut cells = Vec::new();
     for line in text.lines() {
-        let fields: Vec<&str> = line.split([',', ' ']).filter(|field| !field.is_empty()).collect();
-        let [image, probability, kind] = fields[..] else { continue };
-        let Ok(probability) = probability.parse::<f64>() else { continue };
+        let fields: Vec<&str> = line
+            .split([',', ' '])
+            .filter(|field| !field.is_empty())
+            .collect();
+        let [image, probability, kind] = fields[..] else {
+            continue;
+        };
+        let Ok(probability) = probability.parse::<f64>() else {
+            continue;
+        };
         if kind == "mono" {
             cells.push((image.to_owned(), probability >= DEFECTIVE));
         }

@@ -36,7 +36,14 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
 /// At the first that fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(&mut cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     for (name, version) in TOOLS {
         let tool = tool(name, version)?;
@@ -54,13 +61,20 @@ pub(crate) fn lint() -> anyhow::Result<()> {
 
 /// The path of a tool, installed once.
 fn tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
-    let home = rareclip_models::cache_dir()?.join("tools").join(format!("{name}-{version}"));
-    let path = home.join("bin").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let home = rareclip_models::cache_dir()?
+        .join("tools")
+        .join(format!("{name}-{version}"));
+    let path = home
+        .join("bin")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
     if !path.is_file() {
         let target = home.join("target");
-        run(cargo(&["install", name, "--version", version, "--locked", "--root"])
-            .arg(&home)
-            .env("CARGO_TARGET_DIR", &target))?;
+        run(
+            cargo(&["install", name, "--version", version, "--locked", "--root"])
+                .arg(&home)
+                .env("CARGO_TARGET_DIR", &target),
+        )?;
         std::fs::remove_dir_all(&target)?;
     }
     Ok(path)

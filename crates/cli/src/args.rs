@@ -186,9 +186,13 @@ impl FromStr for MapScaleArg {
             range => range
                 .split_once("..")
                 .and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)))
-                .filter(|(low, high): &(f32, f32)| low < high && low.is_finite() && high.is_finite())
+                .filter(|(low, high): &(f32, f32)| {
+                    low < high && low.is_finite() && high.is_finite()
+                })
                 .map(|(low, high)| Self::Fixed(low, high))
-                .ok_or_else(|| "expected `calibrated`, `per-image` or LOW..HIGH, e.g. 0..1.5".into()),
+                .ok_or_else(|| {
+                    "expected `calibrated`, `per-image` or LOW..HIGH, e.g. 0..1.5".into()
+                }),
         }
     }
 }

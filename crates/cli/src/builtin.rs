@@ -10,8 +10,14 @@ use crate::args::ConfigArgs;
 
 /// The configs of the `configs` folder, by name.
 pub(crate) const CONFIGS: &[(&str, &str)] = &[
-    ("rarity-dinov2", include_str!("../../../configs/rarity-dinov2.toml")),
-    ("rarity-direct-dinov2", include_str!("../../../configs/rarity-direct-dinov2.toml")),
+    (
+        "rarity-dinov2",
+        include_str!("../../../configs/rarity-dinov2.toml"),
+    ),
+    (
+        "rarity-direct-dinov2",
+        include_str!("../../../configs/rarity-direct-dinov2.toml"),
+    ),
 ];
 
 /// The detector's config from `--config`, the environment, `--set` and shorthand flags, in this order.
@@ -27,7 +33,9 @@ pub(crate) fn load(args: &ConfigArgs, shorthands: &[String]) -> anyhow::Result<D
     for assignment in args.set.iter().chain(shorthands) {
         builder = builder.set(assignment)?;
     }
-    builder.build().with_context(|| format!("config {}", args.config))
+    builder
+        .build()
+        .with_context(|| format!("config {}", args.config))
 }
 
 fn unknown_config(name: &str) -> String {

@@ -14,7 +14,8 @@ pub(crate) fn start(args: &LogArgs) -> anyhow::Result<()> {
         (false, 2) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_env("RARECLIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("RARECLIP_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match &args.log_file {
         Some(path) => {

@@ -76,7 +76,13 @@ impl ResultRow {
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
         let safe: String = stem
             .chars()
-            .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' })
+            .map(|c| {
+                if c.is_alphanumeric() || "-_.".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
             .take(80)
             .collect();
         format!("{:06}_{safe}", self.index)

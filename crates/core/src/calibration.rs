@@ -142,8 +142,13 @@ impl Calibrator {
     /// # Errors
     /// [`Error::Calibration`] on a value that is not finite.
     pub fn set_normals(&mut self, normals: Vec<Reference>) -> Result<()> {
-        if normals.iter().any(|(score, floor)| !score.is_finite() || !floor.is_finite()) {
-            return Err(Error::Calibration("a reference score is NaN or infinite".into()));
+        if normals
+            .iter()
+            .any(|(score, floor)| !score.is_finite() || !floor.is_finite())
+        {
+            return Err(Error::Calibration(
+                "a reference score is NaN or infinite".into(),
+            ));
         }
         self.normals = normals;
         Ok(())
@@ -227,12 +232,14 @@ impl Calibrator {
     /// The state in words and the threshold.
     fn state(&self) -> (String, Option<f32>) {
         match self.policy {
-            CalibrationConfig::Fixed { threshold } => {
-                ("fixed threshold".into(), Some(threshold))
-            }
-            CalibrationConfig::Quantile { quantile, warm_up, .. } => {
+            CalibrationConfig::Fixed { threshold } => ("fixed threshold".into(), Some(threshold)),
+            CalibrationConfig::Quantile {
+                quantile, warm_up, ..
+            } => {
                 let needed = warm_up.max(needed_for(1.0 - quantile));
-                let have = usize::try_from(self.scored).unwrap_or(usize::MAX).min(self.seen.len());
+                let have = usize::try_from(self.scored)
+                    .unwrap_or(usize::MAX)
+                    .min(self.seen.len());
                 if have < needed {
                     return (format!("uncalibrated, {have} of {needed} images"), None);
                 }
@@ -242,7 +249,10 @@ impl Calibrator {
             CalibrationConfig::FalseAlarmRate { rate } => {
                 let (have, needed) = (self.normals.len(), needed_for(rate));
                 if have < needed {
-                    return (format!("uncalibrated, {have} of {needed} known normals"), None);
+                    return (
+                        format!("uncalibrated, {have} of {needed} known normals"),
+                        None,
+                    );
                 }
                 let state = format!("false alarm rate {rate} by {have} known normals");
                 (state, self.order_statistic(rate))
@@ -270,7 +280,11 @@ impl Calibrator {
         writer.value("policy", &self.policy);
         writer.value("scored", &self.scored);
         writer.floats("seen", &[self.seen.len(), 2], flat(&mut self.seen.iter()));
-        writer.floats("normals", &[self.normals.len(), 2], flat(&mut self.normals.iter()));
+        writer.floats(
+            "normals",
+            &[self.normals.len(), 2],
+            flat(&mut self.normals.iter()),
+        );
     }
 
     /// Restores the memory of a saved calibrator under the present policy.
@@ -293,7 +307,10 @@ impl Calibrator {
 
 fn pairs(reader: &SnapshotReader<'_>, name: &str) -> Result<Vec<Reference>, SnapshotError> {
     let (_, flat) = reader.floats(name)?;
-    Ok(flat.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    Ok(flat
+        .chunks_exact(2)
+        .map(|pair| (pair[0], pair[1]))
+        .collect())
 }
 
 /// References needed before a p-value can be as small as `rate`.
@@ -353,16 +370,27 @@ mod tests {
         for score in [0.0, 50.0, 88.0, 89.0, 89.5, 90.0, 98.0, 99.0] {
             let judgement = calibrator.judge(score);
             let anomalous = judgement.p_value.unwrap() <= 0.1 + 1e-12;
-            assert_eq!(judgement.verdict == Verdict::Anomalous, anomalous, "{score}");
+            assert_eq!(
+                judgement.verdict == Verdict::Anomalous,
+                anomalous,
+                "{score}"
+            );
         }
     }
 
     #[test]
     fn a_false_alarm_rate_needs_enough_normals() {
         let mut calibrator = Calibrator::new(CalibrationConfig::FalseAlarmRate { rate: 0.01 });
-        calibrator.set_normals((0..98).map(|n| (n as f32, 0.0)).collect()).unwrap();
-        assert_eq!(calibrator.judge(1e9).calibration, "uncalibrated, 98 of 99 known normals");
-        calibrator.set_normals((0..99).map(|n| (n as f32, 0.0)).collect()).unwrap();
+        calibrator
+            .set_normals((0..98).map(|n| (n as f32, 0.0)).collect())
+            .unwrap();
+        assert_eq!(
+            calibrator.judge(1e9).calibration,
+            "uncalibrated, 98 of 99 known normals"
+        );
+        calibrator
+            .set_normals((0..99).map(|n| (n as f32, 0.0)).collect())
+            .unwrap();
         assert_eq!(calibrator.judge(98.5).verdict, Verdict::Anomalous);
         assert_eq!(calibrator.judge(98.0).verdict, Verdict::Normal);
     }

@@ -40,8 +40,16 @@ impl Detector {
     pub fn build(config: &DetectorConfig) -> Result<Self> {
         let config = config.resolved()?;
         let backbone = config.backbone.resolve()?;
-        let prompt = config.prompt.as_ref().map(|choice| choice.resolve()).transpose()?;
-        let bank = config.bank.as_ref().map(|choice| choice.resolve()).transpose()?;
+        let prompt = config
+            .prompt
+            .as_ref()
+            .map(|choice| choice.resolve())
+            .transpose()?;
+        let bank = config
+            .bank
+            .as_ref()
+            .map(|choice| choice.resolve())
+            .transpose()?;
         let scorer = config.scorer.resolve()?;
 
         let mut blocks: BTreeSet<usize> = scorer.blocks().into_iter().collect();
@@ -113,7 +121,11 @@ impl Detector {
             }
             _ => None,
         };
-        let bank_blocks = self.bank.as_ref().map(|bank| bank.blocks()).unwrap_or_default();
+        let bank_blocks = self
+            .bank
+            .as_ref()
+            .map(|bank| bank.blocks())
+            .unwrap_or_default();
         let scorer = self.scorer.build(spec, &bank_blocks);
         let scorer = component(Slot::Scorer, self.config.scorer.name(), scorer)?;
         Ok(Stream::new(

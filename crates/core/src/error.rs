@@ -29,7 +29,9 @@ pub enum Error {
         source: BoxError,
     },
     /// A component needs a block that the backbone did not give.
-    #[error("block {block} was asked for, the backbone gave {available:?}; check the `blocks` lists of the config")]
+    #[error(
+        "block {block} was asked for, the backbone gave {available:?}; check the `blocks` lists of the config"
+    )]
     MissingBlock {
         /// The block asked for, 1-based.
         block: usize,
@@ -53,7 +55,9 @@ pub enum Error {
         what: String,
     },
     /// A known normal came after images had been scored.
-    #[error("known normals must be shown before the first scored image: the stream has absorbed {absorbed} other images; start a new stream")]
+    #[error(
+        "known normals must be shown before the first scored image: the stream has absorbed {absorbed} other images; start a new stream"
+    )]
     LateNormal {
         /// Images absorbed that were no normals.
         absorbed: u64,

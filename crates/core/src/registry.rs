@@ -74,7 +74,10 @@ impl Component {
     pub fn summary(&self) -> String {
         let schema = (self.schema)();
         let text = schema["description"].as_str().unwrap_or_default();
-        text.split("\n\n").next().unwrap_or_default().replace('\n', " ")
+        text.split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .replace('\n', " ")
     }
 }
 

@@ -17,6 +17,8 @@ use sha2::{Digest, Sha256};
 /// The version of the format that this crate writes.
 pub const FORMAT_VERSION: u32 = 1;
 
+/// The metadata entry that holds the plain values.
+const VALUES: &str = "values";
 const MAGIC: &[u8; 8] = b"RARECLIP";
 const HEADER: usize = 8 + 4 + 4 + 8 + 32;
 
@@ -129,7 +131,8 @@ impl<'a> SnapshotWriter<'a> {
             shape: shape.to_vec(),
             bytes,
         };
-        self.tensors.insert(format!("{}{name}", self.prefix), tensor);
+        self.tensors
+            .insert(format!("{}{name}", self.prefix), tensor);
     }
 
     /// Adds a plain value. Floats survive exactly.
@@ -140,9 +143,13 @@ impl<'a> SnapshotWriter<'a> {
 
     /// The body: a safetensors file.
     fn body(&self) -> Result<Vec<u8>, String> {
-        let metadata: HashMap<String, String> = self.values.clone().into_iter().collect();
+        // One entry for all: the order of a map of metadata is not reproducible, the file should be.
+        let values = serde_json::to_string(&self.values).map_err(|error| error.to_string())?;
+        let metadata = HashMap::from([(VALUES.to_owned(), values)]);
         safetensors::serialize(
-            self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)),
+            self.tensors
+                .iter()
+                .map(|(name, tensor)| (name.as_str(), tensor)),
             Some(metadata),
         )
         .map_err(|error| error.to_string())
@@ -225,9 +232,14 @@ impl Snapshot {
             return Err(damaged("not a rareclip state file".into()));
         }
         if bytes.len() < HEADER {
-            return Err(damaged(format!("cut short: {} of at least {HEADER} bytes", bytes.len())));
+            return Err(damaged(format!(
+                "cut short: {} of at least {HEADER} bytes",
+                bytes.len()
+            )));
         }
-        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         let version = number(8);
         if version > FORMAT_VERSION {
             return Err(SnapshotError::Newer {
@@ -238,7 +250,9 @@ impl Snapshot {
         let length = u64::from(number(16)) | u64::from(number(20)) << 32;
         let found = (bytes.len() - HEADER) as u64;
         if found != length {
-            return Err(damaged(format!("cut short or overlong: {found} of {length} bytes")));
+            return Err(damaged(format!(
+                "cut short or overlong: {found} of {length} bytes"
+            )));
         }
         if Sha256::digest(&bytes[HEADER..]).as_slice() != &bytes[24..HEADER] {
             return Err(damaged("its checksum does not match".into()));
@@ -261,10 +275,21 @@ impl Snapshot {
         let body = &self.bytes[HEADER..];
         let tensors = SafeTensors::deserialize(body).map_err(damaged)?;
         let (_, metadata) = SafeTensors::read_metadata(body).map_err(damaged)?;
+        let values = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get(VALUES));
+        let values =
+            serde_json::from_str(values.map_or("{}", String::as_str)).map_err(|error| {
+                SnapshotError::Damaged {
+                    path: self.path.clone(),
+                    problem: format!("its plain values cannot be read: {error}"),
+                }
+            })?;
         Ok(SnapshotReader {
             prefix: String::new(),
             tensors,
-            values: metadata.metadata().clone().unwrap_or_default(),
+            values,
         })
     }
 }
@@ -273,7 +298,7 @@ impl Snapshot {
 pub struct SnapshotReader<'a> {
     prefix: String,
     tensors: SafeTensors<'a>,
-    values: HashMap<String, String>,
+    values: BTreeMap<String, String>,
 }
 
 impl SnapshotReader<'_> {

@@ -44,7 +44,7 @@ impl PushOptions {
 /// What a stream says of one image.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// Images shown to the stream before this one, scored or not.
+    /// Images shown to the stream before this one, scored or not; peeks are not counted.
     pub sequence: u64,
     /// Map and scores.
     pub scored: Scored,
@@ -87,7 +87,7 @@ impl Stream {
         }
     }
 
-    /// Images shown so far.
+    /// Images shown so far, without those that left no trace.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -156,7 +156,8 @@ impl Stream {
             self.calibrator.observe(scored.score, scored.map.median());
         }
         let sequence = self.sequence;
-        self.sequence += 1;
+        // A peek leaves no trace, not even in the count.
+        self.sequence += u64::from(options.update || options.calibrate);
         self.absorbed_queries += u64::from(options.update);
         Ok(Outcome {
             sequence,
@@ -203,10 +204,14 @@ impl Stream {
             role,
             update,
         };
-        let ScoreAssessment { scored, carry } =
-            self.scorer.assess(&input).map_err(|e| self.scorer_error(e))?;
+        let ScoreAssessment { scored, carry } = self
+            .scorer
+            .assess(&input)
+            .map_err(|e| self.scorer_error(e))?;
         if scored.as_ref().is_some_and(|scored| !scored.is_finite()) {
-            return Err(Error::NonFinite { what: "score".into() });
+            return Err(Error::NonFinite {
+                what: "score".into(),
+            });
         }
         observer(Slot::Scorer, start.elapsed());
         if !update {
@@ -237,7 +242,11 @@ impl Stream {
     }
 
     fn prompt_error(&self, source: BoxError) -> Error {
-        let name = self.config.prompt.as_ref().map_or("", |choice| choice.name());
+        let name = self
+            .config
+            .prompt
+            .as_ref()
+            .map_or("", |choice| choice.name());
         self.component_error(Slot::Prompt, name, source)
     }
 
@@ -317,7 +326,11 @@ fn difference(key: &str, was: &Value, is: &Value, out: &mut Vec<String>) {
         (Value::Object(was), Value::Object(is)) => {
             let keys: std::collections::BTreeSet<_> = was.keys().chain(is.keys()).collect();
             for name in keys {
-                let path = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                let path = if key.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{key}.{name}")
+                };
                 let missing = Value::Null;
                 let (was, is) = (was.get(name), is.get(name));
                 difference(&path, was.unwrap_or(&missing), is.unwrap_or(&missing), out);

@@ -112,7 +112,10 @@ pub struct AnomalyMap {
 impl AnomalyMap {
     /// The largest value of the map.
     pub fn max(&self) -> f32 {
-        self.values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        self.values
+            .iter()
+            .copied()
+            .fold(f32::NEG_INFINITY, f32::max)
     }
 
     /// The median value: what most of the image looks like.

@@ -33,14 +33,20 @@ fn components_are_found_by_name_with_their_options() {
 #[test]
 fn a_wrong_component_name_is_told_with_the_nearest() {
     let message = build(&with("\"mean\"", "\"meen\"")).unwrap_err();
-    assert!(message.contains("line.toml: bank.type: found \"meen\""), "{message}");
+    assert!(
+        message.contains("line.toml: bank.type: found \"meen\""),
+        "{message}"
+    );
     assert!(message.contains("did you mean `mean`?"), "{message}");
 }
 
 #[test]
 fn an_unknown_key_is_told_with_file_path_and_nearest() {
     let message = build(&with("block = 2", "blok = 2")).unwrap_err();
-    assert!(message.contains("line.toml: bank.blok: unknown key of `mean`"), "{message}");
+    assert!(
+        message.contains("line.toml: bank.blok: unknown key of `mean`"),
+        "{message}"
+    );
     assert!(message.contains("did you mean `block`?"), "{message}");
 }
 
@@ -48,7 +54,9 @@ fn an_unknown_key_is_told_with_file_path_and_nearest() {
 fn a_wrong_type_is_told_with_what_is_expected() {
     let message = build(&with("block = 2", "block = \"two\"")).unwrap_err();
     assert!(
-        message.contains("bank.block: found \"two\", expected a whole number, at least 1 and at most 100"),
+        message.contains(
+            "bank.block: found \"two\", expected a whole number, at least 1 and at most 100"
+        ),
         "{message}"
     );
 }
@@ -56,13 +64,19 @@ fn a_wrong_type_is_told_with_what_is_expected() {
 #[test]
 fn a_number_out_of_range_is_told_with_the_range() {
     let message = build(&with("block = 2", "block = 0")).unwrap_err();
-    assert!(message.contains("bank.block: found 0, expected a number, at least 1"), "{message}");
+    assert!(
+        message.contains("bank.block: found 0, expected a number, at least 1"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_nested_choice_is_checked_too() {
     let message = build(&with("block = 2", "keep = { type = \"last\", imags = 3 }")).unwrap_err();
-    assert!(message.contains("bank.keep.imags: unknown key"), "{message}");
+    assert!(
+        message.contains("bank.keep.imags: unknown key"),
+        "{message}"
+    );
     assert!(message.contains("bank.keep.images: missing"), "{message}");
 }
 
@@ -71,7 +85,10 @@ fn every_problem_is_told_at_once() {
     let text = "nam = 1\n[backbone]\ntype = \"grey\"\n[scorer]\ntype = \"largest\"\nx = 1\n[calibration]\ntype = \"quantle\"";
     let message = build(text).unwrap_err();
     for key in ["nam", "backbone.type", "scorer.x", "calibration.type"] {
-        assert!(message.contains(&format!("line.toml: {key}: ")), "{key}: {message}");
+        assert!(
+            message.contains(&format!("line.toml: {key}: ")),
+            "{key}: {message}"
+        );
     }
 }
 
@@ -106,26 +123,42 @@ fn a_fault_in_set_is_told_as_such() {
         .build()
         .unwrap_err()
         .to_string();
-    assert!(message.contains("--set bank.block=0: bank.block"), "{message}");
+    assert!(
+        message.contains("--set bank.block=0: bank.block"),
+        "{message}"
+    );
 }
 
 #[test]
 fn another_component_takes_the_table_over() {
     let config = ConfigBuilder::new()
-        .toml("base", &with("block = 2", "block = 2\nkeep = { type = \"last\", images = 3 }"))
+        .toml(
+            "base",
+            &with(
+                "block = 2",
+                "block = 2\nkeep = { type = \"last\", images = 3 }",
+            ),
+        )
         .unwrap()
         .set("bank.keep.type=\"all\"")
         .unwrap()
         .build()
         .unwrap();
-    assert_eq!(config.bank.unwrap().table()["keep"], serde_json::json!({ "type": "all" }));
+    assert_eq!(
+        config.bank.unwrap().table()["keep"],
+        serde_json::json!({ "type": "all" })
+    );
 }
 
 #[test]
 fn files_extend_one_another_and_formats_mix() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("base.toml"), CONFIG).unwrap();
-    std::fs::write(folder.path().join("mid.yaml"), "extends: base.toml\nbank:\n  block: 3\n").unwrap();
+    std::fs::write(
+        folder.path().join("mid.yaml"),
+        "extends: base.toml\nbank:\n  block: 3\n",
+    )
+    .unwrap();
     let top = folder.path().join("top.json");
     std::fs::write(&top, r#"{"extends": "mid.yaml", "name": "top"}"#).unwrap();
     let config = ConfigBuilder::new().file(&top).unwrap().build().unwrap();
@@ -149,7 +182,10 @@ fn a_syntax_error_names_file_and_line() {
     let path = folder.path().join("broken.toml");
     std::fs::write(&path, "name = \"x\"\n[backbone\n").unwrap();
     let message = ConfigBuilder::new().file(&path).unwrap_err().to_string();
-    assert!(message.contains("broken.toml") && message.contains("line 2"), "{message}");
+    assert!(
+        message.contains("broken.toml") && message.contains("line 2"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -6,7 +6,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();
     if names.is_empty() {
         for artefact in rareclip_models::catalogue()? {
-            println!("{:20} {} [{}]", artefact.name, artefact.summary, artefact.licence);
+            println!(
+                "{:20} {} [{}]",
+                artefact.name, artefact.summary, artefact.licence
+            );
         }
     }
     for name in names {

@@ -38,7 +38,11 @@ pub(crate) struct Recorded {
 /// # Errors
 /// [`Error::NoCacheDir`] where neither is known.
 pub fn cache_dir() -> Result<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     if let Some(folder) = set("RARECLIP_CACHE") {
         return Ok(folder);
     }
@@ -50,7 +54,8 @@ pub fn cache_dir() -> Result<PathBuf> {
     } else {
         set("XDG_CACHE_HOME").or_else(|| home().map(|home| home.join(".cache")))
     };
-    user.map(|folder| folder.join("rareclip")).ok_or(Error::NoCacheDir)
+    user.map(|folder| folder.join("rareclip"))
+        .ok_or(Error::NoCacheDir)
 }
 
 /// The file (or folder, for data sets) that a catalogue name stands for, if it is in the cache with the recorded sizes.
@@ -76,7 +81,9 @@ pub fn resolve_model(name_or_path: &str) -> Result<PathBuf> {
         return Ok(path.to_owned());
     }
     let looks_like_path = path.components().count() > 1
-        || path.extension().is_some_and(|ending| ending == "safetensors" || ending == "onnx");
+        || path
+            .extension()
+            .is_some_and(|ending| ending == "safetensors" || ending == "onnx");
     if looks_like_path {
         return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
     }
@@ -89,8 +96,10 @@ pub fn resolve_model(name_or_path: &str) -> Result<PathBuf> {
         });
     }
     let root = cache_dir()?;
-    locate_in(&root, artefact)
-        .ok_or_else(|| Error::NotFetched { name: name_or_path.to_owned(), cache: root })
+    locate_in(&root, artefact).ok_or_else(|| Error::NotFetched {
+        name: name_or_path.to_owned(),
+        cache: root,
+    })
 }
 
 fn models() -> Result<String> {
@@ -115,7 +124,13 @@ pub(crate) fn locate_in(root: &Path, artefact: &Artefact) -> Option<PathBuf> {
             std::fs::metadata(folder.join(path)).is_ok_and(|found| found.len() == file.size)
         });
     let primary = artefact.primary().ok()?;
-    intact.then(|| if primary.is_empty() { folder } else { folder.join(primary) })
+    intact.then(|| {
+        if primary.is_empty() {
+            folder
+        } else {
+            folder.join(primary)
+        }
+    })
 }
 
 pub(crate) fn verify_in(root: &Path, artefact: &Artefact) -> Result<()> {
@@ -141,7 +156,11 @@ pub(crate) fn check(path: &Path, name: &str, expected: &str) -> Result<()> {
     if found == expected {
         return Ok(());
     }
-    Err(Error::Checksum { file: name.to_owned(), expected: expected.to_owned(), found })
+    Err(Error::Checksum {
+        file: name.to_owned(),
+        expected: expected.to_owned(),
+        found,
+    })
 }
 
 /// The sha256 of a file in hexadecimal.

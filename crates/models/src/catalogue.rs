@@ -139,14 +139,16 @@ pub fn catalogue() -> Result<&'static [Artefact]> {
 /// [`Error::UnknownName`], which lists the known ones.
 pub fn find(name: &str) -> Result<&'static Artefact> {
     let all = catalogue()?;
-    all.iter().find(|artefact| artefact.name == name).ok_or_else(|| {
-        let names = || all.iter().map(|artefact| artefact.name.as_str());
-        Error::UnknownName {
-            name: name.to_owned(),
-            nearest: crate::error::nearest(name, names()),
-            known: names().collect::<Vec<_>>().join(", "),
-        }
-    })
+    all.iter()
+        .find(|artefact| artefact.name == name)
+        .ok_or_else(|| {
+            let names = || all.iter().map(|artefact| artefact.name.as_str());
+            Error::UnknownName {
+                name: name.to_owned(),
+                nearest: crate::error::nearest(name, names()),
+                known: names().collect::<Vec<_>>().join(", "),
+            }
+        })
 }
 
 impl Artefact {
@@ -175,7 +177,55 @@ impl Artefact {
     pub fn primary(&self) -> Result<&str> {
         match &self.primary {
             Some(primary) => Ok(primary),
-            None => Ok(self.source()?.members.first().map_or("", |member| member.to.as_str())),
+            None => Ok(self
+                .source()?
+                .members
+                .first()
+                .map_or("", |member| member.to.as_str())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, catalogue, find};
+    use crate::Error;
+
+    #[test]
+    fn every_checksum_is_64_hexadecimal_digits_and_every_platform_is_pinned_once() {
+        for artefact in catalogue().unwrap() {
+            let mut platforms = Vec::new();
+            for source in &artefact.sources {
+                platforms.push((&source.os, &source.arch));
+                let members = source
+                    .members
+                    .iter()
+                    .filter_map(|member| member.sha256.as_ref());
+                for sum in members.chain([&source.wheel.sha256]) {
+                    assert!(sum.len() == 64 && sum.bytes().all(|digit| digit.is_ascii_hexdigit()));
+                }
+                for member in &source.members {
+                    assert_eq!(member.sha256.is_none(), member.path.ends_with('/'));
+                }
+            }
+            let count = platforms.len();
+            platforms.sort();
+            platforms.dedup();
+            assert_eq!(platforms.len(), count, "{}", artefact.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_and_all_known_ones() {
+        let Err(Error::UnknownName { nearest, known, .. }) = find("dino-v2-small") else {
+            panic!("found")
+        };
+        assert_eq!(nearest.as_deref(), Some("dinov2-small"));
+        assert!(known.contains("onnxruntime"));
+    }
+
+    #[test]
+    fn the_backbone_model_is_a_model() {
+        assert_eq!(find("dinov2-small").unwrap().kind, Kind::Model);
     }
 }

@@ -87,14 +87,21 @@ impl Checkpoint {
     /// When the file is missing, truncated or damaged, or its ending is neither `.safetensors` nor `.onnx`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let ending = path
+            .extension()
+            .and_then(|ending| ending.to_str())
+            .unwrap_or_default();
         let is_onnx = match ending.to_ascii_lowercase().as_str() {
             "safetensors" => false,
             "onnx" => true,
             _ if !path.exists() => {
                 return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
             }
-            _ => return Err(Error::UnknownFormat { path: path.to_owned() }),
+            _ => {
+                return Err(Error::UnknownFormat {
+                    path: path.to_owned(),
+                });
+            }
         };
         let bytes = map(path)?;
         let (tensors, metadata) = if is_onnx {
@@ -102,7 +109,12 @@ impl Checkpoint {
         } else {
             read_safetensors(path, &bytes)?
         };
-        Ok(Self { path: path.to_owned(), bytes, tensors, metadata })
+        Ok(Self {
+            path: path.to_owned(),
+            bytes,
+            tensors,
+            metadata,
+        })
     }
 
     /// The file.
@@ -170,9 +182,7 @@ impl Checkpoint {
                 .into(),
         };
         match stored.shape.as_slice() {
-            &[rows, columns] if stored.transposed => {
-                Ok(transpose(&values, columns, rows).into())
-            }
+            &[rows, columns] if stored.transposed => Ok(transpose(&values, columns, rows).into()),
             _ => Ok(values),
         }
     }
@@ -249,14 +259,22 @@ fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
             safetensors::Dtype::BF16 => Dtype::Bf16,
             other => Dtype::Other(format!("{other:?}")),
         };
-        Some(Stored { dtype, shape: info.shape.clone(), parts: vec![part], transposed: false })
+        Some(Stored {
+            dtype,
+            shape: info.shape.clone(),
+            parts: vec![part],
+            transposed: false,
+        })
     };
     let mut tensors = BTreeMap::new();
     for (name, info) in metadata.tensors() {
         let entry = stored(info).ok_or_else(|| {
             let end = start + info.data_offsets.1;
             let length = bytes.len();
-            Error::damaged(path, format!("`{name}` ends at byte {end}, the file at {length}"))
+            Error::damaged(
+                path,
+                format!("`{name}` ends at byte {end}, the file at {length}"),
+            )
         })?;
         tensors.insert(name, entry);
     }
@@ -266,8 +284,12 @@ fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
 fn floats<'b>(bytes: &'b [u8], dtype: &Dtype) -> Cow<'b, [f32]> {
     let halves = || bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
     match dtype {
-        Dtype::F16 => halves().map(|pair| half::f16::from_le_bytes(pair).to_f32()).collect(),
-        Dtype::Bf16 => halves().map(|pair| half::bf16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::F16 => halves()
+            .map(|pair| half::f16::from_le_bytes(pair).to_f32())
+            .collect(),
+        Dtype::Bf16 => halves()
+            .map(|pair| half::bf16::from_le_bytes(pair).to_f32())
+            .collect(),
         _ => match bytemuck::try_cast_slice(bytes) {
             Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
             _ => bytes

@@ -15,7 +15,10 @@ use crate::{Checkpoint, Error, Result};
 pub fn export(from: &Path, to: &Path, metadata: &[(&str, &str)]) -> Result<()> {
     let source = Checkpoint::open(from)?;
     let anchor = "embeddings.cls_token";
-    let prefix = source.names().find_map(|name| name.strip_suffix(anchor)).map(str::to_owned);
+    let prefix = source
+        .names()
+        .find_map(|name| name.strip_suffix(anchor))
+        .map(str::to_owned);
     let prefix = prefix.ok_or_else(|| Error::MissingKey {
         path: from.to_owned(),
         key: anchor.into(),
@@ -27,10 +30,17 @@ pub fn export(from: &Path, to: &Path, metadata: &[(&str, &str)]) -> Result<()> {
             || name.starts_with("layernorm.")
     };
     let mut tensors = Vec::new();
-    for name in source.names().filter_map(|name| name.strip_prefix(&prefix)).filter(belongs) {
+    for name in source
+        .names()
+        .filter_map(|name| name.strip_prefix(&prefix))
+        .filter(belongs)
+    {
         let key = format!("{prefix}{name}");
         let values = source.f32(&key)?;
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         tensors.push((name.to_owned(), source.info(&key)?.shape, bytes));
     }
     let views = tensors
@@ -43,7 +53,10 @@ pub fn export(from: &Path, to: &Path, metadata: &[(&str, &str)]) -> Result<()> {
         .map_err(|error| Error::damaged(from, error))?;
     // One entry only: a map of several has no fixed order, and the file must be the same every time.
     let text = serde_json::to_string(
-        &metadata.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        &metadata
+            .iter()
+            .copied()
+            .collect::<std::collections::BTreeMap<_, _>>(),
     )
     .map_err(|error| Error::damaged(to, error))?;
     let metadata = HashMap::from([("rareclip".to_owned(), text)]);

@@ -82,7 +82,9 @@ pub enum Error {
         cache: PathBuf,
     },
     /// The artefact exists, but not for this operating system and processor.
-    #[error("`{name}` has no pinned build for {platform}; install it yourself and name its path in the config")]
+    #[error(
+        "`{name}` has no pinned build for {platform}; install it yourself and name its path in the config"
+    )]
     NoSource {
         /// The name.
         name: String,
@@ -90,7 +92,9 @@ pub enum Error {
         platform: String,
     },
     /// A file is not the one that was pinned; nothing was installed.
-    #[error("{file}: sha256 is {found}, expected {expected}; nothing was installed. Try again; if it persists, the file was replaced upstream and must not be trusted")]
+    #[error(
+        "{file}: sha256 is {found}, expected {expected}; nothing was installed. Try again; if it persists, the file was replaced upstream and must not be trusted"
+    )]
     Checksum {
         /// The file.
         file: String,
@@ -108,19 +112,25 @@ pub enum Error {
         member: String,
     },
     /// No Python interpreter was found to run pip with.
-    #[error("no Python interpreter: tried {tried}; install Python 3 with pip, or name one in RARECLIP_PYTHON")]
+    #[error(
+        "no Python interpreter: tried {tried}; install Python 3 with pip, or name one in RARECLIP_PYTHON"
+    )]
     NoPython {
         /// The commands tried.
         tried: String,
     },
     /// The interpreter has no pip.
-    #[error("{python} has no pip: run `{python} -m ensurepip`, or install your system's python3-pip package")]
+    #[error(
+        "{python} has no pip: run `{python} -m ensurepip`, or install your system's python3-pip package"
+    )]
     NoPip {
         /// The interpreter.
         python: String,
     },
     /// pip could not reach its package index.
-    #[error("pip could not reach its package index while fetching {package}: check the network, the proxy (HTTPS_PROXY) or pip's own index setting (`pip config list`); on a closed machine copy the cache folder from another one\npip said: {detail}")]
+    #[error(
+        "pip could not reach its package index while fetching {package}: check the network, the proxy (HTTPS_PROXY) or pip's own index setting (`pip config list`); on a closed machine copy the cache folder from another one\npip said: {detail}"
+    )]
     Offline {
         /// Package and version.
         package: String,
@@ -136,7 +146,9 @@ pub enum Error {
         detail: String,
     },
     /// The user's cache folder is not known.
-    #[error("no cache folder: neither RARECLIP_CACHE nor a home folder is set; set RARECLIP_CACHE to a folder")]
+    #[error(
+        "no cache folder: neither RARECLIP_CACHE nor a home folder is set; set RARECLIP_CACHE to a folder"
+    )]
     NoCacheDir,
     /// The built-in catalogue is not valid.
     #[error("the built-in catalogue is not valid: {0}")]
@@ -150,7 +162,10 @@ impl Error {
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl ToString) -> Self {
-        Self::Damaged { path: path.to_owned(), detail: detail.to_string() }
+        Self::Damaged {
+            path: path.to_owned(),
+            detail: detail.to_string(),
+        }
     }
 }
 

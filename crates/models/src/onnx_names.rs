@@ -15,9 +15,10 @@ use crate::onnx::{self, element};
 
 /// Every initialiser of the file under its own name, and recovered weights under theirs.
 pub(crate) fn tensors(path: &Path, bytes: &Bytes) -> Result<BTreeMap<String, Stored>> {
-    let model =
-        onnx::Model::decode(bytes.clone()).map_err(|error| Error::damaged(path, error))?;
-    let graph = model.graph.ok_or_else(|| Error::damaged(path, "it holds no graph"))?;
+    let model = onnx::Model::decode(bytes.clone()).map_err(|error| Error::damaged(path, error))?;
+    let graph = model
+        .graph
+        .ok_or_else(|| Error::damaged(path, "it holds no graph"))?;
     let mut tensors = BTreeMap::new();
     for tensor in &graph.initializer {
         tensors.insert(tensor.name.clone(), stored(path, tensor)?);
@@ -59,7 +60,11 @@ fn stored(path: &Path, tensor: &onnx::Tensor) -> Result<Stored> {
         other => Dtype::Other(format!("ONNX element type {other}")),
     };
     let data = if dtype == Dtype::F32 && tensor.raw_data.is_empty() {
-        tensor.float_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+        tensor
+            .float_data
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
     } else {
         tensor.raw_data.clone()
     };
@@ -72,13 +77,21 @@ fn stored(path: &Path, tensor: &onnx::Tensor) -> Result<Stored> {
         let detail = format!("`{name}` should have {expected} bytes, it has {length}");
         return Err(Error::damaged(path, detail));
     }
-    Ok(Stored { dtype, shape, parts: vec![data], transposed: false })
+    Ok(Stored {
+        dtype,
+        shape,
+        parts: vec![data],
+        transposed: false,
+    })
 }
 
 /// Pairs of (`layer.weight`, name of the constant that holds it).
 fn linear_weights(graph: &onnx::Graph) -> Vec<(String, String)> {
-    let weights: HashMap<&str, &onnx::Tensor> =
-        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let weights: HashMap<&str, &onnx::Tensor> = graph
+        .initializer
+        .iter()
+        .map(|tensor| (tensor.name.as_str(), tensor))
+        .collect();
     let adds: HashMap<&str, &onnx::Node> = graph
         .node
         .iter()
@@ -89,12 +102,20 @@ fn linear_weights(graph: &onnx::Graph) -> Vec<(String, String)> {
         let (constant, output) = (node.input.get(1)?, node.output.first()?);
         let weight = weights.get(constant.as_str())?;
         let add = adds.get(output.as_str())?;
-        let layer = add.input.iter().find_map(|input| input.strip_suffix(".bias"))?;
+        let layer = add
+            .input
+            .iter()
+            .find_map(|input| input.strip_suffix(".bias"))?;
         let name = format!("{layer}.weight");
         (weight.dims.len() == 2 && !weights.contains_key(name.as_str()))
             .then(|| (name, constant.clone()))
     };
-    graph.node.iter().filter(|node| node.op_type == "MatMul").filter_map(name_of).collect()
+    graph
+        .node
+        .iter()
+        .filter(|node| node.op_type == "MatMul")
+        .filter_map(name_of)
+        .collect()
 }
 
 /// Finds a position table `[1, 1 + n, width]` that was split into the row of the class token and the rest, which goes
@@ -103,7 +124,9 @@ fn split_positions(
     graph: &onnx::Graph,
     tensors: &BTreeMap<String, Stored>,
 ) -> Option<(String, String, String)> {
-    let prefix = tensors.keys().find_map(|name| name.strip_suffix("cls_token"))?;
+    let prefix = tensors
+        .keys()
+        .find_map(|name| name.strip_suffix("cls_token"))?;
     let name = format!("{prefix}position_embeddings");
     if tensors.contains_key(&name) {
         return None;
@@ -111,7 +134,11 @@ fn split_positions(
     let makers: HashMap<&str, &onnx::Node> = graph
         .node
         .iter()
-        .flat_map(|node| node.output.iter().map(move |output| (output.as_str(), node)))
+        .flat_map(|node| {
+            node.output
+                .iter()
+                .map(move |output| (output.as_str(), node))
+        })
         .collect();
     let origin = |value: &str| {
         let mut value = value;
@@ -127,14 +154,20 @@ fn split_positions(
         }
         None
     };
-    graph.node.iter().filter(|node| node.op_type == "Concat").find_map(|node| {
-        let [first, rest] = node.input.as_slice() else { return None };
-        let (head, rest) = (tensors.get(first)?, origin(rest)?);
-        match (head.shape.as_slice(), tensors.get(&rest)?.shape.as_slice()) {
-            (&[1, 1, width], &[1, _, other]) if width == other => {
-                Some((name.clone(), first.clone(), rest))
+    graph
+        .node
+        .iter()
+        .filter(|node| node.op_type == "Concat")
+        .find_map(|node| {
+            let [first, rest] = node.input.as_slice() else {
+                return None;
+            };
+            let (head, rest) = (tensors.get(first)?, origin(rest)?);
+            match (head.shape.as_slice(), tensors.get(&rest)?.shape.as_slice()) {
+                (&[1, 1, width], &[1, _, other]) if width == other => {
+                    Some((name.clone(), first.clone(), rest))
+                }
+                _ => None,
             }
-            _ => None,
-        }
-    })
+        })
 }

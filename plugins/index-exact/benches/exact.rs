@@ -1,4 +1,5 @@
 //! Search of one full bank: the product alone, and with the search of its tiles.
+#![allow(clippy::unwrap_used, reason = "a measurement may stop at a fault")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use faer::linalg::matmul::matmul;
@@ -25,7 +26,10 @@ fn search(c: &mut Criterion) {
     let (queries, vectors) = (unit_rows(1369, 1), unit_rows(4107, 2));
     let mut index = ExactIndex::new(WIDTH, vectors.nrows()).unwrap();
     index.append(vectors.view()).unwrap();
-    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let one = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
     let mut group = c.benchmark_group("1369x4107x1024");
     group.sample_size(15);
     group.bench_function("product, one thread", |b| {

@@ -5,10 +5,14 @@
 #[non_exhaustive]
 pub enum ExactError {
     /// Vectors of no width have no similarities.
-    #[error("an index needs vectors of at least one number; check the block widths of the backbone")]
+    #[error(
+        "an index needs vectors of at least one number; check the block widths of the backbone"
+    )]
     ZeroWidth,
     /// The vectors are wider or narrower than those of the index.
-    #[error("vectors have width {found}, the index holds width {expected}; were they made by another backbone?")]
+    #[error(
+        "vectors have width {found}, the index holds width {expected}; were they made by another backbone?"
+    )]
     Width {
         /// Width of the vectors given.
         found: usize,

@@ -5,18 +5,21 @@ use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use pulp::Arch;
-use rareclip_core::index::{Neighbours, Survey, VectorIndex};
 use rareclip_core::BoxError;
+use rareclip_core::index::{Neighbours, Survey, VectorIndex};
 use rayon::prelude::*;
 
 use crate::error::ExactError;
 use crate::product::with_tile;
 use crate::top::{NONE, Top, raise, scan};
 
-/// Queries of a tile. Wide enough to repay packing the vectors, small enough to share out among threads.
-const QUERIES: usize = 384;
+/// Queries of a tile. Wide enough to repay packing the vectors, small enough to share out among threads; a quarter of
+/// the 37 x 37 patches of a ViT at 518 pixels.
+const QUERIES: usize = 344;
 /// Vectors of a tile: with [`QUERIES`] a tile that stays in the cache until it is searched.
-const VECTORS: usize = 1024;
+const VECTORS: usize = 512;
+/// Both sides of a tile of [`VectorIndex::nearest_earlier`]: what lies beyond the diagonal is computed in vain.
+const EARLIER: usize = 256;
 
 /// Vectors in arrival order, row-major in one block of memory.
 #[derive(Debug)]
@@ -36,9 +39,10 @@ impl ExactIndex {
         }
         let bytes = capacity.checked_mul(width);
         match bytes {
-            Some(values) if capacity < NONE as usize => {
-                Ok(Self { width, data: Vec::with_capacity(values) })
-            }
+            Some(values) if capacity < NONE as usize => Ok(Self {
+                width,
+                data: Vec::with_capacity(values),
+            }),
             _ => Err(ExactError::TooMany { vectors: capacity }),
         }
     }
@@ -47,7 +51,10 @@ impl ExactIndex {
         if rows.ncols() == self.width {
             Ok(())
         } else {
-            Err(ExactError::Width { found: rows.ncols(), expected: self.width })
+            Err(ExactError::Width {
+                found: rows.ncols(),
+                expected: self.width,
+            })
         }
     }
 
@@ -55,7 +62,10 @@ impl ExactIndex {
         if position < self.len() {
             Ok(())
         } else {
-            Err(ExactError::Position { position, len: self.len() })
+            Err(ExactError::Position {
+                position,
+                len: self.len(),
+            })
         }
     }
 
@@ -75,7 +85,9 @@ impl ExactIndex {
         let queries_count = queries.len() / self.width;
         let mut found = nobody(queries_count, k.min(range.len()));
         let span = if best_query { range.len() } else { 0 };
-        let blocks = queries.par_chunks(QUERIES * self.width).zip(row_blocks(&mut found));
+        let blocks = queries
+            .par_chunks(QUERIES * self.width)
+            .zip(row_blocks(&mut found, QUERIES));
         let best = blocks
             .map(|(queries, (similarity, position))| {
                 let mut best = vec![f32::NEG_INFINITY; span];
@@ -113,7 +125,16 @@ impl ExactIndex {
                     };
                     let part = start - range.start..end - range.start;
                     let best = best.get_mut(part);
-                    scan(arch, row, start as u32, best, &mut Top { similarity, position });
+                    scan(
+                        arch,
+                        row,
+                        start as u32,
+                        best,
+                        &mut Top {
+                            similarity,
+                            position,
+                        },
+                    );
                 }
             });
         }
@@ -128,12 +149,18 @@ fn nobody(queries: usize, k: usize) -> Neighbours {
     }
 }
 
-type RowBlock<'a> = (ndarray::ArrayViewMut2<'a, f32>, ndarray::ArrayViewMut2<'a, u32>);
+type RowBlock<'a> = (
+    ndarray::ArrayViewMut2<'a, f32>,
+    ndarray::ArrayViewMut2<'a, u32>,
+);
 
-/// The rows of a result in blocks of [`QUERIES`].
-fn row_blocks(found: &mut Neighbours) -> impl IndexedParallelIterator<Item = RowBlock<'_>> {
-    let similarity = found.similarity.axis_chunks_iter_mut(Axis(0), QUERIES);
-    let position = found.position.axis_chunks_iter_mut(Axis(0), QUERIES);
+/// The rows of a result in blocks.
+fn row_blocks(
+    found: &mut Neighbours,
+    rows: usize,
+) -> impl IndexedParallelIterator<Item = RowBlock<'_>> {
+    let similarity = found.similarity.axis_chunks_iter_mut(Axis(0), rows);
+    let position = found.position.axis_chunks_iter_mut(Axis(0), rows);
     similarity.into_par_iter().zip(position.into_par_iter())
 }
 
@@ -172,7 +199,11 @@ impl VectorIndex for ExactIndex {
             self.check_position(last)?;
         }
         if let Some(pair) = positions.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(ExactError::NotAscending { previous: pair[0], next: pair[1] }.into());
+            return Err(ExactError::NotAscending {
+                previous: pair[0],
+                next: pair[1],
+            }
+            .into());
         }
         let mut kept = 0;
         // Runs of neighbours move in one go.
@@ -209,7 +240,10 @@ impl VectorIndex for ExactIndex {
         self.check_width(queries)?;
         let queries = contiguous(&queries);
         let (neighbours, best_query) = self.top(&queries, 0..self.len(), k, true);
-        Ok(Survey { neighbours, best_query: Array1::from_vec(best_query) })
+        Ok(Survey {
+            neighbours,
+            best_query: Array1::from_vec(best_query),
+        })
     }
 
     fn nearest_earlier(
@@ -218,13 +252,16 @@ impl VectorIndex for ExactIndex {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        positions.iter().try_for_each(|&position| self.check_position(position))?;
+        positions
+            .iter()
+            .try_for_each(|&position| self.check_position(position))?;
         let mut found = nobody(positions.len(), k);
-        positions.par_chunks(QUERIES).zip(row_blocks(&mut found)).for_each(
-            |(positions, (similarity, position))| {
+        positions
+            .par_chunks(EARLIER)
+            .zip(row_blocks(&mut found, EARLIER))
+            .for_each(|(positions, (similarity, position))| {
                 self.earlier_block(positions, floor, similarity, position);
-            },
-        );
+            });
         Ok(found)
     }
 
@@ -246,11 +283,15 @@ impl ExactIndex {
         let run = positions.windows(2).all(|pair| pair[0] + 1 == pair[1]);
         let queries: Cow<'_, [f32]> = match positions {
             [first, ..] if run => Cow::Borrowed(self.rows(*first..first + positions.len())),
-            _ => positions.iter().flat_map(|&p| self.rows(p..p + 1)).copied().collect(),
+            _ => positions
+                .iter()
+                .flat_map(|&p| self.rows(p..p + 1))
+                .copied()
+                .collect(),
         };
         let end_of_all = positions.iter().copied().max().unwrap_or(0);
-        for start in (floor..end_of_all).step_by(QUERIES) {
-            let end = end_of_all.min(start + QUERIES);
+        for start in (floor..end_of_all).step_by(EARLIER) {
+            let end = end_of_all.min(start + EARLIER);
             with_tile(&queries, self.rows(start..end), self.width, |tile| {
                 let rows = tile.chunks_exact(end - start).zip(positions);
                 let tops = similarity.rows_mut().into_iter().zip(position.rows_mut());
@@ -261,7 +302,16 @@ impl ExactIndex {
                         continue;
                     };
                     let earlier = &row[..row.len().min(own.saturating_sub(start))];
-                    scan(arch, earlier, start as u32, None, &mut Top { similarity, position });
+                    scan(
+                        arch,
+                        earlier,
+                        start as u32,
+                        None,
+                        &mut Top {
+                            similarity,
+                            position,
+                        },
+                    );
                 }
             });
         }

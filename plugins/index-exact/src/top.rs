@@ -84,7 +84,12 @@ impl WithSimd for Scan<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { row, mut first, best_query, top } = self;
+        let Self {
+            row,
+            mut first,
+            best_query,
+            top,
+        } = self;
         if let Some(best) = best_query {
             raise(best, row);
         }
@@ -109,7 +114,12 @@ pub(crate) fn scan(
     best_query: Option<&mut [f32]>,
     top: &mut Top<'_>,
 ) {
-    arch.dispatch(Scan { row, first, best_query, top });
+    arch.dispatch(Scan {
+        row,
+        first,
+        best_query,
+        top,
+    });
 }
 
 #[cfg(test)]
@@ -118,21 +128,30 @@ mod tests {
 
     fn best(row: &[f32], k: usize) -> (Vec<f32>, Vec<u32>) {
         let (mut similarity, mut position) = (vec![f32::NEG_INFINITY; k], vec![NONE; k]);
-        let mut top = Top { similarity: &mut similarity, position: &mut position };
+        let mut top = Top {
+            similarity: &mut similarity,
+            position: &mut position,
+        };
         scan(Arch::new(), row, 0, None, &mut top);
         (similarity, position)
     }
 
     #[test]
     fn ties_go_to_the_earlier_entry() {
-        assert_eq!(best(&[1.0, 3.0, 3.0, 2.0, 3.0], 3), (vec![3.0; 3], vec![1, 2, 4]));
+        assert_eq!(
+            best(&[1.0, 3.0, 3.0, 2.0, 3.0], 3),
+            (vec![3.0; 3], vec![1, 2, 4])
+        );
     }
 
     #[test]
     fn nan_is_never_chosen() {
         let mut row = vec![f32::NAN; 200];
         row[130] = 0.5;
-        assert_eq!(best(&row, 2), (vec![0.5, f32::NEG_INFINITY], vec![130, NONE]));
+        assert_eq!(
+            best(&row, 2),
+            (vec![0.5, f32::NEG_INFINITY], vec![130, NONE])
+        );
     }
 
     #[test]

@@ -83,7 +83,15 @@ mod tests {
 
     #[test]
     fn voters_round_up_and_are_never_none() {
-        assert_eq!([voters(1, 0.3), voters(4, 0.3), voters(10, 0.3), voters(5, 0.0)], [1, 2, 3, 1]);
+        assert_eq!(
+            [
+                voters(1, 0.3),
+                voters(4, 0.3),
+                voters(10, 0.3),
+                voters(5, 0.0)
+            ],
+            [1, 2, 3, 1]
+        );
     }
 
     #[test]

@@ -75,11 +75,20 @@ impl DirectBranch {
         let tokens = features.block(self.spec.block)?;
         let count = tokens.nrows();
         let mut patches = Vec::new();
-        aggregate(tokens.view(), features.grid, self.spec.neighbourhood, &mut patches)?;
+        aggregate(
+            tokens.view(),
+            features.grid,
+            self.spec.neighbourhood,
+            &mut patches,
+        )?;
         let patches = Array2::from_shape_vec((count, self.spec.width), patches)?;
         if self.images.is_empty() {
             let rarity = Array1::zeros(count);
-            return Ok(Findings { patches, rarity, normal_rarity: None });
+            return Ok(Findings {
+                patches,
+                rarity,
+                normal_rarity: None,
+            });
         }
         let mut best = Array2::zeros((count, self.images.len()));
         for (mut column, image) in best.columns_mut().into_iter().zip(&self.images) {
@@ -103,7 +112,11 @@ impl DirectBranch {
                 None => 0.0,
             })
             .collect();
-        Ok(Findings { patches, rarity, normal_rarity })
+        Ok(Findings {
+            patches,
+            rarity,
+            normal_rarity,
+        })
     }
 
     /// The sample of an image: sequential sampling of the image on its own.
@@ -116,7 +129,11 @@ impl DirectBranch {
         whole.append(patches)?;
         let all: Vec<usize> = (0..patches.nrows()).collect();
         let nearest = whole.nearest_earlier(&all, 0, 1)?;
-        let distances: Vec<f32> = nearest.similarity.iter().map(|value| value.max(0.0)).collect();
+        let distances: Vec<f32> = nearest
+            .similarity
+            .iter()
+            .map(|value| value.max(0.0))
+            .collect();
         let kept = sampler::smallest(&distances, rules.sample);
         let mut sample = rules.index.build(self.spec.width, kept.len())?;
         sample.append(patches.select(Axis(0), &kept).view())?;
@@ -140,7 +157,12 @@ impl DirectBank {
             options.rarity_threshold,
             "0 to 1",
         )?;
-        require(options.keep_images >= 1, "keep_images", options.keep_images, "at least 1")?;
+        require(
+            options.keep_images >= 1,
+            "keep_images",
+            options.keep_images,
+            "at least 1",
+        )?;
         let looseness = options.normal_looseness;
         require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
         let patches = backbone.grid.patches();
@@ -159,7 +181,10 @@ impl DirectBank {
         Ok(Self {
             branches: specs
                 .into_iter()
-                .map(|spec| DirectBranch { spec, images: VecDeque::new() })
+                .map(|spec| DirectBranch {
+                    spec,
+                    images: VecDeque::new(),
+                })
                 .collect(),
             rules,
             grid: backbone.grid,
@@ -169,7 +194,9 @@ impl DirectBank {
     }
 
     fn held(&self) -> usize {
-        self.branches.first().map_or(0, |branch| branch.images.len())
+        self.branches
+            .first()
+            .map_or(0, |branch| branch.images.len())
     }
 
     fn check(&self, features: &Features) -> Result<(), BoxError> {
@@ -178,7 +205,12 @@ impl DirectBank {
             let expected = vec![self.grid.patches(), branch.spec.width];
             if found != expected || features.grid != self.grid {
                 let what = "a block of tokens";
-                return Err(RarityError::Shape { what, found, expected }.into());
+                return Err(RarityError::Shape {
+                    what,
+                    found,
+                    expected,
+                }
+                .into());
             }
         }
         Ok(())
@@ -204,8 +236,14 @@ impl MemoryBank for DirectBank {
                 normal_rarity: findings.normal_rarity,
             });
         }
-        let carry = Box::new(Carry { patches, images: self.images });
-        Ok(BankAssessment { evidence: Evidence { branches: evidence }, carry })
+        let carry = Box::new(Carry {
+            patches,
+            images: self.images,
+        });
+        Ok(BankAssessment {
+            evidence: Evidence { branches: evidence },
+            carry,
+        })
     }
 
     fn absorb(

@@ -46,7 +46,11 @@ impl Earlier {
 
     /// Per prototype its similarity to the nearest earlier one, at least 0 (paper: d).
     pub(crate) fn nearest(&self) -> Vec<f32> {
-        self.similarity.iter().step_by(DEPTH).map(|&similarity| similarity.max(0.0)).collect()
+        self.similarity
+            .iter()
+            .step_by(DEPTH)
+            .map(|&similarity| similarity.max(0.0))
+            .collect()
     }
 
     /// Adds a prototype whose nearest earlier ones are the best of two searches, both best first. Returns its similarity
@@ -96,14 +100,21 @@ impl Earlier {
     /// Looks up again the lists that have lost every entry. Returns how many.
     pub(crate) fn repair(&mut self, index: &dyn VectorIndex) -> Result<usize, BoxError> {
         // A list without entries of any but the first prototype cannot be complete.
-        let lost: Vec<usize> =
-            (1..self.len()).filter(|m| self.position[m * DEPTH] == NONE).collect();
+        let lost: Vec<usize> = (1..self.len())
+            .filter(|m| self.position[m * DEPTH] == NONE)
+            .collect();
         if lost.is_empty() {
             return Ok(0);
         }
-        let Neighbours { similarity, position } = index.nearest_earlier(&lost, 0, DEPTH)?;
-        for ((&m, similarity), position) in lost.iter().zip(similarity.rows()).zip(position.rows()) {
-            let places = self.similarity[m * DEPTH..].iter_mut().zip(&mut self.position[m * DEPTH..]);
+        let Neighbours {
+            similarity,
+            position,
+        } = index.nearest_earlier(&lost, 0, DEPTH)?;
+        for ((&m, similarity), position) in lost.iter().zip(similarity.rows()).zip(position.rows())
+        {
+            let places = self.similarity[m * DEPTH..]
+                .iter_mut()
+                .zip(&mut self.position[m * DEPTH..]);
             for ((to_similarity, to_position), (&similarity, &position)) in
                 places.zip(similarity.iter().zip(position))
             {

@@ -42,7 +42,9 @@ pub enum RarityError {
         before: bool,
     },
     /// The assessment was made by another component, or another image was absorbed since.
-    #[error("the assessment is not the latest of this {0}; absorb an image before the next is assessed")]
+    #[error(
+        "the assessment is not the latest of this {0}; absorb an image before the next is assessed"
+    )]
     ForeignAssessment(&'static str),
     /// Known normals fill the whole bank, which never forgets them.
     #[error("{keep_images} known normals fill the bank; show fewer or raise `keep_images`")]
@@ -53,7 +55,7 @@ pub enum RarityError {
     /// A known normal came after images that were scored.
     #[error("known normals must be shown before any other image; start a new stream")]
     LateNormal,
-    /// An image came without being a number.
+    /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values; the image was not absorbed")]
     NonFinite(&'static str),
 }

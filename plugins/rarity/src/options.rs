@@ -143,15 +143,22 @@ pub(crate) fn require(
     if fits {
         return Ok(());
     }
-    Err(RarityError::Option { option, found: format!("{found:?}"), expected })
+    Err(RarityError::Option {
+        option,
+        found: format!("{found:?}"),
+        expected,
+    })
 }
 
 /// The width of `block`.
 pub(crate) fn width_of(backbone: &BackboneSpec, block: usize) -> Result<usize, RarityError> {
-    backbone.width_of(block).filter(|&width| width > 0).ok_or_else(|| RarityError::Block {
-        block,
-        available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
-    })
+    backbone
+        .width_of(block)
+        .filter(|&width| width > 0)
+        .ok_or_else(|| RarityError::Block {
+            block,
+            available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
+        })
 }
 
 /// The branches of a bank: all blocks of the first neighbourhood size, then of the next.
@@ -160,17 +167,30 @@ pub(crate) fn branches(
     neighbourhoods: &[usize],
     backbone: &BackboneSpec,
 ) -> Result<Vec<BranchSpec>, RarityError> {
-    let distinct = |list: &[usize]| {
-        !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]))
-    };
-    require(distinct(blocks), "blocks", blocks, "a list of different blocks")?;
+    let distinct =
+        |list: &[usize]| !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]));
+    require(
+        distinct(blocks),
+        "blocks",
+        blocks,
+        "a list of different blocks",
+    )?;
     let odd = neighbourhoods.iter().all(|side| side % 2 == 1) && distinct(neighbourhoods);
-    require(odd, "neighbourhoods", neighbourhoods, "a list of different odd numbers")?;
+    require(
+        odd,
+        "neighbourhoods",
+        neighbourhoods,
+        "a list of different odd numbers",
+    )?;
     let mut all = Vec::with_capacity(blocks.len() * neighbourhoods.len());
     for &neighbourhood in neighbourhoods {
         for &block in blocks {
             let width = width_of(backbone, block)?;
-            all.push(BranchSpec { block, neighbourhood, width });
+            all.push(BranchSpec {
+                block,
+                neighbourhood,
+                width,
+            });
         }
     }
     Ok(all)

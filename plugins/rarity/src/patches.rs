@@ -24,7 +24,9 @@ pub(crate) fn normalise(vector: &mut [f32]) -> bool {
     let mut norm = dot(vector, vector).sqrt();
     if norm == f32::INFINITY {
         // Only the squares are too large.
-        let largest = vector.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let largest = vector
+            .iter()
+            .fold(0.0f32, |largest, value| largest.max(value.abs()));
         vector.iter_mut().for_each(|value| *value /= largest);
         norm = dot(vector, vector).sqrt();
     }
@@ -65,7 +67,11 @@ pub(crate) fn aggregate(
         squares(&values, grid, side / 2, width, out);
     }
     let finite = out.chunks_exact_mut(width.max(1)).all(normalise);
-    if finite { Ok(()) } else { Err(RarityError::NonFinite("a token")) }
+    if finite {
+        Ok(())
+    } else {
+        Err(RarityError::NonFinite("a token"))
+    }
 }
 
 /// Sums over squares; dividing by their size is left to the scaling to unit length.
@@ -97,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_square_repeats_the_border() {
-        let grid = Grid { rows: 1, columns: 3 };
+        let grid = Grid {
+            rows: 1,
+            columns: 3,
+        };
         let tokens = Array2::from_shape_vec((3, 2), vec![1.0, 0.0, 0.0, 1.0, 0.0, 4.0]).unwrap();
         let mut out = Vec::new();
         aggregate(tokens.view(), grid, 3, &mut out).unwrap();
@@ -109,7 +118,16 @@ mod tests {
     #[test]
     fn a_token_of_zeros_stays_zero() {
         let mut out = Vec::new();
-        aggregate(Array2::zeros((4, 3)).view(), Grid { rows: 2, columns: 2 }, 3, &mut out).unwrap();
+        aggregate(
+            Array2::zeros((4, 3)).view(),
+            Grid {
+                rows: 2,
+                columns: 2,
+            },
+            3,
+            &mut out,
+        )
+        .unwrap();
         assert_eq!(out, vec![0.0; 12]);
     }
 
@@ -122,7 +140,10 @@ mod tests {
 
     #[test]
     fn nan_is_refused() {
-        let grid = Grid { rows: 1, columns: 1 };
+        let grid = Grid {
+            rows: 1,
+            columns: 1,
+        };
         let tokens = Array2::from_elem((1, 2), f32::NAN);
         assert!(aggregate(tokens.view(), grid, 1, &mut Vec::new()).is_err());
     }

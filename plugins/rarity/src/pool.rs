@@ -13,19 +13,31 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool that keeps at most `limit` idle buffers.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { free: Arc::default(), limit }
+        Self {
+            free: Arc::default(),
+            limit,
+        }
     }
 
     /// An empty buffer.
     pub(crate) fn take(&self) -> Buffer {
-        let values = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Buffer { values: values.unwrap_or_default(), pool: self.clone() }
+        let values = self
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        Buffer {
+            values: values.unwrap_or_default(),
+            pool: self.clone(),
+        }
     }
 
     /// Bytes of the idle buffers.
     pub(crate) fn bytes(&self) -> usize {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.iter().map(|values| values.capacity() * size_of::<f32>()).sum()
+        free.iter()
+            .map(|values| values.capacity() * size_of::<f32>())
+            .sum()
     }
 }
 
@@ -51,7 +63,11 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .pool
+            .free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if free.len() < self.pool.limit && self.values.capacity() > 0 {
             let mut values = std::mem::take(&mut self.values);
             values.clear();

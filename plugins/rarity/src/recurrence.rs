@@ -36,7 +36,9 @@ impl Recurrence {
     /// How well prototype `m` was matched in each image `[images]`, in the order of the ring.
     pub(crate) fn row(&self, m: usize) -> &[f32] {
         let start = m.saturating_mul(self.keep_images);
-        self.values.get(start..start.saturating_add(self.images)).unwrap_or_default()
+        self.values
+            .get(start..start.saturating_add(self.images))
+            .unwrap_or_default()
     }
 
     /// Writes P `[images]` of one patch: the mean over its nearest prototypes of similarity x recurrence.
@@ -71,21 +73,32 @@ impl Recurrence {
         row[newest] = 1.0;
     }
 
-    /// Keeps the prototypes at `positions` in that order.
+    /// Keeps the prototypes at `positions`, which ascend.
     pub(crate) fn retain(&mut self, positions: &[usize]) {
         let width = self.keep_images;
-        if positions.is_sorted() {
-            for (to, &from) in positions.iter().enumerate() {
-                if to != from {
-                    self.values.copy_within(from * width..(from + 1) * width, to * width);
-                }
+        for (to, &from) in positions.iter().enumerate() {
+            if to != from {
+                self.values
+                    .copy_within(from * width..(from + 1) * width, to * width);
             }
-            self.values.truncate(positions.len() * width);
-        } else {
-            let before = self.values.clone();
-            self.values.clear();
-            for &from in positions {
-                self.values.extend_from_slice(&before[from * width..(from + 1) * width]);
+        }
+        self.values.truncate(positions.len() * width);
+    }
+
+    /// Puts the prototypes at `positions` in that order; those beyond the present ones are patches of the newest image,
+    /// for which `weighed` gives P.
+    pub(crate) fn reorder<'a>(
+        &mut self,
+        positions: &[usize],
+        weighed: impl Fn(usize) -> &'a [f32],
+    ) {
+        let width = self.keep_images;
+        let before = self.values.clone();
+        self.values.clear();
+        for &from in positions {
+            match before.get(from * width..(from + 1) * width) {
+                Some(row) => self.values.extend_from_slice(row),
+                None => self.push_prototype(weighed(from - before.len() / width)),
             }
         }
     }
@@ -127,7 +140,11 @@ impl Recurrence {
     #[cfg(test)]
     pub(crate) fn matrix(&self) -> ndarray::Array2<f32> {
         let prototypes = self.values.len() / self.keep_images;
-        let oldest = if self.images == self.keep_images { self.next } else { 0 };
+        let oldest = if self.images == self.keep_images {
+            self.next
+        } else {
+            0
+        };
         ndarray::Array2::from_shape_fn((self.images, prototypes), |(j, m)| {
             self.row(m)[(oldest + j) % self.images]
         })
@@ -157,5 +174,15 @@ mod tests {
         matrix.push_image(&[0.1, 0.2, 0.3]);
         matrix.retain(&[0, 2]);
         assert_eq!(matrix.matrix().row(1).to_vec(), [0.1, 0.3]);
+    }
+
+    #[test]
+    fn reordering_takes_old_and_new_prototypes() {
+        let mut matrix = Recurrence::new(4, 3);
+        matrix.push_image(&[]);
+        (0..2).for_each(|_| matrix.push_prototype(&[]));
+        matrix.push_image(&[0.1, 0.2]);
+        matrix.reorder(&[3, 1], |patch| if patch == 1 { &[0.7] } else { &[0.6] });
+        assert_eq!(matrix.matrix(), ndarray::arr2(&[[0.7, 1.0], [1.0, 0.2]]));
     }
 }

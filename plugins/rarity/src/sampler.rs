@@ -4,8 +4,8 @@ use ndarray::{ArrayView2, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::BoxError;
+use rareclip_core::index::VectorIndexFactory;
 
 use crate::patches::normalise;
 
@@ -18,7 +18,10 @@ pub(crate) fn smallest(distances: &[f32], keep: usize) -> Vec<usize> {
     if keep < order.len() {
         if keep > 0 {
             order.select_nth_unstable_by(keep - 1, |&a, &b| {
-                distances[a].total_cmp(&distances[b]).then(a.cmp(&b))
+                // Adding 0 makes the two zeros equal.
+                (distances[a] + 0.0)
+                    .total_cmp(&(distances[b] + 0.0))
+                    .then(a.cmp(&b))
             });
         }
         order.truncate(keep);
@@ -147,9 +150,8 @@ mod tests {
     use rareclip_index_exact::ExactOptions;
 
     fn rows() -> ndarray::Array2<f32> {
-        let mut rows = ndarray::Array2::from_shape_fn((20, 4), |(i, j)| {
-            ((i * 31 + j * 17) % 13) as f32 - 6.0
-        });
+        let mut rows =
+            ndarray::Array2::from_shape_fn((20, 4), |(i, j)| ((i * 31 + j * 17) % 13) as f32 - 6.0);
         for mut row in rows.rows_mut() {
             normalise(row.as_slice_mut().unwrap());
         }

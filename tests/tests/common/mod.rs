@@ -49,7 +49,9 @@ pub fn code(output: &Output) -> i32 {
 
 /// The lines of a results file or of `--json`.
 pub fn rows(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// A made-up product: stripes with some noise, and on a defective one a bright spot.
@@ -68,7 +70,11 @@ pub fn product(seed: u64, defective: bool) -> RgbPicture {
             let stripe = if (column / 8) % 2 == 0 { 90 } else { 150 };
             let spot = defective && (28..40).contains(&row) && (20..34).contains(&column);
             for channel in 0..3 {
-                let base = if spot { 250 - 60 * channel } else { stripe + 10 * channel };
+                let base = if spot {
+                    250 - 60 * channel
+                } else {
+                    stripe + 10 * channel
+                };
                 data.push((base + noise()).clamp(0, 255) as u8);
             }
         }
@@ -78,9 +84,14 @@ pub fn product(seed: u64, defective: bool) -> RgbPicture {
 
 /// A folder of `count` images; those at `defective` have a spot.
 pub fn line(folder: &Path, count: usize, defective: &[usize]) {
+    line_from(folder, 1, count, defective);
+}
+
+/// [`line`] with images of their own, by the first seed.
+pub fn line_from(folder: &Path, seed: u64, count: usize, defective: &[usize]) {
     std::fs::create_dir_all(folder).unwrap();
     for at in 0..count {
-        let picture = product(at as u64 + 1, defective.contains(&at));
+        let picture = product(seed + at as u64, defective.contains(&at));
         let path = folder.join(format!("img{at}.png"));
         std::fs::write(path, encode_png(&picture).unwrap()).unwrap();
     }

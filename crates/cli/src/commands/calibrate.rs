@@ -22,8 +22,16 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     let mut stream = detector.open_stream()?;
     let fresh = !args.state.exists();
     let (options, burn_in) = if fresh {
-        let burn_in = args.burn_in.unwrap_or((normals.len() / 4).max(LEAST_BURN_IN));
-        (PushOptions { update: true, calibrate: false }, burn_in)
+        let burn_in = args
+            .burn_in
+            .unwrap_or((normals.len() / 4).max(LEAST_BURN_IN));
+        (
+            PushOptions {
+                update: true,
+                calibrate: false,
+            },
+            burn_in,
+        )
     } else {
         stream.load(&args.state)?;
         (PushOptions::PEEK, args.burn_in.unwrap_or(0))
@@ -67,7 +75,9 @@ fn report(args: &CalibrateArgs, stream: &mut rareclip_core::Stream) -> anyhow::R
     let count = stream.calibrator().normals().len();
     let mut thresholds = Vec::new();
     for rate in &args.rate {
-        stream.calibrator_mut().set_policy(CalibrationConfig::FalseAlarmRate { rate: *rate });
+        stream
+            .calibrator_mut()
+            .set_policy(CalibrationConfig::FalseAlarmRate { rate: *rate });
         let judgement = stream.calibrator().judge(0.0);
         thresholds.push((*rate, judgement.threshold, judgement.calibration));
     }
@@ -84,7 +94,10 @@ fn report(args: &CalibrateArgs, stream: &mut rareclip_core::Stream) -> anyhow::R
     }
     say(format!("{count} normals in {}", args.state.display()))?;
     for (rate, threshold, state) in thresholds {
-        let threshold = threshold.map_or_else(|| state.clone(), |threshold| format!("threshold {threshold:.4}"));
+        let threshold = threshold.map_or_else(
+            || state.clone(),
+            |threshold| format!("threshold {threshold:.4}"),
+        );
         say(format!("false alarm rate {rate}: {threshold}"))?;
     }
     say(format!(

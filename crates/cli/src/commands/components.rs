@@ -65,7 +65,9 @@ fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, name)| format!("; did you mean `{name}`?"))
             .unwrap_or_default();
-        bail!("no component `{name}` is linked into this program{nearest} (see `rareclip components list`)");
+        bail!(
+            "no component `{name}` is linked into this program{nearest} (see `rareclip components list`)"
+        );
     }
     for component in found {
         let schema = (component.schema)();
@@ -87,16 +89,37 @@ fn describe(component: &Component, schema: &Value) -> anyhow::Result<()> {
         say(format!("{text}\n"))?;
     }
     let mut rows = table(&["option", "type", "default", "range", "meaning"]);
-    for (name, option) in schema["properties"].as_object().into_iter().flatten() {
+    options("", schema, &mut |name, option| {
         rows.add_row([
-            name.as_str(),
+            name,
             &kind(option),
             &default(option),
             &range(option),
             &meaning(option),
         ]);
-    }
+    });
     say(rows)
+}
+
+/// Every option of a table, with those of the tables in it: `rescoring.period`, `sampler(random).seed`.
+fn options(prefix: &str, schema: &Value, row: &mut dyn FnMut(&str, &Value)) {
+    for (name, option) in schema["properties"].as_object().into_iter().flatten() {
+        if name == "type" && option["const"].is_string() {
+            continue;
+        }
+        let name = format!("{prefix}{name}");
+        row(&name, option);
+        if option["x-slot"].is_string() {
+            continue;
+        }
+        options(&format!("{name}."), option, row);
+        let alternatives = option["oneOf"].as_array().or(option["anyOf"].as_array());
+        for alternative in alternatives.into_iter().flatten() {
+            if let Some(tag) = alternative["properties"]["type"]["const"].as_str() {
+                options(&format!("{name}({tag})."), alternative, row);
+            }
+        }
+    }
 }
 
 /// The type of an option in words.
@@ -108,10 +131,14 @@ fn kind(option: &Value) -> String {
         let mut names: Vec<String> = alternatives
             .iter()
             .filter(|alternative| alternative["type"] != "null")
-            .map(|alternative| match alternative["properties"]["type"]["const"].as_str() {
-                Some(tag) => tag.to_owned(),
-                None => alternative["const"].as_str().map_or_else(|| kind(alternative), str::to_owned),
-            })
+            .map(
+                |alternative| match alternative["properties"]["type"]["const"].as_str() {
+                    Some(tag) => tag.to_owned(),
+                    None => alternative["const"]
+                        .as_str()
+                        .map_or_else(|| kind(alternative), str::to_owned),
+                },
+            )
             .collect();
         names.dedup();
         return names.join(" | ");
@@ -148,26 +175,36 @@ fn default(option: &Value) -> String {
             table["type"].as_str().unwrap_or_default().to_owned()
         }
         // f32 defaults pass through f64: the shortest f32 is what stands in the source.
-        Some(Value::Number(number)) if number.is_f64() => {
-            number.as_f64().map_or_else(|| number.to_string(), |value| (value as f32).to_string())
-        }
+        Some(Value::Number(number)) if number.is_f64() => number
+            .as_f64()
+            .map_or_else(|| number.to_string(), |value| (value as f32).to_string()),
+        Some(Value::Object(_)) => "see below".into(),
         Some(value) => value.to_string(),
     }
 }
 
 fn range(option: &Value) -> String {
     let number = |name: &str| option[name].as_f64();
-    let low = number("minimum")
-        .map(|low| format!("{low} ≤"))
-        .or(number("exclusiveMinimum").map(|low| format!("{low} <")));
-    let high = number("maximum")
-        .map(|high| format!("≤ {high}"))
-        .or(number("exclusiveMaximum").map(|high| format!("< {high}")));
-    [low, high].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    let (low, high) = (number("minimum"), number("maximum"));
+    let above = number("exclusiveMinimum").map(|low| format!("> {low}"));
+    let below = number("exclusiveMaximum").map(|high| format!("< {high}"));
+    if let (Some(low), Some(high)) = (low, high) {
+        return format!("{low} to {high}");
+    }
+    let low = above.or(low.map(|low| format!("≥ {low}")));
+    let high = below.or(high.map(|high| format!("≤ {high}")));
+    [low, high]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn meaning(option: &Value) -> String {
-    let mut text = option["description"].as_str().unwrap_or_default().replace('\n', " ");
+    let mut text = option["description"]
+        .as_str()
+        .unwrap_or_default()
+        .replace('\n', " ");
     if option["x-runtime"] == true {
         text.push_str(" (does not change scores)");
     }

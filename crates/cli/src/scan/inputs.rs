@@ -64,8 +64,8 @@ pub(crate) fn folder(folder: &Path, root: Option<&Path>) -> anyhow::Result<Vec<I
     let mut paths = Vec::new();
     let mut pending = vec![folder.to_path_buf()];
     while let Some(current) = pending.pop() {
-        let entries = std::fs::read_dir(&current)
-            .with_context(|| format!("folder {}", current.display()))?;
+        let entries =
+            std::fs::read_dir(&current).with_context(|| format!("folder {}", current.display()))?;
         for entry in entries {
             let entry = entry.with_context(|| format!("folder {}", current.display()))?;
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
@@ -106,7 +106,9 @@ fn natural(paths: Vec<PathBuf>, root: Option<&Path>) -> Vec<Input> {
     let mut inputs: Vec<Input> = paths
         .into_iter()
         .map(|path| {
-            let shown = root.and_then(|root| path.strip_prefix(root).ok()).unwrap_or(&path);
+            let shown = root
+                .and_then(|root| path.strip_prefix(root).ok())
+                .unwrap_or(&path);
             Input {
                 name: slashes(shown),
                 path,
@@ -155,31 +157,55 @@ mod tests {
 
     fn names(specs: &[&str], root: &Path) -> Vec<String> {
         let specs: Vec<String> = specs.iter().map(|spec| (*spec).to_owned()).collect();
-        collect(&specs, Some(root)).unwrap().into_iter().map(|input| input.name).collect()
+        collect(&specs, Some(root))
+            .unwrap()
+            .into_iter()
+            .map(|input| input.name)
+            .collect()
     }
 
     #[test]
     fn folders_are_walked_in_natural_order() {
-        let root = tree(&["a/img10.png", "a/img2.png", "a/b/img1.JPG", "a/notes.txt", "a/.hidden.png"]);
-        assert_eq!(names(&["a"], root.path()), ["a/b/img1.JPG", "a/img2.png", "a/img10.png"]);
+        let root = tree(&[
+            "a/img10.png",
+            "a/img2.png",
+            "a/b/img1.JPG",
+            "a/notes.txt",
+            "a/.hidden.png",
+        ]);
+        assert_eq!(
+            names(&["a"], root.path()),
+            ["a/b/img1.JPG", "a/img2.png", "a/img10.png"]
+        );
     }
 
     #[test]
     fn globs_are_expanded_and_files_keep_their_order() {
         let root = tree(&["x2.png", "x10.png", "y.png"]);
-        assert_eq!(names(&["y.png", "x*.png"], root.path()), ["y.png", "x2.png", "x10.png"]);
+        assert_eq!(
+            names(&["y.png", "x*.png"], root.path()),
+            ["y.png", "x2.png", "x10.png"]
+        );
     }
 
     #[test]
     fn a_folder_without_images_is_an_error_that_names_it() {
         let root = tree(&["a/notes.txt"]);
-        let error = collect(&["a".into()], Some(root.path())).unwrap_err().to_string();
-        assert!(error.contains("holds no images") && error.contains("png"), "{error}");
+        let error = collect(&["a".into()], Some(root.path()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("holds no images") && error.contains("png"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_missing_file_waits_for_its_turn() {
         let root = tree(&["a.png"]);
-        assert_eq!(names(&["gone.png", "a.png"], root.path()), ["gone.png", "a.png"]);
+        assert_eq!(
+            names(&["gone.png", "a.png"], root.path()),
+            ["gone.png", "a.png"]
+        );
     }
 }

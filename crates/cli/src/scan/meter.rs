@@ -89,7 +89,11 @@ impl Meter {
             .iter()
             .map(|(stage, name)| {
                 let at = *stage as usize;
-                (*name, self.times[at].as_secs_f64() * 1e3 / images, self.peaks[at])
+                (
+                    *name,
+                    self.times[at].as_secs_f64() * 1e3 / images,
+                    self.peaks[at],
+                )
             })
             .filter(|(_, ms, _)| *ms > 0.0)
             .collect()
@@ -99,7 +103,9 @@ impl Meter {
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:<10} {:>10} {:>10}\n", "stage", "ms/image", "peak MiB");
         let mib = |bytes: Option<u64>| {
-            bytes.map_or("n/a".into(), |bytes| format!("{:.0}", bytes as f64 / 1048576.0))
+            bytes.map_or("n/a".into(), |bytes| {
+                format!("{:.0}", bytes as f64 / 1048576.0)
+            })
         };
         for (name, ms, peak) in self.stages() {
             let _ = writeln!(text, "{name:<10} {ms:>10.1} {:>10}", mib(peak));
@@ -122,7 +128,9 @@ mod memory {
     /// The peak since the last reset, in bytes.
     pub(super) fn peak_bytes() -> Option<u64> {
         let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
         Some(kib * 1024)
     }

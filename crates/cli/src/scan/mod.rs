@@ -59,7 +59,11 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
         output,
         meter: &mut meter,
         limits,
-        options: if args.freeze { PushOptions::FREEZE } else { PushOptions::LEARN },
+        options: if args.freeze {
+            PushOptions::FREEZE
+        } else {
+            PushOptions::LEARN
+        },
         tally: walk::Tally::default(),
         progress: show::Progress::new(args, plan.images.len() as u64),
     };
@@ -111,7 +115,11 @@ impl Plan {
         };
         let mut normals = shuffle(inputs::collect(&args.normals, None)?);
         normals.truncate(args.shots.unwrap_or(usize::MAX));
-        let normals_digest = if normals.is_empty() { String::new() } else { record::digest(&normals) };
+        let normals_digest = if normals.is_empty() {
+            String::new()
+        } else {
+            record::digest(&normals)
+        };
         if args.watch {
             let [folder] = args.images.as_slice() else {
                 bail!("--watch takes exactly one folder");
@@ -180,8 +188,14 @@ fn restore(args: &ScanArgs, plan: &Plan, stream: &mut Stream) -> anyhow::Result<
     Ok((earlier, true))
 }
 
-fn open_output(args: &ScanArgs, record: &RunRecord, resumed: bool) -> anyhow::Result<Option<Output>> {
-    let Some(folder) = &args.out else { return Ok(None) };
+fn open_output(
+    args: &ScanArgs,
+    record: &RunRecord,
+    resumed: bool,
+) -> anyhow::Result<Option<Output>> {
+    let Some(folder) = &args.out else {
+        return Ok(None);
+    };
     let extras = Extras {
         pictures: !args.no_pictures,
         maps: args.maps,

@@ -37,7 +37,11 @@ pub(crate) struct Output {
 
 /// The path of the results in a scan's folder; the file itself may be named too.
 pub(crate) fn results_path(out: &Path) -> PathBuf {
-    if out.is_dir() { out.join("results.jsonl") } else { out.to_path_buf() }
+    if out.is_dir() {
+        out.join("results.jsonl")
+    } else {
+        out.to_path_buf()
+    }
 }
 
 /// Reads the rows of a results.jsonl.
@@ -80,7 +84,9 @@ impl Output {
         }
         let path = folder.join("results.jsonl");
         let context = || format!("results {}", path.display());
-        let present = std::fs::metadata(&path).map(|metadata| metadata.len()).unwrap_or(0);
+        let present = std::fs::metadata(&path)
+            .map(|metadata| metadata.len())
+            .unwrap_or(0);
         let bytes = match keep {
             Some(keep) if present >= keep => keep,
             Some(keep) => bail!(
@@ -147,7 +153,11 @@ impl Output {
         let thumb = encode_jpeg(&thumbnail(&over, THUMBNAIL), THUMBNAIL_QUALITY)?;
         self.file("thumbnails", &format!("{stem}.jpg"), &thumb)?;
         if self.extras.pictures {
-            self.file("heatmaps", &format!("{stem}.png"), &encode_png(&heatmap(map, scale)?)?)?;
+            self.file(
+                "heatmaps",
+                &format!("{stem}.png"),
+                &encode_png(&heatmap(map, scale)?)?,
+            )?;
             self.file("overlays", &format!("{stem}.png"), &encode_png(&over)?)?;
         }
         if self.extras.maps {

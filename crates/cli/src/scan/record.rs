@@ -1,7 +1,7 @@
 //! What a state file says of the run that wrote it, so that a killed run goes on where it was.
 
-use rareclip_core::snapshot::SnapshotWriter;
 use rareclip_core::Stream;
+use rareclip_core::snapshot::SnapshotWriter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -39,7 +39,11 @@ pub(crate) fn digest(inputs: &[Input]) -> String {
         hasher.update(input.name.as_bytes());
         hasher.update([0]);
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Writes the stream's state and the record into one file, atomically.

@@ -20,7 +20,9 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(args: &ScanArgs, total: u64) -> Self {
-        let bar = if !std::io::stderr().is_terminal() || args.json && std::io::stdout().is_terminal() {
+        let bar = if !std::io::stderr().is_terminal()
+            || args.json && std::io::stdout().is_terminal()
+        {
             ProgressBar::hidden()
         } else if args.watch {
             ProgressBar::new_spinner()
@@ -29,7 +31,10 @@ impl Progress {
             ProgressBar::new(total)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         };
-        Self { bar, json: args.json }
+        Self {
+            bar,
+            json: args.json,
+        }
     }
 
     /// Counts images of an earlier part of the run.
@@ -40,8 +45,14 @@ impl Progress {
 
     /// Prints a result.
     pub(super) fn row(&self, row: &ResultRow) -> std::io::Result<()> {
-        let line = if self.json { serde_json::to_string(row)? } else { plain(row) };
-        let written = self.bar.suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
+        let line = if self.json {
+            serde_json::to_string(row)?
+        } else {
+            plain(row)
+        };
+        let written = self
+            .bar
+            .suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
         self.bar.inc(1);
         match written {
             // Whoever read the results has seen enough; the run itself goes on.
@@ -64,13 +75,30 @@ fn plain(row: &ResultRow) -> String {
                 (Verdict::Uncalibrated, Some(state)) => state.as_str(),
                 _ => "",
             };
-            let verdict = if warm_up.is_empty() { verdict.to_string() } else { warm_up.to_owned() };
-            format!("{:>6}  {score:>8.4}  p {p:>5}  {verdict:<12}  {}", row.index, row.image)
+            let verdict = if warm_up.is_empty() {
+                verdict.to_string()
+            } else {
+                warm_up.to_owned()
+            };
+            let score = digits(score);
+            format!(
+                "{:>6}  {score:>8}  p {p:>5}  {verdict:<12}  {}",
+                row.index, row.image
+            )
         }
         (_, _, error) => {
             let error = error.as_deref().unwrap_or("no result");
             format!("{:>6}  {:>8}  {}: {error}", row.index, "error", row.image)
         }
+    }
+}
+
+/// A score to four digits, whatever its size.
+fn digits(score: f32) -> String {
+    if score == 0.0 || (0.001..10_000.0).contains(&score.abs()) {
+        format!("{score:.4}")
+    } else {
+        format!("{score:.1e}")
     }
 }
 
@@ -100,8 +128,14 @@ fn facts(walk: &Walk<'_>) -> Vec<(String, String)> {
 fn settings(walk: &Walk<'_>) -> Vec<(String, String)> {
     let config = walk.detector.config();
     let mut settings = vec![
-        ("Detector".to_owned(), format!("{} - {}", config.name, config.description)),
-        ("Command".to_owned(), std::env::args().collect::<Vec<_>>().join(" ")),
+        (
+            "Detector".to_owned(),
+            format!("{} - {}", config.name, config.description),
+        ),
+        (
+            "Command".to_owned(),
+            std::env::args().collect::<Vec<_>>().join(" "),
+        ),
         ("rareclip".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("Weights".to_owned(), walk.detector.spec().weights.clone()),
         (

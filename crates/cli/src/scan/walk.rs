@@ -53,9 +53,9 @@ impl Walk<'_> {
                     break;
                 }
                 let limits = self.limits;
-                let prepared = self
-                    .meter
-                    .measure(Stage::Decode, || reader::prepare(&input.path, &recipe, &limits));
+                let prepared = self.meter.measure(Stage::Decode, || {
+                    reader::prepare(&input.path, &recipe, &limits)
+                });
                 self.image(input, prepared)?;
             }
             return Ok(());
@@ -115,16 +115,17 @@ impl Walk<'_> {
             });
         };
         let observer = &mut *self.meter;
-        self.stream.push_observed(features, self.options, &mut |room, time| {
-            let stage = match room {
-                rareclip_core::Slot::Prompt => Stage::Prompt,
-                rareclip_core::Slot::Bank => Stage::Bank,
-                _ => Stage::Scorer,
-            };
-            observer.add(stage, time);
-            observer.note_peak(stage);
-            observer.reset_peak();
-        })
+        self.stream
+            .push_observed(features, self.options, &mut |room, time| {
+                let stage = match room {
+                    rareclip_core::Slot::Prompt => Stage::Prompt,
+                    rareclip_core::Slot::Bank => Stage::Bank,
+                    _ => Stage::Scorer,
+                };
+                observer.add(stage, time);
+                observer.note_peak(stage);
+                observer.reset_peak();
+            })
     }
 
     fn scored(
@@ -153,7 +154,9 @@ impl Walk<'_> {
     }
 
     fn save(&self) -> anyhow::Result<()> {
-        let Some(path) = &self.args.state else { return Ok(()) };
+        let Some(path) = &self.args.state else {
+            return Ok(());
+        };
         // Rows first: the state must never remember more results than are on disk.
         if let Some(output) = &self.output {
             output.sync()?;

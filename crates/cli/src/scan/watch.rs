@@ -45,7 +45,9 @@ impl Watcher {
                 if self.done.contains(&input.name) {
                     continue;
                 }
-                let Ok(metadata) = std::fs::metadata(&input.path) else { continue };
+                let Ok(metadata) = std::fs::metadata(&input.path) else {
+                    continue;
+                };
                 let size = metadata.len();
                 let stable = self.sizes.insert(input.name.clone(), size) == Some(size);
                 if stable && size > 0 {

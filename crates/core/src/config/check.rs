@@ -128,7 +128,10 @@ impl Checker<'_> {
                 format!("no {slot} component is linked into this program; link a plugin crate that has one"),
             );
         }
-        let present: Vec<&Value> = alternatives.iter().filter(|a| a["type"] != "null").collect();
+        let present: Vec<&Value> = alternatives
+            .iter()
+            .filter(|a| a["type"] != "null")
+            .collect();
         if present.len() < alternatives.len() && value.is_null() {
             return;
         }
@@ -158,15 +161,15 @@ impl Checker<'_> {
             return self.report(key, message);
         };
         let chosen = map.get("type").and_then(Value::as_str);
-        match present.iter().find(|a| tag(a).as_deref() == chosen && chosen.is_some()) {
+        match present
+            .iter()
+            .find(|a| tag(a).as_deref() == chosen && chosen.is_some())
+        {
             Some(schema) => self.walk(schema, value, key),
             None => {
                 let type_key = join(key, "type");
                 match map.get("type") {
-                    None => self.report(
-                        &type_key,
-                        format!("missing; one of {}", quoted(&tags)),
-                    ),
+                    None => self.report(&type_key, format!("missing; one of {}", quoted(&tags))),
                     Some(found) => {
                         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
                         self.name(&tags, found, &type_key);
@@ -184,7 +187,11 @@ impl Checker<'_> {
         let hint = found.map(|found| nearest(found, names)).unwrap_or_default();
         self.report(
             key,
-            format!("found {}, expected one of {}{hint}", shown(value), quoted(names)),
+            format!(
+                "found {}, expected one of {}{hint}",
+                shown(value),
+                quoted(names)
+            ),
         );
     }
 
@@ -236,7 +243,10 @@ impl Checker<'_> {
             || bound("exclusiveMaximum").is_some_and(|high| number >= high)
             || !number.is_finite();
         if outside {
-            self.report(key, format!("found {number}, expected a number{}", range(schema)));
+            self.report(
+                key,
+                format!("found {number}, expected a number{}", range(schema)),
+            );
         }
     }
 
@@ -266,7 +276,9 @@ impl Checker<'_> {
         for (name, value) in map {
             match properties.get(name) {
                 Some(property) => self.walk(property, value, &join(key, name)),
-                None if schema["additionalProperties"] == false || schema["properties"].is_object() => {
+                None if schema["additionalProperties"] == false
+                    || schema["properties"].is_object() =>
+                {
                     let owner = match schema["title"].as_str() {
                         Some(title) if !key.is_empty() => format!(" of `{title}`"),
                         _ => String::new(),
@@ -313,7 +325,10 @@ fn shown(value: &Value) -> String {
 }
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| format!("`{}`", name.as_ref()))
+        .collect();
     names.join(", ")
 }
 

@@ -82,9 +82,8 @@ where
         let slot = T::SLOT;
         let value = Value::Object(self.table.clone());
         super::check::check(&slot_schema(slot), &value, slot.name(), &|_| None)?;
-        serde_json::from_value(value).map_err(|error| {
-            ConfigError::single(slot.name(), None, error.to_string())
-        })
+        serde_json::from_value(value)
+            .map_err(|error| ConfigError::single(slot.name(), None, error.to_string()))
     }
 }
 

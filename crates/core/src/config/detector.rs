@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Choice, ConfigError};
 use crate::backbone::BackboneConfig;
@@ -48,7 +48,10 @@ impl DetectorConfig {
     pub fn resolved(&self) -> Result<Self, ConfigError> {
         fn table<T: Serialize + ?Sized, C: ?Sized>(config: &T) -> Result<Choice<C>, ConfigError> {
             match serde_json::to_value(config) {
-                Ok(Value::Object(table)) => Ok(Choice::from_table(table)),
+                Ok(Value::Object(mut table)) => {
+                    drop_nulls(&mut table);
+                    Ok(Choice::from_table(table))
+                }
                 Ok(other) => Err(ConfigError::single(
                     "",
                     None,
@@ -91,6 +94,16 @@ impl DetectorConfig {
         let schema = super::schema_of::<Self>();
         strip_runtime(&schema, &mut value);
         Ok(value)
+    }
+}
+
+/// An option that is not set is an absent key: TOML has no null.
+fn drop_nulls(table: &mut Map<String, Value>) {
+    table.retain(|_, value| !value.is_null());
+    for value in table.values_mut() {
+        if let Value::Object(table) = value {
+            drop_nulls(table);
+        }
     }
 }
 

@@ -67,7 +67,12 @@ impl ConfigBuilder {
     /// # Errors
     /// When it cannot be parsed.
     pub fn toml(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
-        self.push_text(name, Toml::string(text).data(), Path::new(""), &mut Vec::new())?;
+        self.push_text(
+            name,
+            Toml::string(text).data(),
+            Path::new(""),
+            &mut Vec::new(),
+        )?;
         Ok(self)
     }
 
@@ -117,10 +122,7 @@ impl ConfigBuilder {
     /// [`ConfigError`] with every problem found, each with its source, key path, what was found, what is allowed
     /// and the nearest name.
     pub fn build(self) -> Result<DetectorConfig, ConfigError> {
-        let figment = self
-            .layers
-            .into_iter()
-            .fold(Figment::new(), Figment::merge);
+        let figment = self.layers.into_iter().fold(Figment::new(), Figment::merge);
         let value: Value = figment
             .extract()
             .map_err(|error| ConfigError::single("", None, error.to_string()))?;
@@ -242,7 +244,9 @@ impl ConfigBuilder {
 
 fn drop_replaced(earlier: &mut Dict, later: &Dict) {
     for (key, value) in later {
-        let Figue::Dict(_, later) = value else { continue };
+        let Figue::Dict(_, later) = value else {
+            continue;
+        };
         let Some(Figue::Dict(_, table)) = earlier.get_mut(key) else {
             continue;
         };

@@ -42,7 +42,10 @@ impl BackboneFactory for GrayOptions {
                     preset: Preset::Product,
                     ..InputRecipe::imagenet(SIDE)
                 },
-                grid: Grid { rows: 2, columns: 2 },
+                grid: Grid {
+                    rows: 2,
+                    columns: 2,
+                },
                 blocks: blocks.iter().map(|block| (*block, 1)).collect(),
                 embedding_width: 1,
                 weights: "none".into(),
@@ -63,13 +66,21 @@ impl Backbone for Gray {
             .map(|image| {
                 let token = |patch: usize| {
                     let (row, column) = (patch / 2 * 2, patch % 2 * 2);
-                    image.slice(ndarray::s![0, row..row + 2, column..column + 2]).sum() / 4.0
+                    image
+                        .slice(ndarray::s![0, row..row + 2, column..column + 2])
+                        .sum()
+                        / 4.0
                         + self.offset
                 };
                 let tokens = Array2::from_shape_fn((4, 1), |(patch, _)| token(patch));
                 Features {
                     grid: self.spec.grid,
-                    tokens: self.spec.blocks.iter().map(|(b, _)| (*b, tokens.clone())).collect(),
+                    tokens: self
+                        .spec
+                        .blocks
+                        .iter()
+                        .map(|(b, _)| (*b, tokens.clone()))
+                        .collect(),
                     embedding: Array1::ones(1),
                 }
             })
@@ -140,8 +151,18 @@ struct Mean {
 impl MemoryBank for Mean {
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
         let tokens = features.block(self.block)?.column(0).to_owned();
-        let mean = if self.images == 0 { 0.0 } else { self.sum / self.images as f32 };
-        let rarity = tokens.mapv(|token| if self.images == 0 { 0.0 } else { (token - mean).abs() });
+        let mean = if self.images == 0 {
+            0.0
+        } else {
+            self.sum / self.images as f32
+        };
+        let rarity = tokens.mapv(|token| {
+            if self.images == 0 {
+                0.0
+            } else {
+                (token - mean).abs()
+            }
+        });
         Ok(BankAssessment {
             evidence: Evidence {
                 branches: vec![Branch {
@@ -155,7 +176,12 @@ impl MemoryBank for Mean {
         })
     }
 
-    fn absorb(&mut self, _: &Features, carry: Box<dyn std::any::Any + Send>, _: Role) -> Result<(), BoxError> {
+    fn absorb(
+        &mut self,
+        _: &Features,
+        carry: Box<dyn std::any::Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
         self.sum += *carry.downcast::<f32>().map_err(|_| "not mine")?;
         self.images += 1;
         Ok(())
@@ -204,14 +230,22 @@ impl Scorer for Largest {
         let values = Array2::from_shape_vec((self.0.rows, self.0.columns), rarity)?;
         let map = AnomalyMap { values };
         let score = map.max();
-        let scored = Scored { map, raw_score: score, score };
+        let scored = Scored {
+            map,
+            raw_score: score,
+            score,
+        };
         Ok(ScoreAssessment {
             scored: (input.role == Role::Query).then_some(scored),
             carry: Box::new(()),
         })
     }
 
-    fn absorb(&mut self, _: &ScoreInput<'_>, _: Box<dyn std::any::Any + Send>) -> Result<(), BoxError> {
+    fn absorb(
+        &mut self,
+        _: &ScoreInput<'_>,
+        _: Box<dyn std::any::Any + Send>,
+    ) -> Result<(), BoxError> {
         Ok(())
     }
 
@@ -244,7 +278,11 @@ type = "largest"
 "#;
 
 pub fn detector() -> Detector {
-    let config = config::ConfigBuilder::new().toml("toy.toml", CONFIG).unwrap().build().unwrap();
+    let config = config::ConfigBuilder::new()
+        .toml("toy.toml", CONFIG)
+        .unwrap()
+        .build()
+        .unwrap();
     Detector::build(&config).unwrap()
 }
 

@@ -39,11 +39,15 @@ impl File {
     /// Numbers of any type.
     pub(super) fn get(&self, name: &str) -> ArrayD<f32> {
         let tensors = self.tensors();
-        let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("no tensor {name}"));
+        let tensor = tensors
+            .tensor(name)
+            .unwrap_or_else(|_| panic!("no tensor {name}"));
         let words = || tensor.data().as_chunks::<4>().0.iter();
         let values: Vec<f32> = match tensor.dtype() {
             Dtype::F32 => words().map(|&word| f32::from_le_bytes(word)).collect(),
-            Dtype::I32 => words().map(|&word| i32::from_le_bytes(word) as f32).collect(),
+            Dtype::I32 => words()
+                .map(|&word| i32::from_le_bytes(word) as f32)
+                .collect(),
             Dtype::U8 => tensor.data().iter().map(|&byte| f32::from(byte)).collect(),
             other => panic!("{name} has type {other:?}"),
         };
@@ -52,7 +56,9 @@ impl File {
 
     /// The part of `name` at the leading `at` indices.
     pub(super) fn at(&self, name: &str, at: &[usize]) -> ArrayD<f32> {
-        at.iter().fold(self.get(name), |array, &i| array.index_axis_move(Axis(0), i))
+        at.iter().fold(self.get(name), |array, &i| {
+            array.index_axis_move(Axis(0), i)
+        })
     }
 
     pub(super) fn number(&self, name: &str, at: &[usize]) -> f32 {
@@ -63,8 +69,14 @@ impl File {
 /// The backbone that the synthetic features stand for.
 pub(super) fn backbone() -> BackboneSpec {
     BackboneSpec {
-        input: InputRecipe { side: 56, ..InputRecipe::clip(56) },
-        grid: Grid { rows: 8, columns: 8 },
+        input: InputRecipe {
+            side: 56,
+            ..InputRecipe::clip(56)
+        },
+        grid: Grid {
+            rows: 8,
+            columns: 8,
+        },
         blocks: vec![(2, 32), (3, 32), (4, 32)],
         embedding_width: 16,
         weights: "synthetic".into(),
@@ -100,18 +112,27 @@ fn abnormal(similarity: (f32, f32)) -> f32 {
 
 /// The text prior of an image, from the bridge's weights.
 pub(super) fn prior(inputs: &File, features: &Features) -> Prior {
-    let text = inputs.get("text_features").into_dimensionality::<Ix2>().unwrap();
+    let text = inputs
+        .get("text_features")
+        .into_dimensionality::<Ix2>()
+        .unwrap();
     let image = features.embedding.dot(&text);
     let mut patches = Array1::zeros(features.grid.patches());
     for (layer, block) in [3usize, 4].into_iter().enumerate() {
         let weight = inputs.get(&format!("tpb.fc.{layer}.weight"));
         let weight = weight.into_dimensionality::<Ix2>().unwrap();
-        let bias = inputs.get(&format!("tpb.fc.{layer}.bias")).into_dimensionality::<Ix1>().unwrap();
+        let bias = inputs
+            .get(&format!("tpb.fc.{layer}.bias"))
+            .into_dimensionality::<Ix1>()
+            .unwrap();
         let projected = features.tokens[&block].dot(&weight.t()) + &bias;
         for (patch, row) in patches.iter_mut().zip(projected.rows()) {
             let both = row.dot(&text) / row.dot(&row).sqrt();
             *patch += abnormal((both[0], both[1])) / 2.0;
         }
     }
-    Prior { image: abnormal((image[0], image[1])), patches }
+    Prior {
+        image: abnormal((image[0], image[1])),
+        patches,
+    }
 }

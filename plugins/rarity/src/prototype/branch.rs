@@ -72,7 +72,9 @@ impl BranchBank {
             keep_images,
             index: rules.index.build(spec.width, rules.capacity + patches)?,
             recurrence: Recurrence::new(rules.capacity, keep_images),
-            earlier: rules.sequential().then(|| Earlier::new(rules.capacity + patches)),
+            earlier: rules
+                .sequential()
+                .then(|| Earlier::new(rules.capacity + patches)),
             normal_count: 0,
         })
     }
@@ -85,7 +87,10 @@ impl BranchBank {
     /// The most [`bytes`](Self::bytes) can be.
     pub(crate) fn capacity_bytes(&self, capacity: usize, patches: usize) -> usize {
         let vectors = (capacity + patches) * self.spec.width;
-        let earlier = self.earlier.as_ref().map_or(0, |_| Earlier::capacity_bytes(capacity + patches));
+        let earlier = self
+            .earlier
+            .as_ref()
+            .map_or(0, |_| Earlier::capacity_bytes(capacity + patches));
         (vectors + capacity * self.keep_images) * size_of::<f32>() + earlier
     }
 
@@ -99,7 +104,12 @@ impl BranchBank {
         let tokens = features.block(self.spec.block)?;
         let count = tokens.nrows();
         let (mut patches, mut weighed) = (pool.take(), pool.take());
-        aggregate(tokens.view(), features.grid, self.spec.neighbourhood, &mut patches)?;
+        aggregate(
+            tokens.view(),
+            features.grid,
+            self.spec.neighbourhood,
+            &mut patches,
+        )?;
         if self.index.is_empty() {
             return Ok(Findings {
                 patches,
@@ -114,8 +124,13 @@ impl BranchBank {
         let survey = self.index.survey(queries, rules.neighbours.max(DEPTH))?;
         let mut scratch = Vec::new();
         let similarity = self.calibrated(&survey.neighbours, rules, &mut scratch);
-        let rarity =
-            self.rarity(&similarity, &survey.neighbours, rules, &mut weighed, &mut scratch);
+        let rarity = self.rarity(
+            &similarity,
+            &survey.neighbours,
+            rules,
+            &mut weighed,
+            &mut scratch,
+        );
         let normal_rarity = self.normal_rarity(queries, &survey.neighbours, rules)?;
         let mut best_query = survey.best_query.to_vec();
         loose(&mut best_query, rules.looseness, &mut scratch);
@@ -157,7 +172,10 @@ impl BranchBank {
         let voters = voters(images, rules.rarity_threshold);
         let k = similarity.ncols();
         weighed.resize(similarity.nrows() * images, 0.0);
-        let rows = similarity.rows().into_iter().zip(neighbours.position.rows());
+        let rows = similarity
+            .rows()
+            .into_iter()
+            .zip(neighbours.position.rows());
         weighed
             .chunks_exact_mut(images.max(1))
             .zip(rows)
@@ -188,9 +206,15 @@ impl BranchBank {
         // another search.
         let mut unknown = Vec::new();
         let mut best: Vec<f32> = Vec::with_capacity(queries.nrows());
-        let rows = neighbours.similarity.rows().into_iter().zip(neighbours.position.rows());
+        let rows = neighbours
+            .similarity
+            .rows()
+            .into_iter()
+            .zip(neighbours.position.rows());
         for (patch, (similarity, position)) in rows.enumerate() {
-            let normal = position.iter().position(|&m| (m as usize) < self.normal_count);
+            let normal = position
+                .iter()
+                .position(|&m| (m as usize) < self.normal_count);
             best.push(normal.map_or(0.0, |place| similarity[place]));
             if normal.is_none() {
                 unknown.push(patch);
@@ -198,7 +222,9 @@ impl BranchBank {
         }
         if !unknown.is_empty() {
             let queries = queries.select(ndarray::Axis(0), &unknown);
-            let found = self.index.search_first(queries.view(), 1, self.normal_count)?;
+            let found = self
+                .index
+                .search_first(queries.view(), 1, self.normal_count)?;
             for (&patch, &similarity) in unknown.iter().zip(&found.similarity) {
                 best[patch] = similarity;
             }
@@ -242,22 +268,16 @@ impl BranchBank {
     /// Adds the image to the rarity matrix of the prototypes kept.
     fn remember_recurrence(&mut self, findings: &Findings, positions: &[usize], before: usize) {
         let images = self.recurrence.images();
+        let weighed = |patch: usize| &findings.weighed[patch * images..(patch + 1) * images];
         self.recurrence.push_image(&findings.best_query);
         if positions.is_sorted() {
-            // Without the dropped ones first, so that no more than the capacity are ever held.
             let old = positions.partition_point(|&m| m < before);
             self.recurrence.retain(&positions[..old]);
             for &m in &positions[old..] {
-                let patch = (m - before) * images;
-                self.recurrence.push_prototype(&findings.weighed[patch..patch + images]);
+                self.recurrence.push_prototype(weighed(m - before));
             }
         } else {
-            let patches = findings.patches.len() / self.spec.width;
-            for patch in 0..patches {
-                let weighed = &findings.weighed[patch * images..(patch + 1) * images];
-                self.recurrence.push_prototype(weighed);
-            }
-            self.recurrence.retain(positions);
+            self.recurrence.reorder(positions, weighed);
         }
     }
 
@@ -288,11 +308,16 @@ impl BranchBank {
         // A patch that is no candidate is farther down than `capacity` others whatever its distance.
         distances.resize(before + count, f32::INFINITY);
         for (row, &patch) in candidates.iter().enumerate() {
-            let old = findings.neighbours.as_ref().map_or((&[][..], &[][..]), |old| {
-                (row_of(&old.similarity, patch), row_of(&old.position, patch))
-            });
-            let nearest =
-                earlier.push(old, (row_of(&fresh.similarity, row), row_of(&fresh.position, row)));
+            let old = findings
+                .neighbours
+                .as_ref()
+                .map_or((&[][..], &[][..]), |old| {
+                    (row_of(&old.similarity, patch), row_of(&old.position, patch))
+                });
+            let nearest = earlier.push(
+                old,
+                (row_of(&fresh.similarity, row), row_of(&fresh.position, row)),
+            );
             let free = before + patch >= protected;
             distances[before + patch] = if free { nearest.max(0.0) } else { 0.0 };
         }
@@ -340,7 +365,8 @@ impl BranchBank {
         (branch, image): (usize, u64),
     ) -> Result<Vec<usize>, BoxError> {
         let width = self.spec.width;
-        let queries = ArrayView2::from_shape((findings.patches.len() / width, width), &findings.patches)?;
+        let queries =
+            ArrayView2::from_shape((findings.patches.len() / width, width), &findings.patches)?;
         self.index.append(queries)?;
         let rows = self.index.len();
         if rows <= rules.capacity {
@@ -368,7 +394,8 @@ impl BranchBank {
             // Known normals stay in front, where they are counted.
             kept.sort_by_key(|&m| m >= leading);
             self.index.retain(&[])?;
-            self.index.append(all.select(ndarray::Axis(0), &kept).view())?;
+            self.index
+                .append(all.select(ndarray::Axis(0), &kept).view())?;
         }
         Ok(kept)
     }
@@ -417,5 +444,7 @@ impl BranchBank {
 
 fn row_of<T>(values: &Array2<T>, row: usize) -> &[T] {
     let width = values.ncols();
-    values.as_slice().map_or(&[], |values| &values[row * width..(row + 1) * width])
+    values
+        .as_slice()
+        .map_or(&[], |values| &values[row * width..(row + 1) * width])
 }

@@ -58,11 +58,31 @@ impl PrototypeBank {
             options.capacity,
             "enough for at least one patch and fewer than 4 billion",
         )?;
-        require(options.neighbours >= 1, "neighbours", options.neighbours, "at least 1")?;
-        require(options.keep_images >= 1, "keep_images", options.keep_images, "at least 1")?;
+        require(
+            options.neighbours >= 1,
+            "neighbours",
+            options.neighbours,
+            "at least 1",
+        )?;
+        require(
+            options.keep_images >= 1,
+            "keep_images",
+            options.keep_images,
+            "at least 1",
+        )?;
         let share = (0.0..=1.0).contains(&options.rarity_threshold);
-        require(share, "rarity_threshold", options.rarity_threshold, "0 to 1")?;
-        require(options.looseness < 1.0, "looseness", options.looseness, "below 1")?;
+        require(
+            share,
+            "rarity_threshold",
+            options.rarity_threshold,
+            "0 to 1",
+        )?;
+        require(
+            options.looseness < 1.0,
+            "looseness",
+            options.looseness,
+            "below 1",
+        )?;
         let rules = Rules {
             capacity: capacity as usize,
             neighbours: options.neighbours,
@@ -94,7 +114,12 @@ impl PrototypeBank {
             let expected = vec![self.grid.patches(), branch.spec.width];
             if found != expected || features.grid != self.grid {
                 let what = "a block of tokens";
-                return Err(RarityError::Shape { what, found, expected }.into());
+                return Err(RarityError::Shape {
+                    what,
+                    found,
+                    expected,
+                }
+                .into());
             }
         }
         Ok(())
@@ -102,7 +127,12 @@ impl PrototypeBank {
 
     /// The most memory the pooled buffers take: patch features and their recurrence, per branch.
     fn pool_capacity_bytes(&self) -> usize {
-        let keep = self.branches.iter().map(|branch| branch.keep_images).max().unwrap_or(0);
+        let keep = self
+            .branches
+            .iter()
+            .map(|branch| branch.keep_images)
+            .max()
+            .unwrap_or(0);
         let per_patch = self.widest.max(keep);
         2 * self.branches.len() * self.grid.patches() * per_patch * size_of::<f32>()
     }
@@ -130,7 +160,10 @@ impl MemoryBank for PrototypeBank {
                 })
                 .collect(),
         };
-        let carry = Box::new(Carry { findings, images: self.images });
+        let carry = Box::new(Carry {
+            findings,
+            images: self.images,
+        });
         Ok(BankAssessment { evidence, carry })
     }
 

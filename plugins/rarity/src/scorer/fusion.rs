@@ -31,7 +31,11 @@ pub(super) fn rescaled(map: &Array1<f32>) -> Array1<f32> {
     let low = map.iter().copied().fold(f32::INFINITY, f32::min);
     let high = map.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let span = high - low;
-    if span > 0.0 { map.mapv(|value| (value - low) / span) } else { Array1::zeros(map.len()) }
+    if span > 0.0 {
+        map.mapv(|value| (value - low) / span)
+    } else {
+        Array1::zeros(map.len())
+    }
 }
 
 /// Patch rarity and text map into one (section 3.4): the text alone at first, then both alike, then mostly rarity.
@@ -74,7 +78,9 @@ mod tests {
     #[test]
     fn weights_shift_from_text_to_rarity() {
         let (rare, text) = (arr1(&[0.3]), arr1(&[0.6]));
-        let fused: Vec<f32> = [0, 1, 3, 4].map(|seen| fuse(&rare, Some(&text), seen)[0]).to_vec();
+        let fused: Vec<f32> = [0, 1, 3, 4]
+            .map(|seen| fuse(&rare, Some(&text), seen)[0])
+            .to_vec();
         for (found, expected) in fused.iter().zip([0.6, 0.6, 0.6, 0.6]) {
             assert!((found - expected).abs() < 1e-6, "{fused:?}");
         }

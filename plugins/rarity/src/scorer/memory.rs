@@ -71,14 +71,21 @@ impl ImageMemory {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.normals.iter().chain(&self.recent).map(Remembered::bytes).sum()
+        self.normals
+            .iter()
+            .chain(&self.recent)
+            .map(Remembered::bytes)
+            .sum()
     }
 
     /// Image rarity: one minus the mean of the `ceil(rho n)` largest similarities, mean over the blocks.
     pub(super) fn rarity(&self, appearance: &[Vec<f32>], rho: f64) -> ImageRarity {
         let count = self.normals.len() + self.recent.len();
         if count == 0 {
-            return ImageRarity { online: 0.0, normal: None };
+            return ImageRarity {
+                online: 0.0,
+                normal: None,
+            };
         }
         let (mut online, mut normal) = (0.0, 0.0);
         for (block, unit) in appearance.iter().enumerate() {
@@ -121,8 +128,10 @@ impl ImageMemory {
         let scores: Vec<f32> = all().map(|image| image.raw_score).collect();
         writer.floats("raw_scores", &[count], scores);
         for (block, &width) in self.widths.iter().enumerate() {
-            let units: Vec<f32> =
-                all().flat_map(|image| &image.appearance[block]).copied().collect();
+            let units: Vec<f32> = all()
+                .flat_map(|image| &image.appearance[block])
+                .copied()
+                .collect();
             writer.floats(&format!("appearance{block}"), &[count, width], units);
         }
     }
@@ -132,17 +141,29 @@ impl ImageMemory {
         let scores = reader.vector("raw_scores")?;
         let count = scores.len();
         if normals > count || count - normals > self.keep_images {
-            let problem =
-                format!("has {count} images, expected {normals} to {}", normals + self.keep_images);
-            return Err(SnapshotError::Entry { name: "raw_scores".into(), problem }.into());
+            let problem = format!(
+                "has {count} images, expected {normals} to {}",
+                normals + self.keep_images
+            );
+            return Err(SnapshotError::Entry {
+                name: "raw_scores".into(),
+                problem,
+            }
+            .into());
         }
         let rows = |name: &str, width: usize| -> Result<Vec<Vec<f32>>, SnapshotError> {
             let matrix = reader.matrix(name)?;
             if matrix.dim() == (count, width) {
                 return Ok(matrix.rows().into_iter().map(|row| row.to_vec()).collect());
             }
-            let problem = format!("has shape {:?}, expected [{count}, {width}]", matrix.shape());
-            Err(SnapshotError::Entry { name: name.into(), problem })
+            let problem = format!(
+                "has shape {:?}, expected [{count}, {width}]",
+                matrix.shape()
+            );
+            Err(SnapshotError::Entry {
+                name: name.into(),
+                problem,
+            })
         };
         let mut images: VecDeque<Remembered> = rows("embeddings", self.embedding_width)?
             .into_iter()
@@ -154,7 +175,10 @@ impl ImageMemory {
             })
             .collect();
         for (block, &width) in self.widths.iter().enumerate() {
-            for (image, unit) in images.iter_mut().zip(rows(&format!("appearance{block}"), width)?) {
+            for (image, unit) in images
+                .iter_mut()
+                .zip(rows(&format!("appearance{block}"), width)?)
+            {
                 image.appearance.push(unit);
             }
         }

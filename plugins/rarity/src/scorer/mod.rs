@@ -64,7 +64,12 @@ pub struct Rescoring {
 
 impl Default for Rescoring {
     fn default() -> Self {
-        Self { enabled: true, period: 20, max_neighbours: 8, temperature: 200.0 }
+        Self {
+            enabled: true,
+            period: 20,
+            max_neighbours: 8,
+            temperature: 200.0,
+        }
     }
 }
 
@@ -149,7 +154,10 @@ struct Carry {
 }
 
 /// Every stage of one image, from prior to patch map.
-#[cfg_attr(not(test), expect(dead_code, reason = "the golden tests compare every stage"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the golden tests compare every stage")
+)]
 pub(crate) struct Stages {
     /// F after this image.
     pub(crate) foreground: Option<Array1<f32>>,
@@ -187,7 +195,12 @@ impl RarityScorer {
         require(share(ratio), "foreground_ratio", ratio, "0 to 1")?;
         let threshold = options.rarity_threshold;
         require(share(threshold), "rarity_threshold", threshold, "0 to 1")?;
-        require(options.keep_images >= 1, "keep_images", options.keep_images, "at least 1")?;
+        require(
+            options.keep_images >= 1,
+            "keep_images",
+            options.keep_images,
+            "at least 1",
+        )?;
         let period = options.rescoring.period;
         require(period >= 1, "rescoring.period", period, "at least 1")?;
         let temperature = options.rescoring.temperature;
@@ -198,10 +211,15 @@ impl RarityScorer {
             "a number from 0",
         )?;
         rareclip_imaging::gaussian_kernel(options.blur_kernel, options.blur_sigma)?;
-        let blocks =
-            if options.blocks.is_empty() { bank_blocks.to_vec() } else { options.blocks.clone() };
-        let widths: Result<Vec<usize>, RarityError> =
-            blocks.iter().map(|&block| width_of(backbone, block)).collect();
+        let blocks = if options.blocks.is_empty() {
+            bank_blocks.to_vec()
+        } else {
+            options.blocks.clone()
+        };
+        let widths: Result<Vec<usize>, RarityError> = blocks
+            .iter()
+            .map(|&block| width_of(backbone, block))
+            .collect();
         Ok(Self {
             memory: ImageMemory::new(options.keep_images, widths?, backbone.embedding_width),
             options: options.clone(),
@@ -221,16 +239,8 @@ impl RarityScorer {
     /// Every stage up to the patch map.
     pub(crate) fn stages(&self, input: &ScoreInput<'_>) -> Result<Stages, BoxError> {
         let evidence = self.check(input)?;
-        let learns = input.update || input.role == Role::Normal;
         let text = input.prior.map(|prior| &prior.patches);
-        let foreground = match (text, &self.foreground) {
-            (Some(text), Some(mean)) if learns => {
-                let seen = self.seen as f32;
-                Some((mean * seen + text) / (seen + 1.0))
-            }
-            (Some(_), Some(mean)) => Some(mean.clone()),
-            (text, _) => text.cloned(),
-        };
+        let foreground = self.running_foreground(input);
         let foreground_patches = match &foreground {
             Some(foreground) => largest_share(foreground, self.options.foreground_ratio),
             None => (0..self.grid.patches()).collect(),
@@ -241,7 +251,9 @@ impl RarityScorer {
             map
         });
         let appearance = self.appearance(input, &foreground_patches)?;
-        let rarity = self.memory.rarity(&appearance, self.options.rarity_threshold);
+        let rarity = self
+            .memory
+            .rarity(&appearance, self.options.rarity_threshold);
         let normals = self.memory.normals();
         let weights = self.options.shot_mixing.weights(normals, self.seen);
         let image_rarity = match rarity.normal {
@@ -250,19 +262,18 @@ impl RarityScorer {
         };
 
         let patches = self.grid.patches();
-        let rare_online = mean(evidence.branches.iter().map(|branch| &branch.rarity), patches);
-        let mut rare_mixed = rare_online.clone();
-        let normal: Option<Vec<&Array1<f32>>> =
-            evidence.branches.iter().map(|branch| branch.normal_rarity.as_ref()).collect();
-        if let (Some(normal), true) = (normal, normals > 0) {
-            let normal = mean(normal.into_iter(), patches);
-            rare_mixed.zip_mut_with(&normal, |online, &normal| *online = mix(*online, normal, weights));
-        }
+        let rare_online = mean(
+            evidence.branches.iter().map(|branch| &branch.rarity),
+            patches,
+        );
+        let rare_mixed = self.mixed_with_normals(&rare_online, evidence);
         let mut rare_with_foreground = rare_mixed.clone();
         if image_rarity > 0.0 {
             match &foreground {
                 Some(foreground) => rare_with_foreground
-                    .zip_mut_with(&rescaled(foreground), |rare, f| *rare += image_rarity * (1.0 + f)),
+                    .zip_mut_with(&rescaled(foreground), |rare, f| {
+                        *rare += image_rarity * (1.0 + f)
+                    }),
                 None => rare_with_foreground += image_rarity,
             }
         }
@@ -281,6 +292,39 @@ impl RarityScorer {
         })
     }
 
+    /// F as it is with this image, if the image is absorbed; `None` without a prior.
+    fn running_foreground(&self, input: &ScoreInput<'_>) -> Option<Array1<f32>> {
+        let text = &input.prior?.patches;
+        let learns = input.update || input.role == Role::Normal;
+        Some(match &self.foreground {
+            Some(mean) if learns => {
+                let seen = self.seen as f32;
+                (mean * seen + text) / (seen + 1.0)
+            }
+            Some(mean) => mean.clone(),
+            None => text.clone(),
+        })
+    }
+
+    /// The rare map with the rarity against known normals mixed in, where there are any.
+    fn mixed_with_normals(&self, online: &Array1<f32>, evidence: &Evidence) -> Array1<f32> {
+        let mut mixed = online.clone();
+        let normals = self.memory.normals();
+        let maps: Option<Vec<&Array1<f32>>> = evidence
+            .branches
+            .iter()
+            .map(|branch| branch.normal_rarity.as_ref())
+            .collect();
+        if let (Some(maps), true) = (maps, normals > 0) {
+            let weights = self.options.shot_mixing.weights(normals, self.seen);
+            let normal = mean(maps.into_iter(), online.len());
+            mixed.zip_mut_with(&normal, |online, &normal| {
+                *online = mix(*online, normal, weights)
+            });
+        }
+        mixed
+    }
+
     /// Checks shapes and that the stream keeps having, or not having, a prior.
     fn check<'a>(&self, input: &ScoreInput<'a>) -> Result<&'a Evidence, BoxError> {
         let patches = self.grid.patches();
@@ -288,7 +332,11 @@ impl RarityScorer {
             if found == [expected] {
                 return Ok(());
             }
-            Err(RarityError::Shape { what, found: found.to_vec(), expected: vec![expected] })
+            Err(RarityError::Shape {
+                what,
+                found: found.to_vec(),
+                expected: vec![expected],
+            })
         };
         if let Some(prior) = input.prior {
             shape("the prior", prior.patches.shape(), patches)?;
@@ -298,7 +346,11 @@ impl RarityScorer {
             return Err(RarityError::PriorChanged { before }.into());
         }
         let embedding = input.features.embedding.shape();
-        shape("the image embedding", embedding, self.memory.embedding_width())?;
+        shape(
+            "the image embedding",
+            embedding,
+            self.memory.embedding_width(),
+        )?;
         let evidence = input.evidence.ok_or(RarityError::NoEvidence)?;
         for branch in &evidence.branches {
             shape("the evidence", branch.rarity.shape(), patches)?;
@@ -322,7 +374,12 @@ impl RarityScorer {
             if tokens.shape() != expected {
                 let found = tokens.shape().to_vec();
                 let what = "a block of tokens";
-                return Err(RarityError::Shape { what, found, expected }.into());
+                return Err(RarityError::Shape {
+                    what,
+                    found,
+                    expected,
+                }
+                .into());
             }
             let mut sum = Array1::<f32>::zeros(width);
             for &patch in patches {
@@ -342,7 +399,11 @@ impl RarityScorer {
         let Grid { rows, columns } = self.grid;
         let grid = combined.view().into_shape_with_order((rows, columns))?;
         let large = upsample_bilinear(grid, self.side, self.side)?;
-        let values = gaussian_blur(large.view(), self.options.blur_kernel, self.options.blur_sigma)?;
+        let values = gaussian_blur(
+            large.view(),
+            self.options.blur_kernel,
+            self.options.blur_sigma,
+        )?;
         Ok(AnomalyMap { values })
     }
 }
@@ -351,8 +412,11 @@ impl Scorer for RarityScorer {
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
         let stages = self.stages(input)?;
         let embedding = input.features.embedding.to_vec();
-        let mut remembered =
-            Remembered { embedding, appearance: stages.appearance, raw_score: 0.0 };
+        let mut remembered = Remembered {
+            embedding,
+            appearance: stages.appearance,
+            raw_score: 0.0,
+        };
         let scored = match input.role {
             Role::Normal => None,
             Role::Query => {
@@ -363,7 +427,11 @@ impl Scorer for RarityScorer {
                 }
                 remembered.raw_score = raw_score;
                 let score = self.memory.rescored(&remembered, &self.options.rescoring);
-                Some(Scored { map, raw_score, score })
+                Some(Scored {
+                    map,
+                    raw_score,
+                    score,
+                })
             }
         };
         let carry = Carry {
@@ -372,7 +440,10 @@ impl Scorer for RarityScorer {
             foreground: stages.foreground,
             remembered,
         };
-        Ok(ScoreAssessment { scored, carry: Box::new(carry) })
+        Ok(ScoreAssessment {
+            scored,
+            carry: Box::new(carry),
+        })
     }
 
     fn absorb(
@@ -399,7 +470,10 @@ impl Scorer for RarityScorer {
     }
 
     fn bytes(&self) -> usize {
-        let foreground = self.foreground.as_ref().map_or(0, |map| map.len() * size_of::<f32>());
+        let foreground = self
+            .foreground
+            .as_ref()
+            .map_or(0, |map| map.len() * size_of::<f32>());
         foreground + self.memory.bytes()
     }
 
@@ -420,7 +494,12 @@ impl Scorer for RarityScorer {
         if let Some(map) = self.foreground.as_ref().filter(|map| map.len() != patches) {
             let what = "the saved foreground";
             let (found, expected) = (vec![map.len()], vec![patches]);
-            return Err(RarityError::Shape { what, found, expected }.into());
+            return Err(RarityError::Shape {
+                what,
+                found,
+                expected,
+            }
+            .into());
         }
         self.memory.load(reader)
     }

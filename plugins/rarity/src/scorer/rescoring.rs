@@ -32,8 +32,14 @@ impl ImageMemory {
         order.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
         order.truncate(wanted);
         let scale = if largest > 0.0 { largest } else { 1.0 };
-        let neighbours = order.into_iter().map(|i| (i, similarity[i] / scale)).collect();
-        Some(Chosen { similarity, neighbours })
+        let neighbours = order
+            .into_iter()
+            .map(|i| (i, similarity[i] / scale))
+            .collect();
+        Some(Chosen {
+            similarity,
+            neighbours,
+        })
     }
 
     /// The score of `image` after re-scoring: a weighted mean of the raw scores of its neighbours and its own.
@@ -41,8 +47,15 @@ impl ImageMemory {
         let Some(chosen) = self.chosen(image, rules) else {
             return image.raw_score;
         };
-        let raw = |i: usize| self.recent.get(i).map_or(image.raw_score, |other| other.raw_score);
-        let best = chosen.neighbours.first().map_or(0.0, |&(_, similarity)| similarity);
+        let raw = |i: usize| {
+            self.recent
+                .get(i)
+                .map_or(image.raw_score, |other| other.raw_score)
+        };
+        let best = chosen
+            .neighbours
+            .first()
+            .map_or(0.0, |&(_, similarity)| similarity);
         let (mut sum, mut total) = (0.0, 0.0);
         for &(i, similarity) in &chosen.neighbours {
             let weight = (rules.temperature * (similarity - best)).exp();
@@ -60,11 +73,19 @@ mod tests {
 
     fn image(angle: f32, raw_score: f32) -> Remembered {
         let unit = vec![angle.cos(), angle.sin()];
-        Remembered { embedding: unit.clone(), appearance: vec![unit], raw_score }
+        Remembered {
+            embedding: unit.clone(),
+            appearance: vec![unit],
+            raw_score,
+        }
     }
 
     fn rules() -> Rescoring {
-        Rescoring { period: 2, max_neighbours: 1, ..Rescoring::default() }
+        Rescoring {
+            period: 2,
+            max_neighbours: 1,
+            ..Rescoring::default()
+        }
     }
 
     #[test]
@@ -86,7 +107,10 @@ mod tests {
     fn switched_off_it_leaves_the_score() {
         let mut memory = ImageMemory::new(10, vec![2], 2);
         (0..5).for_each(|_| memory.push(image(0.0, 0.2), Role::Query));
-        let off = Rescoring { enabled: false, ..rules() };
+        let off = Rescoring {
+            enabled: false,
+            ..rules()
+        };
         assert_eq!(memory.rescored(&image(0.0, 0.8), &off), 0.8);
     }
 }

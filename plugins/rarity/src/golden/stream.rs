@@ -1,1 +1,0 @@
-//! Streams through bank and scorer.
