@@ -38,7 +38,7 @@ const WIDTH: usize = 8;
 
 impl BackboneFactory for PixelOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
-        if self.image_size % self.patch != 0 {
+        if !self.image_size.is_multiple_of(self.patch) {
             return Err(format!(
                 "image_size {} is not a multiple of patch {}",
                 self.image_size, self.patch

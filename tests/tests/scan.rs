@@ -1,5 +1,5 @@
 //! `rareclip scan` as its users meet it.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
@@ -340,4 +340,63 @@ fn timings_name_the_stages() {
             stderr(&output)
         );
     }
+}
+
+#[test]
+fn weights_that_changed_since_they_were_fetched_are_refused() {
+    if !common::weights("weights_that_changed_since_they_were_fetched_are_refused") {
+        return;
+    }
+    let bench = Bench::new(1, &[]);
+    let cache = bench.path("cache");
+    for name in ["onnxruntime", "dinov2-small"] {
+        let file = rareclip_models::locate(name).unwrap();
+        let version = file.parent().unwrap();
+        let to = cache.join(name).join(version.file_name().unwrap());
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(version).unwrap() {
+            let from = entry.unwrap().path();
+            std::fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+        }
+    }
+    let scan = || {
+        common::rareclip(&[
+            "scan",
+            "images",
+            "--config",
+            "rarity-dinov2",
+            "--set",
+            "backbone.image_size=70",
+        ])
+        .env("RARECLIP_CACHE", &cache)
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap()
+    };
+    assert_eq!(code(&scan()), 0);
+    let folder = std::fs::read_dir(cache.join("dinov2-small"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let weights = folder.join("dinov2-small.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, &bytes).unwrap();
+    let output = scan();
+    assert_eq!(code(&output), 1);
+    let text = stderr(&output);
+    assert!(
+        text.contains("dinov2-small.safetensors: sha256 is") && text.contains("models pull"),
+        "{text}"
+    );
+    // Of another length it counts as not fetched at all.
+    std::fs::write(&weights, &bytes[..last]).unwrap();
+    let text = stderr(&scan());
+    assert!(
+        text.contains("dinov2-small") && text.contains("models pull"),
+        "{text}"
+    );
 }

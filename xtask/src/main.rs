@@ -1,5 +1,8 @@
 //! Set-up, demo and tests of the rareclip workspace: `cargo xtask --help`.
 
+// Its answers are for people, on stdout.
+#![allow(clippy::print_stdout)]
+
 mod demo;
 mod setup;
 mod steps;

@@ -40,13 +40,7 @@ pub(crate) fn load(args: &ConfigArgs, shorthands: &[String]) -> anyhow::Result<D
 
 fn unknown_config(name: &str) -> String {
     let names: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();
-    let nearest = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(known, name), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| format!("; did you mean `{known}`?"))
-        .unwrap_or_default();
+    let nearest = rareclip_core::config::nearest(name, names.iter().copied());
     format!(
         "config {name}: no such file, and no built-in config of that name (there are {}){nearest}",
         names.join(", ")

@@ -1,5 +1,5 @@
 //! What a stream promises.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 

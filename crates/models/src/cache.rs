@@ -150,6 +150,13 @@ fn read_record(folder: &Path) -> Option<Record> {
     serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()
 }
 
+/// The checksum recorded for a file of the cache; `None` for any other file.
+pub(crate) fn recorded(path: &Path) -> Option<String> {
+    let record = read_record(path.parent()?)?;
+    let file = record.files.get(path.file_name()?.to_str()?)?;
+    Some(file.sha256.clone())
+}
+
 /// Compares a file with its checksum; `name` is what the error calls it.
 pub(crate) fn check(path: &Path, name: &str, expected: &str) -> Result<()> {
     let found = sha256_of(path)?;

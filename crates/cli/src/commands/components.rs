@@ -58,13 +58,8 @@ fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
         .filter(|component| slot.is_none_or(|slot| slot == component.slot.name()))
         .collect();
     if found.is_empty() {
-        let nearest = all
-            .iter()
-            .map(|component| (strsim::jaro_winkler(component.name, plain), component.name))
-            .filter(|(likeness, _)| *likeness > 0.7)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, name)| format!("; did you mean `{name}`?"))
-            .unwrap_or_default();
+        let names = all.iter().map(|component| component.name);
+        let nearest = rareclip_core::config::nearest(plain, names);
         bail!(
             "no component `{name}` is linked into this program{nearest} (see `rareclip components list`)"
         );

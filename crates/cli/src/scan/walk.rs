@@ -96,7 +96,7 @@ impl Walk<'_> {
             self.record.watched.push(input.name);
         }
         self.meter.image();
-        if self.record.done % self.args.save_every == 0 {
+        if self.record.done.is_multiple_of(self.args.save_every) {
             self.save()?;
         }
         Ok(())

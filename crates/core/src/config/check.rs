@@ -184,7 +184,9 @@ impl Checker<'_> {
         if found.is_some_and(|found| names.contains(&found)) {
             return;
         }
-        let hint = found.map(|found| nearest(found, names)).unwrap_or_default();
+        let hint = found
+            .map(|found| nearest(found, names.iter().copied()))
+            .unwrap_or_default();
         self.report(
             key,
             format!(
@@ -286,7 +288,7 @@ impl Checker<'_> {
                     let message = format!(
                         "unknown key{owner}; allowed are {}{}",
                         quoted(&names),
-                        nearest(name, &names)
+                        nearest(name, names.iter().copied())
                     );
                     self.report(&join(key, name), message);
                 }
@@ -332,10 +334,10 @@ fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names.join(", ")
 }
 
-/// ", did you mean `x`?" where a name is near enough to be a slip.
-fn nearest(found: &str, names: &[&str]) -> String {
+/// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty otherwise.
+pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     names
-        .iter()
+        .into_iter()
         .map(|name| (strsim::jaro_winkler(found, name), name))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))

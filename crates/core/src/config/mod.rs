@@ -5,7 +5,7 @@ mod choice;
 mod detector;
 mod layers;
 
-pub use check::{ConfigError, Problem};
+pub use check::{ConfigError, Problem, nearest};
 pub use choice::{Choice, OpenSlot};
 pub use detector::DetectorConfig;
 pub use layers::ConfigBuilder;

@@ -1,5 +1,5 @@
 //! Small real components, declared as a plugin would declare them.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

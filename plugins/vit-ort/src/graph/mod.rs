@@ -1,0 +1,20 @@
+//! The computation graph of a vision transformer, written as an ONNX model in memory.
+//!
+//! Weights stay in the checkpoint file, which onnxruntime maps itself; only small or resized ones are written into the
+//! model. Attention, products with turned weights and activations are onnxruntime's fused operators (domain
+//! `com.microsoft`).
+
+mod builder;
+mod tower;
+
+pub(crate) use tower::{Request, build};
+
+/// Name of the graph's input, `[1, 3, side, side]`.
+pub(crate) const INPUT: &str = "pixels";
+/// Name of the embedding output, `[1, embedding width]`.
+pub(crate) const EMBEDDING: &str = "embedding";
+
+/// Name of the output of a block (1-based), `[1, prefix + patches, width]`.
+pub(crate) fn output_of(block: usize) -> String {
+    format!("block_{block}")
+}

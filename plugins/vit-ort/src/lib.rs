@@ -1,0 +1,21 @@
+//! Vision transformers and ONNX files as rareclip backbones, on onnxruntime.
+//!
+//! * `type = "vit"` ([`VitOptions`]): DINOv2 and CLIP vision towers from a checkpoint; the graph is written in memory from the
+//!   tensor names and shapes found there, at any image size.
+//! * `type = "onnx"` ([`OnnxOptions`]): any ONNX file whose outputs are feature maps or patch tokens.
+
+mod beside;
+mod error;
+pub mod family;
+mod graph;
+mod onnx;
+pub mod positions;
+mod runtime;
+mod vit;
+
+pub use error::{Error, Result};
+pub use onnx::{OnnxOptions, OnnxOutput};
+pub use vit::{Precision, Tokens, VitBackbone, VitOptions};
+
+rareclip_core::register!(backbone "vit" => VitOptions);
+rareclip_core::register!(backbone "onnx" => OnnxOptions);

@@ -1,0 +1,80 @@
+//! The options of `type = "onnx"`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rareclip_core::{Backbone, BackboneFactory, BoxError};
+use rareclip_imaging::{IMAGENET_MEAN, IMAGENET_STD, Preset};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::OnnxBackbone;
+
+/// Any ONNX file whose outputs are feature maps `[1, channels, rows, columns]` or tokens `[1, tokens, width]`.
+///
+/// Block n of the other tables is the n-th of `outputs`. All are brought to one patch grid: by averaging where a map is larger, bilinearly
+/// (corners not aligned) where it is smaller.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnnxOptions {
+    /// Path of the .onnx file.
+    pub model: String,
+    /// Side of the square input in pixels.
+    pub image_size: usize,
+    /// Name of the input; may be left out where there is only one.
+    pub input: Option<String>,
+    /// The values that give tokens, in order: any value of the graph, not only its declared outputs.
+    pub outputs: Vec<OnnxOutput>,
+    /// The value that gives the image embedding; default: the mean over the last of `outputs`.
+    pub embedding: Option<String>,
+    /// Side of the patch grid. Default: the largest of the outputs used.
+    pub grid: Option<usize>,
+    /// Subtracted per channel (R G B, of values in 0..1). Default: ImageNet's.
+    pub mean: [f32; 3],
+    /// Divisor per channel (R G B). Default: ImageNet's.
+    pub std: [f32; 3],
+    /// Order of colour conversion and resizing.
+    pub preset: Preset,
+    /// Threads for one image; 0 for one per core.
+    #[schemars(extend("x-runtime" = true))]
+    pub threads: usize,
+    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
+    #[schemars(extend("x-runtime" = true))]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// A value of an ONNX graph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnnxOutput {
+    /// Its name in the graph.
+    pub name: String,
+    /// Tokens only: how many come before the patches (class token, registers). Default: what is left over of a square grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix_tokens: Option<usize>,
+}
+
+impl Default for OnnxOptions {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            image_size: 448,
+            input: None,
+            outputs: Vec::new(),
+            embedding: None,
+            grid: None,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            preset: Preset::default(),
+            threads: 0,
+            onnxruntime: None,
+        }
+    }
+}
+
+impl BackboneFactory for OnnxOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(OnnxBackbone::new(self, blocks)?))
+    }
+}

@@ -1,0 +1,107 @@
+//! Finding and loading the onnxruntime library, and making sessions.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::SessionBuilder;
+
+use crate::error::runtime;
+use crate::{Error, Result};
+
+/// The process's one environment, once the library is loaded.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// The environment; loads the library on the first call. `configured` is the library that the config names.
+pub(crate) fn environment(configured: Option<&Path>) -> Result<Environment> {
+    let mut environment = ENVIRONMENT
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(environment) = &*environment {
+        return Ok(environment.clone());
+    }
+    let loaded = load(configured)?;
+    *environment = Some(loaded.clone());
+    Ok(loaded)
+}
+
+fn load(configured: Option<&Path>) -> Result<Environment> {
+    let mut tried = String::new();
+    for (origin, path) in candidates(configured) {
+        let Some(path) = path else {
+            let _ = writeln!(tried, "  {origin}: not set or not there");
+            continue;
+        };
+        match ort::init_from(&path) {
+            Ok(builder) => {
+                tracing::debug!(library = %path.display(), "onnxruntime loaded");
+                return builder
+                    .with_telemetry(false)
+                    .build()
+                    .map_err(runtime("starting"));
+            }
+            Err(error) => {
+                let _ = writeln!(tried, "  {origin}: {}: {error}", path.display());
+            }
+        }
+    }
+    Err(Error::NoRuntime {
+        tried: tried.trim_end().to_owned(),
+    })
+}
+
+/// Where the library may be, best first.
+fn candidates(configured: Option<&Path>) -> [(&'static str, Option<PathBuf>); 5] {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let system = match std::env::consts::OS {
+        "windows" => "onnxruntime.dll",
+        "macos" => "libonnxruntime.dylib",
+        _ => "libonnxruntime.so",
+    };
+    [
+        ("the config's `onnxruntime`", configured.map(Path::to_owned)),
+        ("RARECLIP_ORT_DYLIB", variable("RARECLIP_ORT_DYLIB")),
+        ("ORT_DYLIB_PATH", variable("ORT_DYLIB_PATH")),
+        (
+            "the cache of `rareclip models`",
+            rareclip_models::locate("onnxruntime"),
+        ),
+        ("the system's libraries", Some(PathBuf::from(system))),
+    ]
+}
+
+/// An optimiser that would put SkipLayerNormalization in the place of additions and a layer norm: on processors that
+/// operator is several times slower than the three it replaces.
+const UNWANTED: &str = "SkipLayerNormFusion";
+
+/// A session builder for `threads` threads (0: one per core).
+pub(crate) fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores() } else { threads };
+    SessionBuilder::new(environment)
+        .map_err(runtime("session options"))?
+        .with_intra_threads(threads)
+        .map_err(runtime("session options"))?
+        .with_inter_threads(1)
+        .map_err(runtime("session options"))?
+        .with_disabled_optimizers(UNWANTED)
+        .map_err(runtime("session options"))
+}
+
+/// A session over a model in memory whose weights lie in files of `folder`.
+pub(crate) fn session(builder: SessionBuilder, model: &[u8], folder: &Path) -> Result<Session> {
+    builder
+        .with_config_entry(
+            "session.model_external_initializers_file_folder_path",
+            folder.to_string_lossy(),
+        )
+        .map_err(runtime("session options"))?
+        .commit_from_memory(model)
+        .map_err(runtime("building the graph"))
+}

@@ -1,0 +1,154 @@
+//! `type = "vit"`.
+
+mod options;
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{Array1, Array2, ArrayView4, Axis};
+use ort::session::Session;
+use ort::value::TensorRef;
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::{Backbone, BoxError, Features, Grid};
+use rareclip_models::Checkpoint;
+
+pub use options::{Precision, Tokens, VitOptions};
+
+use crate::error::runtime as refused;
+use crate::family::{Overrides, Vit};
+use crate::graph::{self, EMBEDDING, INPUT, Request, output_of};
+use crate::{Error, Result, runtime};
+
+/// A vision transformer on onnxruntime.
+///
+/// Images are run one by one, so that a batch gives the same bits as its images alone; a run uses all its threads.
+#[derive(Debug)]
+pub struct VitBackbone {
+    spec: BackboneSpec,
+    /// Tokens before the patches.
+    prefix: usize,
+    session: Mutex<Session>,
+}
+
+impl VitBackbone {
+    /// Builds the transformer so that it gives the tokens of `blocks` (1-based).
+    ///
+    /// # Errors
+    /// When the checkpoint or onnxruntime is missing, the checkpoint is of no known family or incomplete, the image size is
+    /// no multiple of the patch size, or a block does not exist.
+    pub fn new(options: &VitOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
+        let checkpoint = Checkpoint::open(rareclip_models::resolve_model(&options.model)?)?;
+        let overrides = Overrides {
+            heads: options.heads,
+            activation: options.activation,
+        };
+        let vit = Vit::detect(&checkpoint, overrides)?;
+        let wrong = |block: &&usize| !(1..=vit.blocks()).contains(*block);
+        if let Some(&block) = blocks.iter().find(wrong) {
+            return Err(Error::NoSuchBlock {
+                block,
+                blocks: vit.blocks(),
+            });
+        }
+        let request = Request {
+            side: options.image_size,
+            blocks,
+            normed: options.tokens == Tokens::Norm,
+            positions: options
+                .position_resize
+                .unwrap_or(vit.family.position_resize()),
+        };
+        let built = graph::build(&checkpoint, &vit, &request)?;
+        let environment = runtime::environment(options.onnxruntime.as_deref())?;
+        let builder = runtime::builder(&environment, options.threads)?;
+        let session = runtime::session(builder, &built.model, &built.folder)?;
+        let side = vit.grid_at(options.image_size)?;
+        let spec = BackboneSpec {
+            input: options.input(vit.family),
+            grid: Grid {
+                rows: side,
+                columns: side,
+            },
+            blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
+            embedding_width: vit.embedding_width,
+            weights: checkpoint.verified_sha256()?,
+        };
+        let prefix = 1 + vit.registers;
+        Ok(Self {
+            spec,
+            prefix,
+            session: Mutex::new(session),
+        })
+    }
+
+    fn encode_one(&self, session: &mut Session, image: ArrayView4<'_, f32>) -> Result<Features> {
+        let image = image.as_standard_layout();
+        let input = TensorRef::from_array_view(image.view()).map_err(refused("input"))?;
+        let outputs = session
+            .run(ort::inputs![INPUT => input])
+            .map_err(refused("running the model"))?;
+        let values = |name: &str| {
+            outputs[name]
+                .try_extract_tensor::<f32>()
+                .map(|(_, values)| values)
+        };
+        let mut features = Features {
+            grid: self.spec.grid,
+            tokens: Default::default(),
+            embedding: unit(values(EMBEDDING).map_err(refused("embedding"))?),
+        };
+        for &(block, width) in &self.spec.blocks {
+            let name = output_of(block);
+            let all = values(&name).map_err(refused(&name))?;
+            let patches = all.get(self.prefix * width..).unwrap_or_default().to_vec();
+            let shape = (self.spec.grid.patches(), width);
+            let tokens = Array2::from_shape_vec(shape, patches)
+                .map_err(|error| refused(&name)(ort::Error::<()>::new(error.to_string())))?;
+            features.tokens.insert(block, tokens);
+        }
+        Ok(features)
+    }
+}
+
+/// Scales to unit length; zero stays zero.
+pub(crate) fn unit(values: &[f32]) -> Array1<f32> {
+    let length = values
+        .iter()
+        .map(|value| f64::from(*value).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
+    values
+        .iter()
+        .map(|value| (f64::from(*value) * factor) as f32)
+        .collect()
+}
+
+/// Checks a batch of images against the declared side.
+pub(crate) fn check_images(images: &ArrayView4<'_, f32>, side: usize) -> Result<()> {
+    let found = images.shape();
+    if found[1..] == [3, side, side] {
+        return Ok(());
+    }
+    Err(Error::Images {
+        found: found.to_vec(),
+        side,
+    })
+}
+
+impl Backbone for VitBackbone {
+    fn spec(&self) -> &BackboneSpec {
+        &self.spec
+    }
+
+    fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
+        check_images(&images, self.spec.input.side)?;
+        let mut features = Vec::with_capacity(images.len_of(Axis(0)));
+        for image in images.axis_chunks_iter(Axis(0), 1) {
+            // Locked per image, so that streams that share the model take turns.
+            let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+            features.push(self.encode_one(&mut session, image)?);
+        }
+        Ok(features)
+    }
+}

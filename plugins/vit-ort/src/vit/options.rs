@@ -1,0 +1,111 @@
+//! The options of `type = "vit"`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rareclip_core::{Backbone, BackboneFactory, BoxError, InputRecipe};
+use rareclip_imaging::Preset;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::VitBackbone;
+use crate::family::{Activation, Family};
+use crate::positions::PositionResize;
+
+/// A vision transformer (DINOv2, CLIP's image tower) on onnxruntime.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VitOptions {
+    /// A model name of `rareclip models list`, or the path of a checkpoint (.safetensors, .onnx). Its family is told by its tensor
+    /// names; a config.json beside it is read for heads, activation and epsilon.
+    pub model: String,
+    /// Side of the square input in pixels, a multiple of the patch size. Source: 448 in AnomalyDINO, 518 in RareCLIP.
+    pub image_size: usize,
+    /// Precision of weights and arithmetic.
+    pub precision: Precision,
+    /// Tokens as they leave a block ("raw", as in RareCLIP), or after the model's final norm ("norm", as in AnomalyDINO).
+    pub tokens: Tokens,
+    /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
+    /// weights that were trained with "quick-gelu".
+    pub activation: Option<Activation>,
+    /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width.
+    pub heads: Option<usize>,
+    /// How the position table is brought to another image size. Default: the family's own rule.
+    pub position_resize: Option<PositionResize>,
+    /// Subtracted per channel (R G B, of values in 0..1). Default: the family's own.
+    pub mean: Option<[f32; 3]>,
+    /// Divisor per channel (R G B). Default: the family's own.
+    pub std: Option<[f32; 3]>,
+    /// Order of colour conversion and resizing.
+    pub preset: Preset,
+    /// Threads for one image; 0 for one per core.
+    #[schemars(extend("x-runtime" = true))]
+    pub threads: usize,
+    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
+    #[schemars(extend("x-runtime" = true))]
+    pub onnxruntime: Option<PathBuf>,
+}
+
+/// Precision of weights and arithmetic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32-bit floats; half-precision checkpoints are widened.
+    #[default]
+    F32,
+}
+
+/// Which tokens a block gives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tokens {
+    /// The residual stream right after the block.
+    #[default]
+    Raw,
+    /// The same after the model's final layer norm.
+    Norm,
+}
+
+impl Default for VitOptions {
+    fn default() -> Self {
+        Self {
+            model: "dinov2-small".into(),
+            image_size: 448,
+            precision: Precision::F32,
+            tokens: Tokens::Raw,
+            activation: None,
+            heads: None,
+            position_resize: None,
+            mean: None,
+            std: None,
+            preset: Preset::default(),
+            threads: 0,
+            onnxruntime: None,
+        }
+    }
+}
+
+impl VitOptions {
+    pub(super) fn input(&self, family: Family) -> InputRecipe {
+        let recipe = match family {
+            Family::DinoV2 => InputRecipe::imagenet(self.image_size),
+            Family::Clip => InputRecipe::clip(self.image_size),
+        };
+        let mean = self.mean.unwrap_or(recipe.mean);
+        let std = self.std.unwrap_or(recipe.std);
+        InputRecipe {
+            mean,
+            std,
+            preset: self.preset,
+            ..recipe
+        }
+    }
+}
+
+impl BackboneFactory for VitOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(VitBackbone::new(self, blocks)?))
+    }
+}

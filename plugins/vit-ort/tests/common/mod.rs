@@ -1,0 +1,168 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array4, ArrayD, ArrayView4, IxDyn, s};
+use rareclip_models::Checkpoint;
+
+/// The folder of golden data, or a loud line and `None`.
+pub fn shared(test: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let folder = std::env::var_os("RARECLIP_SHARED").map_or(beside, PathBuf::from);
+    if folder.join("fixtures").is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
+    None
+}
+
+/// An artefact of the cache, or a loud line and `None`.
+pub fn cached(test: &str, name: &str) -> Option<PathBuf> {
+    let found = rareclip_models::locate(name);
+    if found.is_none() {
+        eprintln!("SKIPPED: {test} needs {name} (rareclip models pull {name})");
+    }
+    found
+}
+
+/// Whether onnxruntime can be had, or a loud line.
+pub fn engine(test: &str) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("RARECLIP_ORT_DYLIB") || set("ORT_DYLIB_PATH") || cached(test, "onnxruntime").is_some()
+}
+
+/// A tensor of a safetensors file.
+pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
+    let shape = checkpoint.info(key).unwrap().shape;
+    ArrayD::from_shape_vec(IxDyn(&shape), checkpoint.f32(key).unwrap().into_owned()).unwrap()
+}
+
+/// The largest absolute difference.
+pub fn distance<'v>(
+    left: impl IntoIterator<Item = &'v f32>,
+    right: impl IntoIterator<Item = &'v f32>,
+) -> f32 {
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let mut largest = 0.0_f32;
+    loop {
+        match (left.next(), right.next()) {
+            (Some(left), Some(right)) => largest = largest.max((left - right).abs()),
+            (None, None) => return largest,
+            _ => panic!("different lengths"),
+        }
+    }
+}
+
+/// One image of a batch.
+pub fn one(images: ArrayView4<'_, f32>, index: usize) -> Array4<f32> {
+    images.slice(s![index..=index, .., .., ..]).to_owned()
+}
+
+/// Blocks to ask for.
+pub fn blocks(list: &[usize]) -> BTreeSet<usize> {
+    list.iter().copied().collect()
+}
+
+/// Images of smooth colours with some noise, `[count, 3, side, side]`, about as large as normalised pictures.
+pub fn pictures(count: usize, side: usize) -> Array4<f32> {
+    Array4::from_shape_fn((count, 3, side, side), |(image, channel, y, x)| {
+        let (image, channel) = (image as f32, channel as f32);
+        let (y, x) = (y as f32 / side as f32, x as f32 / side as f32);
+        let noise = ((y * 12_989.8 + x * 78_233.3 + image * 37.7).sin() * 43_758.547).fract();
+        1.5 * (6.0 * x + image + channel).sin() * (9.0 * y - channel).cos() + 0.2 * noise
+    })
+}
+
+/// Writes a checkpoint again, in half precision.
+pub fn write_halves(checkpoint: &Checkpoint, to: &Path) {
+    let halves = |values: &[f32]| -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|&value| half::f16::from_f32(value).to_le_bytes())
+            .collect()
+    };
+    write(checkpoint, to, safetensors::Dtype::F16, halves, "");
+}
+
+/// Writes a checkpoint again, without one tensor.
+pub fn write_without(checkpoint: &Checkpoint, to: &Path, lost: &str) {
+    let floats = |values: &[f32]| -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    };
+    write(checkpoint, to, safetensors::Dtype::F32, floats, lost);
+}
+
+fn write(
+    checkpoint: &Checkpoint,
+    to: &Path,
+    dtype: safetensors::Dtype,
+    encode: impl Fn(&[f32]) -> Vec<u8>,
+    lost: &str,
+) {
+    let tensors: Vec<_> = checkpoint
+        .names()
+        .filter(|name| *name != lost)
+        .map(|name| {
+            let shape = checkpoint.info(name).unwrap().shape;
+            (name, shape, encode(&checkpoint.f32(name).unwrap()))
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap();
+        (*name, view)
+    });
+    safetensors::serialize_to_file(views, None, to).unwrap();
+}
+
+/// Writes a DINOv2 checkpoint under Meta's original names, queries, keys and values joined.
+pub fn write_meta_names(checkpoint: &Checkpoint, to: &Path) {
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let bytes = |key: &str| -> Vec<u8> {
+        checkpoint
+            .f32(key)
+            .unwrap()
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    };
+    for name in checkpoint
+        .names()
+        .filter(|name| !name.contains("attention.attention"))
+    {
+        let meta = name
+            .replace("embeddings.cls_token", "cls_token")
+            .replace("embeddings.position_embeddings", "pos_embed")
+            .replace("embeddings.patch_embeddings.projection", "patch_embed.proj")
+            .replace("encoder.layer.", "blocks.")
+            .replace("attention.output.dense", "attn.proj")
+            .replace("layer_scale1.lambda1", "ls1.gamma")
+            .replace("layer_scale2.lambda1", "ls2.gamma")
+            .replace("layernorm.", "norm.");
+        tensors.push((meta, checkpoint.info(name).unwrap().shape, bytes(name)));
+    }
+    for query in checkpoint
+        .names()
+        .filter(|name| name.contains("attention.attention.query"))
+    {
+        let parts = ["query", "key", "value"].map(|part| query.replace("query", part));
+        let mut shape = checkpoint.info(query).unwrap().shape;
+        shape[0] *= 3;
+        let joined = parts.iter().flat_map(|part| bytes(part)).collect();
+        let meta = query
+            .replace("encoder.layer.", "blocks.")
+            .replace("attention.attention.query", "attn.qkv");
+        tensors.push((meta, shape, joined));
+    }
+    let dtype = safetensors::Dtype::F32;
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = safetensors::tensor::TensorView::new(dtype, shape.clone(), bytes).unwrap();
+        (name.as_str(), view)
+    });
+    safetensors::serialize_to_file(views, None, to).unwrap();
+}

@@ -1,0 +1,128 @@
+//! `type = "onnx"` on feature maps of known values.
+
+// Clippy counts only functions marked as tests among the tests, not what they share.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{blocks, engine, one, pictures};
+use ndarray::s;
+use prost::Message;
+use rareclip_core::BackboneFactory;
+use rareclip_models::onnx::{Attribute, Graph, Model, Node, OperatorSet, ValueInfo, element};
+use rareclip_vit_ort::{OnnxOptions, OnnxOutput};
+
+/// Averages over squares of 4 and, from there, of 2: grids of 6 and 3 at 24 pixels. Only the second is a declared output.
+fn pools(folder: &Path) -> PathBuf {
+    let pool = |input: &str, output: &str, side: i64| Node {
+        input: vec![input.into()],
+        output: vec![output.into()],
+        op_type: "AveragePool".into(),
+        attribute: vec![
+            Attribute::ints("kernel_shape", &[side, side]),
+            Attribute::ints("strides", &[side, side]),
+        ],
+        ..Node::default()
+    };
+    let graph = Graph {
+        node: vec![pool("image", "fine", 4), pool("fine", "coarse", 2)],
+        name: "pools".into(),
+        input: vec![ValueInfo::tensor("image", element::F32, &[1, 3, 24, 24])],
+        output: vec![ValueInfo::tensor("coarse", element::F32, &[1, 3, 3, 3])],
+        ..Graph::default()
+    };
+    let opset_import = vec![OperatorSet {
+        domain: String::new(),
+        version: 17,
+    }];
+    let path = folder.join("pools.onnx");
+    let model = Model {
+        ir_version: 8,
+        graph: Some(graph),
+        opset_import,
+    };
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    path
+}
+
+fn options(model: &Path) -> OnnxOptions {
+    let output = |name: &str| OnnxOutput {
+        name: name.into(),
+        prefix_tokens: None,
+    };
+    OnnxOptions {
+        model: model.to_string_lossy().into_owned(),
+        image_size: 24,
+        outputs: vec![output("fine"), output("coarse")],
+        ..OnnxOptions::default()
+    }
+}
+
+#[test]
+fn block_n_is_the_nth_output_and_inner_values_count() {
+    if !engine("onnx outputs") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backbone = options(&pools(folder.path())).build(&blocks(&[1])).unwrap();
+    assert_eq!(
+        (backbone.spec().grid.rows, backbone.spec().blocks.clone()),
+        (6, vec![(1, 3)])
+    );
+    let image = pictures(1, 24);
+    let found = backbone.encode(image.view()).unwrap().remove(0);
+    let patch = image.slice(s![0, 2, 4..8, 20..24]).mean().unwrap();
+    assert!((found.tokens[&1][[6 + 5, 2]] - patch).abs() < 1e-6);
+}
+
+#[test]
+fn maps_are_brought_to_the_grid_that_is_named() {
+    if !engine("onnx grid") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let base = options(&pools(folder.path()));
+    let options = OnnxOptions {
+        grid: Some(3),
+        ..base
+    };
+    let backbone = options.build(&blocks(&[1, 2])).unwrap();
+    let found = backbone.encode(pictures(1, 24).view()).unwrap().remove(0);
+    let difference = common::distance(&found.tokens[&1], &found.tokens[&2]);
+    assert!(
+        difference < 1e-6,
+        "the mean of the fine map is the coarse one: {difference}"
+    );
+}
+
+#[test]
+fn a_batch_gives_the_bits_of_its_images() {
+    if !engine("onnx batch") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let backbone = options(&pools(folder.path()))
+        .build(&blocks(&[1, 2]))
+        .unwrap();
+    let images = pictures(2, 24);
+    let batch = backbone.encode(images.view()).unwrap();
+    let single = backbone
+        .encode(one(images.view(), 1).view())
+        .unwrap()
+        .remove(0);
+    assert_eq!(batch[1].tokens, single.tokens);
+    assert_eq!(batch[1].embedding, single.embedding);
+    let length: f32 = single.embedding.iter().map(|value| value * value).sum();
+    assert!((length - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn options_read_as_in_a_config() {
+    let text = "model = \"a.onnx\"\ngrid = 28\noutputs = [{ name = \"b4\" }, { name = \"b7\" }]";
+    let options: OnnxOptions = toml::from_str(text).unwrap();
+    assert_eq!((options.outputs.len(), options.grid), (2, Some(28)));
+    let error = toml::from_str::<OnnxOptions>("size = 3").unwrap_err();
+    assert!(error.to_string().contains("unknown field"), "{error}");
+}
