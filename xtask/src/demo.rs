@@ -70,7 +70,7 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let folder = out.display().to_string();
     let figures = output(&mut program(&["evaluate", &folder, "--truth", &truth]))?;
     println!(
-        "\n{} monocrystalline solar cells, in the order of the data set:",
+        "\n{} monocrystalline solar cells, in shuffled order:",
         cells.len()
     );
     print!("{figures}");
@@ -82,16 +82,20 @@ pub(crate) fn run(args: &DemoArgs) -> anyhow::Result<()> {
 fn scan(data: &Path, list: &str, out: &Path) -> anyhow::Result<()> {
     let folder = out.display().to_string();
     let root = data.display().to_string();
-    let mut scan = program(&[
+    // The data set is sorted by module, defective ones first; a line is not.
+    let args = [
         "scan",
         "-",
         "--root",
         &root,
+        "--shuffle",
+        "0",
         "--out",
         &folder,
         "--overwrite",
-    ]);
-    eprintln!("> rareclip scan - --root {root} --out {folder} --overwrite");
+    ];
+    let mut scan = program(&args);
+    eprintln!("> rareclip {}", args.join(" "));
     let mut child = scan.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
     let mut stdin = child.stdin.take().context("no pipe to rareclip")?;
     stdin.write_all(list.as_bytes())?;

@@ -255,9 +255,8 @@ fn gather(bytes: &Bytes, tensor: &Tensor, width: usize) -> Bytes {
         };
         index[axis] += 1;
         at += tensor.strides[axis];
-        for axis in axis + 1..index.len() {
-            at -= tensor.strides[axis] * index[axis];
-            index[axis] = 0;
+        for (index, stride) in index.iter_mut().zip(&tensor.strides).skip(axis + 1) {
+            at -= *stride * std::mem::take(index);
         }
     }
 }
