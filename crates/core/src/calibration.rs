@@ -26,6 +26,11 @@ pub enum CalibrationConfig {
         #[serde(default = "default_warm_up")]
         #[schemars(range(min = 1, max = 100_000))]
         warm_up: usize,
+        /// First scores of a stream that are left out as soon as there are enough others: they were made when the memory held
+        /// next to nothing to compare with.
+        #[serde(default = "default_burn_in")]
+        #[schemars(range(min = 0, max = 10_000))]
+        burn_in: usize,
         /// Scores remembered, the oldest forgotten first.
         #[serde(default = "default_history")]
         #[schemars(range(min = 20, max = 1_000_000))]
@@ -51,6 +56,9 @@ fn default_quantile() -> f64 {
 fn default_warm_up() -> usize {
     20
 }
+fn default_burn_in() -> usize {
+    4
+}
 fn default_history() -> usize {
     10_000
 }
@@ -63,6 +71,7 @@ impl Default for CalibrationConfig {
         Self::Quantile {
             quantile: default_quantile(),
             warm_up: default_warm_up(),
+            burn_in: default_burn_in(),
             history: default_history(),
         }
     }
@@ -212,7 +221,17 @@ impl Calibrator {
     fn reference(&self) -> Box<dyn Iterator<Item = Reference> + '_> {
         match self.policy {
             CalibrationConfig::FalseAlarmRate { .. } => Box::new(self.normals.iter().copied()),
-            CalibrationConfig::Quantile { .. } => Box::new(self.seen.iter().copied()),
+            CalibrationConfig::Quantile {
+                quantile, burn_in, ..
+            } => {
+                let enough = needed_for(1.0 - quantile);
+                let forgotten = usize::try_from(self.scored)
+                    .unwrap_or(usize::MAX)
+                    .saturating_sub(self.seen.len());
+                let early = burn_in.saturating_sub(forgotten);
+                let spare = self.seen.len().saturating_sub(enough);
+                Box::new(self.seen.iter().copied().skip(early.min(spare)))
+            }
             CalibrationConfig::Fixed { .. } if !self.normals.is_empty() => {
                 Box::new(self.normals.iter().copied())
             }
@@ -345,8 +364,35 @@ mod tests {
         Calibrator::new(CalibrationConfig::Quantile {
             quantile,
             warm_up,
+            burn_in: 0,
             history: 1000,
         })
+    }
+
+    #[test]
+    fn the_first_scores_are_left_out_once_there_are_enough_others() {
+        let mut calibrator = Calibrator::new(CalibrationConfig::Quantile {
+            quantile: 0.95,
+            warm_up: 20,
+            burn_in: 4,
+            history: 1000,
+        });
+        // The second image meets a memory of one.
+        for image in 0..20 {
+            calibrator.observe(
+                if image == 1 {
+                    9.0
+                } else {
+                    image as f32 / 100.0
+                },
+                0.0,
+            );
+        }
+        assert_eq!(calibrator.threshold(), Some(9.0));
+        for image in 20..23 {
+            calibrator.observe(image as f32 / 100.0, 0.0);
+        }
+        assert_eq!(calibrator.threshold(), Some(0.22));
     }
 
     #[test]

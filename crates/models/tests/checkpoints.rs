@@ -167,7 +167,7 @@ fn an_integer_tensor_is_no_weight() {
 #[test]
 fn other_endings_and_missing_files_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("weights.bin");
+    let path = folder.path().join("weights.npz");
     assert!(matches!(
         Checkpoint::open(&path).unwrap_err(),
         Error::Io { .. }

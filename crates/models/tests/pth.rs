@@ -47,7 +47,7 @@ fn open(bytes: &[u8]) -> Result<Checkpoint, Error> {
 
 fn text(text: &str) -> Vec<u8> {
     [
-        &[b'X'],
+        b"X",
         &(text.len() as u32).to_le_bytes()[..],
         text.as_bytes(),
     ]

@@ -17,16 +17,13 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
         args.policy.false_alarm_rate,
     ) {
         (Some(threshold), ..) => CalibrationConfig::Fixed { threshold },
-        (_, Some(quantile), _) => match CalibrationConfig::default() {
-            CalibrationConfig::Quantile {
-                warm_up, history, ..
-            } => CalibrationConfig::Quantile {
-                quantile,
-                warm_up,
-                history,
-            },
-            other => other,
-        },
+        (_, Some(share), _) => {
+            let mut policy = CalibrationConfig::default();
+            if let CalibrationConfig::Quantile { quantile, .. } = &mut policy {
+                *quantile = share;
+            }
+            policy
+        }
         (_, _, Some(rate)) => CalibrationConfig::FalseAlarmRate { rate },
         _ => bail!("say by what to judge: --threshold, --quantile or --false-alarm-rate"),
     };
