@@ -319,6 +319,19 @@ pub(crate) enum ModelsCommand {
         /// Names of `rareclip models list`; all that are here if none is given.
         names: Vec<String>,
     },
+    /// Remove from the cache.
+    Rm {
+        /// Names of `rareclip models list`.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Write a checkpoint (.pth, .pt, .bin, .onnx) as safetensors, without Python and without running what is in it.
+    Convert {
+        /// The checkpoint.
+        from: PathBuf,
+        /// The safetensors file to write.
+        to: PathBuf,
+    },
     /// Print where a fetched file is.
     Path {
         /// A name of `rareclip models list`.

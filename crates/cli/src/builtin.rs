@@ -10,6 +10,7 @@ use crate::args::ConfigArgs;
 
 /// The configs of the `configs` folder, by name.
 pub(crate) const CONFIGS: &[(&str, &str)] = &[
+    ("rareclip", include_str!("../../../configs/rareclip.toml")),
     (
         "rarity-dinov2",
         include_str!("../../../configs/rarity-dinov2.toml"),

@@ -18,6 +18,7 @@ mod scan;
 
 // Linked for their components, which register themselves.
 use rareclip_index_exact as _;
+use rareclip_prompt as _;
 use rareclip_rarity as _;
 #[cfg(feature = "ort")]
 use rareclip_vit_ort as _;

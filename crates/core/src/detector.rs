@@ -70,6 +70,9 @@ impl Detector {
         };
         let mut identity = config.identity()?;
         identity["backbone"]["weights"] = backbone.spec().weights.clone().into();
+        if let Some(prompt) = &prompt {
+            identity["prompt"]["weights_sha256"] = prompt.weights().into();
+        }
         let detector = Self {
             config,
             identity,

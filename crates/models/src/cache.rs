@@ -71,6 +71,19 @@ pub fn verify(name: &str) -> Result<()> {
     verify_in(&cache_dir()?, find(name)?)
 }
 
+/// Removes an artefact from the cache; whether it was there.
+///
+/// # Errors
+/// [`Error::UnknownName`], or a folder that cannot be removed.
+pub fn remove(name: &str) -> Result<bool> {
+    let folder = cache_dir()?.join(&find(name)?.name);
+    if !folder.exists() {
+        return Ok(false);
+    }
+    std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+    Ok(true)
+}
+
 /// The file for the `model` key of a config: a path, or a model of the catalogue that is in the cache.
 ///
 /// # Errors

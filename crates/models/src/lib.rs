@@ -1,13 +1,14 @@
 //! Checkpoints for rareclip: what can be fetched and from where, checksums, the cache folder, and tensor files.
 //!
-//! * [`catalogue`] lists the pinned artefacts, [`fetch`](fn@fetch) installs one into the [`cache`], [`locate`] finds it,
+//! * [`catalogue`](fn@catalogue) lists the pinned artefacts, [`fetch`](fn@fetch) installs one into the [`cache`], [`locate`] finds it,
 //!   [`verify`] hashes it again, [`resolve_model`] turns a name or a path into a file.
 //! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
-//! * [`dinov2`] writes the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
+//! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
 
 pub mod cache;
 pub mod catalogue;
 mod checkpoint;
+pub mod convert;
 pub mod dinov2;
 mod error;
 pub mod fetch;

@@ -16,6 +16,19 @@ pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<Exit> {
                 pull(&name)?;
             }
         }
+        ModelsCommand::Rm { names } => {
+            for name in names {
+                let there = rareclip_models::cache::remove(&name)?;
+                say(format!(
+                    "{name}: {}",
+                    if there { "removed" } else { "was not here" }
+                ))?;
+            }
+        }
+        ModelsCommand::Convert { from, to } => {
+            rareclip_models::convert::to_safetensors(&from, &to)?;
+            say(to.display())?;
+        }
         ModelsCommand::Verify { names } => return verify(names),
         ModelsCommand::Path { name } => {
             let path = rareclip_models::locate(&name);

@@ -1,0 +1,53 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{ArrayD, IxDyn};
+use rareclip_models::Checkpoint;
+
+/// The folder of golden data, or a loud line and `None`.
+pub fn fixtures(test: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    let folder = std::env::var_os("RARECLIP_SHARED").map_or(beside, PathBuf::from);
+    if folder.join("fixtures").is_dir() {
+        return Some(folder.join("fixtures"));
+    }
+    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
+    None
+}
+
+/// Whether onnxruntime can be had, or a loud line.
+pub fn engine(test: &str) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let found = set("RARECLIP_ORT_DYLIB")
+        || set("ORT_DYLIB_PATH")
+        || rareclip_models::locate("onnxruntime").is_some();
+    if !found {
+        eprintln!("SKIPPED: {test} needs onnxruntime (rareclip models pull onnxruntime)");
+    }
+    found
+}
+
+/// A tensor of a safetensors file.
+pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
+    let shape = checkpoint.info(key).unwrap().shape;
+    ArrayD::from_shape_vec(IxDyn(&shape), checkpoint.f32(key).unwrap().into_owned()).unwrap()
+}
+
+/// The largest absolute difference.
+pub fn distance<'v>(
+    left: impl IntoIterator<Item = &'v f32>,
+    right: impl IntoIterator<Item = &'v f32>,
+) -> f32 {
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    let mut largest = 0.0_f32;
+    loop {
+        match (left.next(), right.next()) {
+            (Some(left), Some(right)) => largest = largest.max((left - right).abs()),
+            (None, None) => return largest,
+            _ => panic!("different lengths"),
+        }
+    }
+}
