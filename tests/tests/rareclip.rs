@@ -69,7 +69,7 @@ fn close(rows: &[Value], key: &str, golden: &[f32], tolerance: f64) {
 #[test]
 fn scan_gives_the_golden_scores_and_maps_in_both_key_layouts() {
     let name = "scan_gives_the_golden_scores_and_maps_in_both_key_layouts";
-    let Some(shared) = common::shared(name) else {
+    let Some(shared) = rareclip_testkit::shared(name) else {
         return;
     };
     if !common::weights(name) {
@@ -110,7 +110,7 @@ fn scan_gives_the_golden_scores_and_maps_in_both_key_layouts() {
 #[test]
 fn scan_with_two_normals_gives_the_golden_scores() {
     let name = "scan_with_two_normals_gives_the_golden_scores";
-    let Some(shared) = common::shared(name) else {
+    let Some(shared) = rareclip_testkit::shared(name) else {
         return;
     };
     if !common::weights(name) {
@@ -135,7 +135,7 @@ fn scan_with_two_normals_gives_the_golden_scores() {
 #[test]
 fn converted_weights_give_the_same_scores() {
     let name = "converted_weights_give_the_same_scores";
-    let Some(shared) = common::shared(name) else {
+    let Some(shared) = rareclip_testkit::shared(name) else {
         return;
     };
     if !common::weights(name) {

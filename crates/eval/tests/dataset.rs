@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rareclip_eval::EvalError;
 use rareclip_eval::dataset::{Category, Dataset, Layout, Sample, python_shuffle, select, shuffled};
@@ -49,17 +49,7 @@ fn layout_error(root: &Path) -> (String, String) {
     )
 }
 
-fn shared(test: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("RARECLIP_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
-        PathBuf::from,
-    );
-    if shared.is_dir() {
-        return Some(shared);
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
-}
+use rareclip_testkit::shared;
 
 #[test]
 fn python_shuffle_matches_every_golden_case() {

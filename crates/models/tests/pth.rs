@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{Cursor, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 use rareclip_models::{Checkpoint, Error};
@@ -13,13 +13,7 @@ use zip::write::SimpleFileOptions;
 
 /// The folder of golden data, or a loud line and `None`.
 fn shared(test: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let folder = std::env::var_os("RARECLIP_SHARED").map_or(beside, PathBuf::from);
-    if folder.join("fixtures").is_dir() {
-        return Some(folder.join("fixtures/rareclip_e2e"));
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
+    Some(rareclip_testkit::shared(test)?.join("fixtures/rareclip_e2e"))
 }
 
 /// A checkpoint as `torch.save` lays it out, its pickle and its storages as given.

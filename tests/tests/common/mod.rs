@@ -134,26 +134,13 @@ impl Bench {
     }
 }
 
-/// The reference material, or a loud word that it is not there.
-pub fn shared(test: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("RARECLIP_SHARED").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-        PathBuf::from,
-    );
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
-}
-
 /// Whether onnxruntime and the named weights are here, or a loud word that they are not.
 pub fn weights(test: &str) -> bool {
     let here = ["onnxruntime", "dinov2-small"]
         .iter()
         .all(|name| rareclip_models::locate(name).is_some());
     if !here {
-        eprintln!("SKIPPED: {test} needs onnxruntime and dinov2-small (`cargo xtask setup`)");
+        rareclip_testkit::skipped(test, "onnxruntime and dinov2-small (`cargo xtask setup`)");
     }
     here
 }

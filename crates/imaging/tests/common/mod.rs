@@ -8,15 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 
 /// The folder of golden data, or `None` with a loud line where it is absent.
 pub fn fixtures(test: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("RARECLIP_SHARED")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"));
-    let folder = shared.join("fixtures");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
+    Some(rareclip_testkit::shared(test)?.join("fixtures"))
 }
 
 /// A safetensors file.

@@ -2,20 +2,14 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ndarray::{ArrayD, IxDyn};
 use rareclip_models::Checkpoint;
 
 /// The folder of golden data, or a loud line and `None`.
 pub fn fixtures(test: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let folder = std::env::var_os("RARECLIP_SHARED").map_or(beside, PathBuf::from);
-    if folder.join("fixtures").is_dir() {
-        return Some(folder.join("fixtures"));
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
+    Some(rareclip_testkit::shared(test)?.join("fixtures"))
 }
 
 /// Whether onnxruntime can be had, or a loud line.
@@ -25,7 +19,7 @@ pub fn engine(test: &str) -> bool {
         || set("ORT_DYLIB_PATH")
         || rareclip_models::locate("onnxruntime").is_some();
     if !found {
-        eprintln!("SKIPPED: {test} needs onnxruntime (rareclip models pull onnxruntime)");
+        rareclip_testkit::skipped(test, "onnxruntime (rareclip models pull onnxruntime)");
     }
     found
 }

@@ -9,16 +9,7 @@ use safetensors::{Dtype, SafeTensors};
 
 /// The folder of the golden data, or `None` with a loud line.
 pub(super) fn folder(test: &str) -> Option<PathBuf> {
-    let shared = std::env::var_os("RARECLIP_SHARED").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
-        PathBuf::from,
-    );
-    let folder = shared.join("fixtures/rarity");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
+    Some(rareclip_testkit::shared(test)?.join("fixtures/rarity"))
 }
 
 pub(super) struct File(Vec<u8>);

@@ -8,22 +8,11 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array4, ArrayD, ArrayView4, IxDyn, s};
 use rareclip_models::Checkpoint;
 
-/// The folder of golden data, or a loud line and `None`.
-pub fn shared(test: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
-    let folder = std::env::var_os("RARECLIP_SHARED").map_or(beside, PathBuf::from);
-    if folder.join("fixtures").is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {test} needs ../shared (set RARECLIP_SHARED)");
-    None
-}
-
 /// An artefact of the cache, or a loud line and `None`.
 pub fn cached(test: &str, name: &str) -> Option<PathBuf> {
     let found = rareclip_models::locate(name);
     if found.is_none() {
-        eprintln!("SKIPPED: {test} needs {name} (rareclip models pull {name})");
+        rareclip_testkit::skipped(test, &format!("{name} (rareclip models pull {name})"));
     }
     found
 }

@@ -1,0 +1,26 @@
+//! What the tests of rareclip and its plugins share: finding material that is not in the repository, and saying so, loudly,
+//! where it is absent.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The folder of reference material: `RARECLIP_SHARED`, else `shared` beside the repository. `None`, after saying so, where
+/// there is none: `test` must end then.
+pub fn shared(test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("RARECLIP_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
+        PathBuf::from,
+    );
+    if path.is_dir() {
+        return Some(path);
+    }
+    skipped(test, "../shared (set RARECLIP_SHARED)");
+    None
+}
+
+/// Says that `test` did not run for want of something. Written past the test runner, which keeps the output of passing
+/// tests to itself.
+pub fn skipped(test: &str, needs: &str) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test} needs {needs}");
+}
