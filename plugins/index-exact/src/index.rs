@@ -13,11 +13,11 @@ use crate::error::ExactError;
 use crate::product::with_tile;
 use crate::top::{NONE, Top, raise, scan};
 
-/// Queries of a tile. Wide enough to repay packing the vectors, small enough to share out among threads; a quarter of
-/// the 37 x 37 patches of a ViT at 518 pixels.
-const QUERIES: usize = 344;
-/// Vectors of a tile: with [`QUERIES`] a tile that stays in the cache until it is searched.
-const VECTORS: usize = 512;
+/// Queries of a tile: many, to repay packing the vectors, and few enough to share out among threads; half of the
+/// 37 x 37 patches of a ViT at 518 pixels.
+const QUERIES: usize = 685;
+/// Vectors of a tile: with [`QUERIES`] a tile of 700 KB, which stays in a core's cache until it is searched.
+const VECTORS: usize = 256;
 /// Both sides of a tile of [`VectorIndex::nearest_earlier`]: what lies beyond the diagonal is computed in vain.
 const EARLIER: usize = 256;
 
