@@ -38,9 +38,11 @@ pub(crate) enum Command {
     Judge(JudgeArgs),
     /// Compare the results of a scan with the ground truth of a data set.
     Evaluate(EvaluateArgs),
-    /// The components linked into this program.
-    #[command(subcommand)]
-    Components(ComponentsCommand),
+    /// The components linked into this program; without a subcommand, the list.
+    Components {
+        #[command(subcommand)]
+        command: Option<ComponentsCommand>,
+    },
     /// Check and show configs.
     #[command(subcommand)]
     Config(ConfigCommand),

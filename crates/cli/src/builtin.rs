@@ -26,8 +26,9 @@ pub(crate) fn load(args: &ConfigArgs, shorthands: &[String]) -> anyhow::Result<D
     let builder = ConfigBuilder::new().library(CONFIGS);
     let path = Path::new(&args.config);
     let builder = match CONFIGS.iter().find(|(name, _)| *name == args.config) {
-        _ if path.is_file() => builder.file(path)?,
+        // A file of such a name has an ending: there is no doubt which is meant.
         Some((name, text)) => builder.toml(&format!("built-in config {name}"), text)?,
+        None if path.is_file() => builder.file(path)?,
         None => bail!(unknown_config(&args.config)),
     };
     let mut builder = builder.env()?;

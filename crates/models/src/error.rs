@@ -124,6 +124,14 @@ pub enum Error {
         /// The checksum found.
         found: String,
     },
+    /// The config file beside a checkpoint is not readable.
+    #[error("{path}: {detail}", path = .path.display())]
+    ConfigBeside {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
     /// A wheel does not hold what the catalogue says.
     #[error("{wheel}: no member `{member}`")]
     MissingMember {

@@ -5,6 +5,7 @@
 //! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
 //! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
 
+mod beside;
 pub mod cache;
 pub mod catalogue;
 mod checkpoint;
@@ -17,6 +18,7 @@ pub mod onnx;
 mod onnx_names;
 mod pth;
 
+pub use beside::{Activation, Beside, Tower};
 pub use cache::{cache_dir, locate, resolve_model, sha256_of as file_sha256, verify};
 pub use catalogue::{Artefact, Kind, catalogue};
 pub use checkpoint::{Checkpoint, Dtype, Span, TensorInfo};

@@ -10,7 +10,6 @@
 //! The byte-pair encoding is that of the crate `instant-clip-tokenizer`, which carries CLIP's published merges; the
 //! cleaning of texts that comes before it in the original is done here, see [`tokenizer`] for what of it is left out.
 
-mod beside;
 mod clip_text;
 mod ensemble;
 mod error;
@@ -21,12 +20,12 @@ mod text;
 pub mod tokenizer;
 mod tpb;
 
-pub use beside::Activation;
 pub use clip_text::ClipTextOptions;
 pub use ensemble::{PromptSet, default_templates};
 pub use error::{Error, Result};
 pub use features::{TextSource, compute, text_features, text_features_in};
 pub use heads::probability;
+pub use rareclip_models::Activation;
 pub use text::{TextOverrides, TextTower};
 pub use tpb::TpbOptions;
 

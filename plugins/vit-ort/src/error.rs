@@ -28,14 +28,6 @@ pub enum Error {
         /// The variant.
         what: String,
     },
-    /// The config file beside a checkpoint is not readable.
-    #[error("{path}: {detail}", path = .path.display())]
-    ConfigBeside {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-    },
     /// The width does not divide into the heads.
     #[error(
         "width {width} does not divide into {heads} heads; set `heads`, or put the model's config.json beside the checkpoint"

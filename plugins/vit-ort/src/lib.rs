@@ -4,7 +4,6 @@
 //!   tensor names and shapes found there, at any image size.
 //! * `type = "onnx"` ([`OnnxOptions`]): any ONNX file whose outputs are feature maps or patch tokens.
 
-mod beside;
 mod error;
 pub mod family;
 mod graph;

@@ -9,8 +9,8 @@ use super::{say, table};
 use crate::args::ComponentsCommand;
 use crate::exit::Exit;
 
-pub(crate) fn run(command: ComponentsCommand) -> anyhow::Result<Exit> {
-    match command {
+pub(crate) fn run(command: Option<ComponentsCommand>) -> anyhow::Result<Exit> {
+    match command.unwrap_or(ComponentsCommand::List { json: false }) {
         ComponentsCommand::List { json } => list(json)?,
         ComponentsCommand::Show { name, json } => show(&name, json)?,
     }

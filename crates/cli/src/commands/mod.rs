@@ -18,7 +18,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
-        Command::Components(command) => components::run(command),
+        Command::Components { command } => components::run(command),
         Command::Config(command) => config::run(command),
         Command::Models(command) => models::run(command),
         Command::Doctor(args) => doctor::run(&args),

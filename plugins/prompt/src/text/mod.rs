@@ -6,11 +6,10 @@ mod run;
 use std::borrow::Cow;
 
 use ndarray::Array2;
-use rareclip_models::Checkpoint;
+use rareclip_models::{Activation, Beside, Checkpoint, Tower};
 
 pub(crate) use layout::Layout;
 
-use crate::beside::{self, Activation};
 use crate::{Error, Result};
 use layout::BlockKeys;
 
@@ -76,7 +75,7 @@ impl<'c> TextTower<'c> {
     /// [`Error::NoTextTower`], [`Error::Heads`], or a tensor that is missing or of the wrong shape.
     pub fn new(checkpoint: &'c Checkpoint, overrides: TextOverrides) -> Result<Self> {
         let (layout, prefix) = Layout::detect(checkpoint)?;
-        let beside = beside::read(checkpoint.path())?;
+        let beside = Beside::read(checkpoint.path(), Tower::Text)?;
         let reader = Reader(checkpoint);
         let key = |name: &str| format!("{prefix}{name}");
         let (_, width) = reader.matrix_shape(&key(layout.tokens()))?;
@@ -262,7 +261,9 @@ impl VisualProjection {
             gain: norm.gain.into_owned(),
             offset: norm.offset.into_owned(),
             weight: projection.weight.into_owned(),
-            epsilon: beside::read(checkpoint.path())?.epsilon.unwrap_or(1e-5),
+            epsilon: Beside::read(checkpoint.path(), Tower::Text)?
+                .epsilon
+                .unwrap_or(1e-5),
         })
     }
 

@@ -4,9 +4,9 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::{Affine, Block, Linear, TextTower};
-use crate::beside::Activation;
 use crate::product::{self, dot};
 use crate::{Error, Result};
+use rareclip_models::Activation;
 
 /// Texts that one thread takes at a time: enough rows for the matrix products, few enough to share out.
 const CHUNK: usize = 24;

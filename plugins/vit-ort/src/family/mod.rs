@@ -2,13 +2,12 @@
 
 mod layout;
 
-use rareclip_models::Checkpoint;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use rareclip_models::{Beside, Checkpoint, Tower};
+
+pub use rareclip_models::Activation;
 
 pub use layout::{Affine, BlockKeys, Layout, Linear, Projection, Rows, VitKeys};
 
-use crate::beside::{self, Beside};
 use crate::positions::PositionResize;
 use crate::{Error, Result};
 
@@ -19,16 +18,6 @@ pub enum Family {
     DinoV2,
     /// CLIP's image tower: a norm before the blocks; the embedding is the projected class token.
     Clip,
-}
-
-/// The activation inside the MLPs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activation {
-    /// x Phi(x), with the error function.
-    Gelu,
-    /// x sigmoid(1.702 x), as in OpenAI's CLIP.
-    QuickGelu,
 }
 
 /// What the user may set over what was found.
@@ -74,7 +63,7 @@ impl Vit {
     /// [`Error::UnknownFamily`], [`Error::Unsupported`], [`Error::Heads`], or a tensor that is missing or of the wrong shape.
     pub fn detect(checkpoint: &Checkpoint, overrides: Overrides) -> Result<Self> {
         let (layout, prefix) = Layout::detect(checkpoint)?;
-        let beside = beside::read(checkpoint.path())?;
+        let beside = Beside::read(checkpoint.path(), Tower::Vision)?;
         let keys = VitKeys::new(checkpoint, layout, &prefix)?;
         let vit = Self::measure(checkpoint, layout, keys, overrides, beside)?;
         vit.keys.check(checkpoint, &vit)?;
