@@ -169,12 +169,22 @@ fn default(option: &Value) -> String {
         Some(Value::Object(table)) if table.contains_key("type") => {
             table["type"].as_str().unwrap_or_default().to_owned()
         }
-        // f32 defaults pass through f64: the shortest f32 is what stands in the source.
-        Some(Value::Number(number)) if number.is_f64() => number
+        Some(Value::Array(items)) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Some(Value::Object(_)) => "see below".into(),
+        Some(value) => plain(value),
+    }
+}
+
+/// A value as it would stand in a config. f32 defaults pass through f64: the shortest f32 is what stands in the source.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Number(number) if number.is_f64() => number
             .as_f64()
             .map_or_else(|| number.to_string(), |value| (value as f32).to_string()),
-        Some(Value::Object(_)) => "see below".into(),
-        Some(value) => value.to_string(),
+        other => other.to_string(),
     }
 }
 
