@@ -247,6 +247,12 @@ impl Snapshot {
                 found: version,
             });
         }
+        // The checksum covers the body alone, so every word of the header has to be right by itself.
+        if version == 0 || number(12) != 0 {
+            return Err(damaged(
+                "its header is not one that was ever written".into(),
+            ));
+        }
         let length = u64::from(number(16)) | u64::from(number(20)) << 32;
         let found = (bytes.len() - HEADER) as u64;
         if found != length {
