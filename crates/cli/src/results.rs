@@ -46,7 +46,7 @@ impl ResultRow {
             error: None,
             threshold: judgement.threshold,
             calibration: Some(judgement.calibration.clone()),
-            map_median: Some(outcome.scored.map.median()),
+            map_median: Some(outcome.map_median),
             scale_low: Some(scale.0),
             scale_high: Some(scale.1),
         }

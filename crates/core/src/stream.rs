@@ -48,6 +48,8 @@ pub struct Outcome {
     pub sequence: u64,
     /// Map and scores.
     pub scored: Scored,
+    /// The median of the map: what most of the image looked like.
+    pub map_median: f32,
     /// Verdict, p-value and threshold as they were before this image was counted.
     pub judgement: Judgement,
     /// The fixed scale for the map, `(low, high)`.
@@ -152,8 +154,9 @@ impl Stream {
         let scored = scored.ok_or_else(|| self.scorer_error("gave no score for a query".into()))?;
         let judgement = self.calibrator.judge(scored.score);
         let map_scale = self.map_scale();
+        let map_median = scored.map.median();
         if options.calibrate {
-            self.calibrator.observe(scored.score, scored.map.median());
+            self.calibrator.observe(scored.score, map_median);
         }
         let sequence = self.sequence;
         // A peek leaves no trace, not even in the count.
@@ -162,6 +165,7 @@ impl Stream {
         Ok(Outcome {
             sequence,
             scored,
+            map_median,
             judgement,
             map_scale,
         })

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -81,6 +82,7 @@ pub struct Checkpoint {
     bytes: Bytes,
     tensors: BTreeMap<String, Stored>,
     metadata: HashMap<String, String>,
+    sha256: OnceLock<String>,
 }
 
 impl Checkpoint {
@@ -119,6 +121,7 @@ impl Checkpoint {
             bytes,
             tensors,
             metadata,
+            sha256: OnceLock::new(),
         })
     }
 
@@ -135,6 +138,11 @@ impl Checkpoint {
     /// All tensor names in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// What stands before `anchor` in the first tensor name that ends in it.
+    pub fn prefix_of(&self, anchor: &str) -> Option<&str> {
+        self.names().find_map(|name| name.strip_suffix(anchor))
     }
 
     /// Whether there is a tensor of that name.
@@ -218,22 +226,23 @@ impl Checkpoint {
         })
     }
 
-    /// The sha256 of the whole file, in hexadecimal: what identifies these weights.
-    pub fn sha256(&self) -> String {
-        hex(&Sha256::digest(&self.bytes))
+    /// The sha256 of the whole file, in hexadecimal: what identifies these weights. Hashed once: checkpoints are large.
+    pub fn sha256(&self) -> &str {
+        self.sha256
+            .get_or_init(|| hex(&Sha256::digest(&self.bytes)))
     }
 
     /// [`sha256`](Self::sha256), after comparing it with what was recorded when the file was fetched, where it was.
     ///
     /// # Errors
     /// [`Error::Changed`].
-    pub fn verified_sha256(&self) -> Result<String> {
+    pub fn verified_sha256(&self) -> Result<&str> {
         let found = self.sha256();
         match crate::cache::recorded(&self.path) {
             Some(expected) if expected != found => Err(Error::Changed {
                 path: self.path.clone(),
                 expected,
-                found,
+                found: found.to_owned(),
             }),
             _ => Ok(found),
         }

@@ -18,10 +18,9 @@ pub fn to_safetensors(from: &Path, to: &Path) -> Result<()> {
     let origin = from
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
-    let sha256 = source.sha256();
     let metadata = [
         ("source", origin.as_deref().unwrap_or_default()),
-        ("source_sha256", sha256.as_str()),
+        ("source_sha256", source.sha256()),
     ];
     write(
         &source,

@@ -12,11 +12,7 @@ use crate::{Checkpoint, Error, Result};
 pub fn export(from: &Path, to: &Path, metadata: &[(&str, &str)]) -> Result<()> {
     let source = Checkpoint::open(from)?;
     let anchor = "embeddings.cls_token";
-    let prefix = source
-        .names()
-        .find_map(|name| name.strip_suffix(anchor))
-        .map(str::to_owned);
-    let prefix = prefix.ok_or_else(|| Error::MissingKey {
+    let prefix = source.prefix_of(anchor).ok_or_else(|| Error::MissingKey {
         path: from.to_owned(),
         key: anchor.into(),
         nearest: None,
@@ -28,7 +24,7 @@ pub fn export(from: &Path, to: &Path, metadata: &[(&str, &str)]) -> Result<()> {
     };
     let names: Vec<(&str, &str)> = source
         .names()
-        .filter_map(|key| Some((key, key.strip_prefix(&prefix)?)))
+        .filter_map(|key| Some((key, key.strip_prefix(prefix)?)))
         .filter(|(_, name)| belongs(name))
         .collect();
     crate::convert::write(&source, names.into_iter(), to, metadata)

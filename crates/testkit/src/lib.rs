@@ -18,6 +18,21 @@ pub fn shared(test: &str) -> Option<PathBuf> {
     None
 }
 
+/// A fetched artefact of the catalogue, or `None` after saying so: `test` must end then.
+pub fn cached(test: &str, name: &str) -> Option<PathBuf> {
+    let found = rareclip_models::locate(name);
+    if found.is_none() {
+        skipped(test, &format!("{name} (`rareclip models pull {name}`)"));
+    }
+    found
+}
+
+/// Whether onnxruntime can be had; says so where it cannot.
+pub fn engine(test: &str) -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("RARECLIP_ORT_DYLIB") || set("ORT_DYLIB_PATH") || cached(test, "onnxruntime").is_some()
+}
+
 /// Says that `test` did not run for want of something. Written past the test runner, which keeps the output of passing
 /// tests to itself.
 pub fn skipped(test: &str, needs: &str) {

@@ -7,13 +7,14 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{array, distance, engine, fixtures};
+use common::{array, distance, fixtures};
 use ndarray::{ArrayD, Axis, s};
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig, Features, PromptHeadFactory, PushOptions};
 use rareclip_imaging::{Limits, prepare};
 use rareclip_models::Checkpoint;
 use rareclip_prompt::{ClipTextOptions, TpbOptions};
+use rareclip_testkit::engine;
 
 use rareclip_index_exact as _;
 use rareclip_rarity as _;

@@ -200,20 +200,8 @@ impl DirectBank {
     }
 
     fn check(&self, features: &Features) -> Result<(), BoxError> {
-        for branch in &self.branches {
-            let found = features.block(branch.spec.block)?.shape().to_vec();
-            let expected = vec![self.grid.patches(), branch.spec.width];
-            if found != expected || features.grid != self.grid {
-                let what = "a block of tokens";
-                return Err(RarityError::Shape {
-                    what,
-                    found,
-                    expected,
-                }
-                .into());
-            }
-        }
-        Ok(())
+        let specs = self.branches.iter().map(|branch| &branch.spec);
+        BranchSpec::check_all(specs, features, self.grid)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The options of the banks, in the paper's terms.
 
-use rareclip_core::Choice;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::{BoxError, Choice, Features, Grid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,30 @@ pub(crate) struct BranchSpec {
     pub(crate) block: usize,
     pub(crate) neighbourhood: usize,
     pub(crate) width: usize,
+}
+
+impl BranchSpec {
+    /// Checks the shapes that searches rely on, for every branch of a bank.
+    pub(crate) fn check_all<'a>(
+        specs: impl IntoIterator<Item = &'a Self>,
+        features: &Features,
+        grid: Grid,
+    ) -> Result<(), BoxError> {
+        for spec in specs {
+            let found = features.block(spec.block)?.shape().to_vec();
+            let expected = vec![grid.patches(), spec.width];
+            if found != expected || features.grid != grid {
+                let what = "a block of tokens";
+                return Err(RarityError::Shape {
+                    what,
+                    found,
+                    expected,
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
 }
 
 /// An error unless `fits`.

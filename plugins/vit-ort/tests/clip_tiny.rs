@@ -7,11 +7,11 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{array, blocks, distance, engine, one};
+use common::{array, blocks, distance, one};
 use ndarray::{Ix3, Ix4, s};
 use rareclip_core::Backbone;
 use rareclip_models::Checkpoint;
-use rareclip_testkit::shared;
+use rareclip_testkit::{engine, shared};
 use rareclip_vit_ort::family::Activation;
 use rareclip_vit_ort::positions::{PositionResize, resize};
 use rareclip_vit_ort::{Error, VitBackbone, VitOptions};

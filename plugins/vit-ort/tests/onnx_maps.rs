@@ -7,11 +7,12 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{blocks, engine, one, pictures};
+use common::{blocks, one, pictures};
 use ndarray::s;
 use prost::Message;
 use rareclip_core::BackboneFactory;
 use rareclip_models::onnx::{Attribute, Graph, Model, Node, OperatorSet, ValueInfo, element};
+use rareclip_testkit::engine;
 use rareclip_vit_ort::{OnnxOptions, OnnxOutput};
 
 /// Averages over squares of 4 and, from there, of 2: grids of 6 and 3 at 24 pixels. Only the second is a declared output.

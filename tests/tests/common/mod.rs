@@ -136,11 +136,6 @@ impl Bench {
 
 /// Whether onnxruntime and the named weights are here, or a loud word that they are not.
 pub fn weights(test: &str) -> bool {
-    let here = ["onnxruntime", "dinov2-small"]
-        .iter()
-        .all(|name| rareclip_models::locate(name).is_some());
-    if !here {
-        rareclip_testkit::skipped(test, "onnxruntime and dinov2-small (`cargo xtask setup`)");
-    }
-    here
+    let here = |name| rareclip_testkit::cached(test, name).is_some();
+    here("onnxruntime") && here("dinov2-small")
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use rareclip_core::calibration::CalibrationConfig;
+use rareclip_core::snapshot::Snapshot;
 use rareclip_core::{Detector, PushOptions};
 use serde_json::json;
 
@@ -21,6 +22,8 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     let detector = Detector::build(&config)?;
     let mut stream = detector.open_stream()?;
     let fresh = !args.state.exists();
+    // The record of the run that made the state stays in it.
+    let mut earlier = None;
     let (options, burn_in) = if fresh {
         let burn_in = args
             .burn_in
@@ -33,7 +36,10 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
             burn_in,
         )
     } else {
-        stream.load(&args.state)?;
+        let snapshot = Snapshot::read(&args.state)?;
+        let mut reader = snapshot.reader()?;
+        stream.load_from(&args.state, &mut reader)?;
+        earlier = record::read(&reader)?;
         (PushOptions::PEEK, args.burn_in.unwrap_or(0))
     };
     if burn_in >= normals.len() {
@@ -42,7 +48,6 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
             normals.len()
         );
     }
-    let earlier = run_record(args, fresh)?;
     let mut scores = Vec::new();
     for (position, normal) in normals.iter().enumerate() {
         let features = scan::features(&detector, &normal.path, &scan::limits(None))
@@ -50,7 +55,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
         let outcome = stream.push(&features, options)?;
         tracing::info!(image = %normal.name, score = outcome.scored.score, "Scored.");
         if position >= burn_in {
-            scores.push((outcome.scored.score, outcome.scored.map.median()));
+            scores.push((outcome.scored.score, outcome.map_median));
         }
     }
     stream.calibrator_mut().set_normals(scores)?;
@@ -60,15 +65,6 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     }
     report(args, &mut stream)?;
     Ok(Exit::Success)
-}
-
-/// The record of the run that made the state, which stays in it.
-fn run_record(args: &CalibrateArgs, fresh: bool) -> anyhow::Result<Option<record::RunRecord>> {
-    if fresh {
-        return Ok(None);
-    }
-    let snapshot = rareclip_core::snapshot::Snapshot::read(&args.state)?;
-    Ok(snapshot.reader()?.value(record::ENTRY).ok())
 }
 
 fn report(args: &CalibrateArgs, stream: &mut rareclip_core::Stream) -> anyhow::Result<()> {

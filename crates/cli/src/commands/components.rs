@@ -142,20 +142,20 @@ fn kind(option: &Value) -> String {
         let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
         return names.join(" | ");
     }
-    let plain = |kind: &str| match kind {
+    let word = |kind: &str| match kind {
         "integer" => "whole number".to_owned(),
         "array" => format!("list of {}", self::kind(&option["items"])),
         "object" => "table".to_owned(),
         other => other.to_owned(),
     };
     match &option["type"] {
-        Value::String(name) => plain(name),
+        Value::String(name) => word(name),
         Value::Array(names) => {
             let names: Vec<String> = names
                 .iter()
                 .filter_map(Value::as_str)
                 .filter(|name| *name != "null")
-                .map(plain)
+                .map(word)
                 .collect();
             names.join(" or ")
         }

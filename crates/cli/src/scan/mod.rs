@@ -164,10 +164,8 @@ fn restore(args: &ScanArgs, plan: &Plan, stream: &mut Stream) -> anyhow::Result<
     let snapshot = Snapshot::read(path).map_err(rareclip_core::Error::from)?;
     let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
     stream.load_from(path, &mut reader)?;
-    let earlier: RunRecord = match reader.value(record::ENTRY) {
-        Ok(record) => record,
-        // Made by `rareclip calibrate`: a memory without a run.
-        Err(_) => return Ok((fresh(String::new()), false)),
+    let Some(earlier) = record::read(&reader)? else {
+        return Ok((fresh(String::new()), false));
     };
     let same = earlier.list == plan.list_digest;
     if plan.watch.is_some() && same && !args.new_run {

@@ -1,7 +1,7 @@
 //! What a state file says of the run that wrote it, so that a killed run goes on where it was.
 
 use rareclip_core::Stream;
-use rareclip_core::snapshot::SnapshotWriter;
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use super::inputs::Input;
 
 /// The entry's name in the state file.
-pub(crate) const ENTRY: &str = "run";
+const ENTRY: &str = "run";
 
 /// How far a run has come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,14 @@ pub(crate) struct RunRecord {
     pub(crate) watched: Vec<String>,
     /// SHA-256 over the names of the normals shown before the first image.
     pub(crate) normals: String,
+}
+
+/// The record in a state file; `None` where no run wrote it (`rareclip calibrate` did).
+pub(crate) fn read(reader: &SnapshotReader<'_>) -> Result<Option<RunRecord>, SnapshotError> {
+    match reader.value(ENTRY) {
+        Err(SnapshotError::Missing(_)) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// SHA-256 over the names of images, in order.

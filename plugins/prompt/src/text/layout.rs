@@ -35,8 +35,7 @@ impl Layout {
     pub(crate) fn detect(checkpoint: &Checkpoint) -> Result<(Self, String)> {
         let found = Self::ALL.into_iter().find_map(|layout| {
             let prefix = checkpoint
-                .names()
-                .find_map(|name| name.strip_suffix(layout.tokens()))
+                .prefix_of(layout.tokens())
                 .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))?;
             Some((layout, prefix.to_owned()))
         });

@@ -12,18 +12,6 @@ pub fn fixtures(test: &str) -> Option<PathBuf> {
     Some(rareclip_testkit::shared(test)?.join("fixtures"))
 }
 
-/// Whether onnxruntime can be had, or a loud line.
-pub fn engine(test: &str) -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let found = set("RARECLIP_ORT_DYLIB")
-        || set("ORT_DYLIB_PATH")
-        || rareclip_models::locate("onnxruntime").is_some();
-    if !found {
-        rareclip_testkit::skipped(test, "onnxruntime (rareclip models pull onnxruntime)");
-    }
-    found
-}
-
 /// A tensor of a safetensors file.
 pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
     let shape = checkpoint.info(key).unwrap().shape;

@@ -12,7 +12,7 @@ use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 use rayon::prelude::*;
 
 use crate::error::RarityError;
-use crate::options::{PrototypeOptions, branches, require};
+use crate::options::{BranchSpec, PrototypeOptions, branches, require};
 use crate::pool::Pool;
 pub(crate) use branch::BranchBank;
 use branch::{Findings, Rules};
@@ -107,22 +107,9 @@ impl PrototypeBank {
         })
     }
 
-    /// Checks the shapes that the searches rely on.
     fn check(&self, features: &Features) -> Result<(), BoxError> {
-        for branch in &self.branches {
-            let found = features.block(branch.spec.block)?.shape().to_vec();
-            let expected = vec![self.grid.patches(), branch.spec.width];
-            if found != expected || features.grid != self.grid {
-                let what = "a block of tokens";
-                return Err(RarityError::Shape {
-                    what,
-                    found,
-                    expected,
-                }
-                .into());
-            }
-        }
-        Ok(())
+        let specs = self.branches.iter().map(|branch| &branch.spec);
+        BranchSpec::check_all(specs, features, self.grid)
     }
 
     /// The most memory the pooled buffers take: patch features and their recurrence, per branch.

@@ -119,8 +119,7 @@ impl Layout {
     pub fn detect(checkpoint: &Checkpoint) -> Result<(Self, String)> {
         let found = Self::ALL.into_iter().find_map(|layout| {
             let prefix = checkpoint
-                .names()
-                .find_map(|name| name.strip_suffix(layout.anchor()))
+                .prefix_of(layout.anchor())
                 .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))?;
             Some((layout, prefix.to_owned()))
         });

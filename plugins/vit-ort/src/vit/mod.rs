@@ -71,7 +71,7 @@ impl VitBackbone {
             },
             blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
             embedding_width: vit.embedding_width,
-            weights: checkpoint.verified_sha256()?,
+            weights: checkpoint.verified_sha256()?.to_owned(),
         };
         let prefix = 1 + vit.registers;
         Ok(Self {

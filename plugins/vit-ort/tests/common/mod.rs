@@ -3,25 +3,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array4, ArrayD, ArrayView4, IxDyn, s};
 use rareclip_models::Checkpoint;
-
-/// An artefact of the cache, or a loud line and `None`.
-pub fn cached(test: &str, name: &str) -> Option<PathBuf> {
-    let found = rareclip_models::locate(name);
-    if found.is_none() {
-        rareclip_testkit::skipped(test, &format!("{name} (rareclip models pull {name})"));
-    }
-    found
-}
-
-/// Whether onnxruntime can be had, or a loud line.
-pub fn engine(test: &str) -> bool {
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    set("RARECLIP_ORT_DYLIB") || set("ORT_DYLIB_PATH") || cached(test, "onnxruntime").is_some()
-}
 
 /// A tensor of a safetensors file.
 pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
