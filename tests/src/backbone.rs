@@ -116,11 +116,7 @@ impl Backbone for Pixels {
                 .mean_axis(Axis(0))
                 .unwrap_or_else(|| Array1::zeros(WIDTH));
             let length = mean.dot(&mean).sqrt().max(1e-6);
-            Ok(Features {
-                grid: self.spec.grid,
-                tokens,
-                embedding: mean / length,
-            })
+            Ok(Features::new(self.spec.grid, tokens, mean / length))
         };
         images.axis_iter(Axis(0)).map(encode).collect()
     }

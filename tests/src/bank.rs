@@ -79,9 +79,7 @@ impl MemoryBank for Window {
             normal_rarity: None,
         };
         Ok(BankAssessment {
-            evidence: Evidence {
-                branches: vec![branch],
-            },
+            evidence: Evidence::new(vec![branch]),
             carry: Box::new(()),
         })
     }

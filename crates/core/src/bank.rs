@@ -5,7 +5,19 @@ use std::fmt::Debug;
 
 use crate::backbone::BackboneSpec;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
-use crate::{BoxError, Evidence, Features, Role};
+use crate::update::UpdatePolicy;
+use crate::{BoxError, Evidence, FeatureSource, Features, Role};
+
+/// What a bank learns from, and so what it needs before it can say anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learning {
+    /// From the images of the stream, one after another; known normals help but are not needed.
+    Online,
+    /// From known normals alone, in a training pass before the first score (PatchCore, PaDiM).
+    Fit,
+    /// From all the images that are to be scored, at once (MuSc).
+    Batch,
+}
 
 /// How full a bank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +45,47 @@ pub struct BankAssessment {
 /// Scoring and remembering are two steps, so that an image scored with `update = false` leaves no trace by
 /// construction: [`assess`](Self::assess) takes `&self`.
 pub trait MemoryBank: Send {
+    /// What it learns from.
+    fn learning(&self) -> Learning {
+        Learning::Online
+    }
+
+    /// Takes in one known normal of the training pass; banks that learn by [`Learning::Fit`] only.
+    ///
+    /// # Errors
+    /// When the features do not have the declared shape; the memory is unchanged then.
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        let _ = features;
+        Err("this bank has no training pass".into())
+    }
+
+    /// Ends the training pass; banks that learn by [`Learning::Fit`] only. Called once, after at least one
+    /// [`collect`](Self::collect) and before the first [`assess`](Self::assess).
+    ///
+    /// # Errors
+    /// When there are too few normals for what the options ask.
+    fn fit(&mut self) -> Result<(), BoxError> {
+        Err("this bank has no training pass".into())
+    }
+
+    /// Compares every image of a batch with the others; banks that learn from the [`Learning::Batch`] only. The evidence comes in
+    /// the order of the images.
+    ///
+    /// # Errors
+    /// When the features do not have the declared shape, or there are too few images.
+    fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError> {
+        let _ = images;
+        Err("this bank looks at one image at a time".into())
+    }
+
     /// Compares an image with the memory.
     ///
     /// # Errors
     /// When the features do not have the declared shape.
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError>;
 
-    /// Remembers the image whose assessment gave `carry`, before any other image is absorbed.
+    /// Remembers the image whose assessment gave `carry`, before any other image is absorbed. A bank that learns from normals
+    /// alone leaves its memory as it is.
     ///
     /// # Errors
     /// When `carry` is not one of this bank's. The memory is unchanged then.
@@ -67,6 +113,11 @@ pub trait MemoryBank: Send {
 pub trait MemoryBankFactory: Debug + Send + Sync {
     /// The blocks (1-based) it reads.
     fn blocks(&self) -> Vec<usize>;
+
+    /// Which scored images the bank is to remember.
+    fn update(&self) -> UpdatePolicy {
+        UpdatePolicy::Always
+    }
 
     /// Builds an empty bank for one stream.
     ///

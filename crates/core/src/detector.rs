@@ -1,6 +1,5 @@
 //! The composition of the four rooms.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ndarray::ArrayView4;
@@ -9,6 +8,7 @@ use serde_json::Value;
 use crate::backbone::BackboneSpec;
 use crate::bank::MemoryBankConfig;
 use crate::scorer::ScorerConfig;
+use crate::update::UpdateGate;
 use crate::{
     Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, PromptHead, Result, Slot,
     Stream,
@@ -38,8 +38,22 @@ impl Detector {
     /// # Errors
     /// [`Error::Config`] on an unknown component or a wrong option, [`Error::Component`] when one cannot be built.
     pub fn build(config: &DetectorConfig) -> Result<Self> {
+        let blocks = config.blocks()?;
+        let backbone = component(
+            Slot::Backbone,
+            config.backbone.name(),
+            config.backbone.resolve()?.build(&blocks),
+        )?;
+        Self::build_on(config, backbone)
+    }
+
+    /// Builds every other component that `config` names on a backbone that is there already: one made from the same
+    /// `[backbone]` table, which gives at least the [`blocks`](DetectorConfig::blocks) of this config. So detectors share it.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn build_on(config: &DetectorConfig, backbone: Arc<dyn Backbone>) -> Result<Self> {
         let config = config.resolved()?;
-        let backbone = config.backbone.resolve()?;
         let prompt = config
             .prompt
             .as_ref()
@@ -52,14 +66,6 @@ impl Detector {
             .transpose()?;
         let scorer = config.scorer.resolve()?;
 
-        let mut blocks: BTreeSet<usize> = scorer.blocks().into_iter().collect();
-        blocks.extend(prompt.iter().flat_map(|prompt| prompt.blocks()));
-        blocks.extend(bank.iter().flat_map(|bank| bank.blocks()));
-        let backbone = component(
-            Slot::Backbone,
-            config.backbone.name(),
-            backbone.build(&blocks),
-        )?;
         let prompt = match (prompt, &config.prompt) {
             (Some(prompt), Some(choice)) => Some(component(
                 Slot::Prompt,
@@ -101,6 +107,11 @@ impl Detector {
         self.backbone.spec()
     }
 
+    /// The backbone.
+    pub fn backbone(&self) -> &Arc<dyn Backbone> {
+        &self.backbone
+    }
+
     /// Encodes `images` `[batch, 3, side, side]`, normalised as the [`BackboneSpec`] says.
     ///
     /// # Errors
@@ -124,6 +135,11 @@ impl Detector {
             }
             _ => None,
         };
+        let policy = self
+            .bank
+            .as_ref()
+            .map(|bank| bank.update())
+            .unwrap_or_default();
         let bank_blocks = self
             .bank
             .as_ref()
@@ -136,6 +152,7 @@ impl Detector {
             self.identity.clone(),
             self.prompt.clone(),
             bank,
+            UpdateGate::new(policy),
             scorer,
             Calibrator::new(self.config.calibration.clone()),
         ))

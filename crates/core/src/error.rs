@@ -54,6 +54,9 @@ pub enum Error {
         /// The array.
         what: String,
     },
+    /// A map could not be enlarged or blurred.
+    #[error(transparent)]
+    Image(#[from] rareclip_imaging::ImagingError),
     /// A known normal came after images had been scored.
     #[error(
         "known normals must be shown before the first scored image: the stream has absorbed {absorbed} other images; start a new stream"
@@ -62,6 +65,25 @@ pub enum Error {
         /// Images absorbed that were no normals.
         absorbed: u64,
     },
+    /// A bank that learns from known normals has seen none.
+    #[error(
+        "the bank `{bank}` learns from known normals and has seen none: show it some first (`--normals` on the command line, the training images of a data set in `rareclip bench`)"
+    )]
+    NotFitted {
+        /// The bank.
+        bank: String,
+    },
+    /// A bank that looks at a whole batch was given one image.
+    #[error(
+        "the bank `{bank}` compares the images of a whole set with each other and cannot score one at a time: use `rareclip bench`, or `Stream::score_batch` in a program"
+    )]
+    NeedsBatch {
+        /// The bank.
+        bank: String,
+    },
+    /// A bank that walks through a stream was given a batch.
+    #[error("the detector scores images one after another; push them instead of giving a batch")]
+    NoBatch,
     /// State could not be saved or restored.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

@@ -20,15 +20,17 @@ pub mod config;
 mod detector;
 mod error;
 pub mod index;
+pub mod patches;
 pub mod prompt;
 pub mod registry;
 pub mod scorer;
 pub mod snapshot;
 mod stream;
 mod types;
+pub mod update;
 
 pub use backbone::{Backbone, BackboneFactory};
-pub use bank::{BankStatus, MemoryBank, MemoryBankFactory};
+pub use bank::{BankStatus, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
 pub use config::{Choice, ConfigError, DetectorConfig};
 pub use detector::Detector;
@@ -39,7 +41,8 @@ pub use rareclip_imaging::InputRecipe;
 pub use registry::{Component, Slot};
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
 pub use stream::{Outcome, PushOptions, Stream};
-pub use types::{AnomalyMap, Branch, Evidence, Features, Grid, Prior, Role};
+pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
+pub use update::UpdatePolicy;
 
 /// What the macros of this crate refer to; not a part of the public interface.
 #[doc(hidden)]

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use crate::backbone::BackboneSpec;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
-use crate::{AnomalyMap, BoxError, Evidence, Features, Prior, Role};
+use crate::{AnomalyMap, BoxError, Evidence, FeatureSource, Features, Prior, Role};
 
 /// Everything a scorer sees of one image.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +67,16 @@ pub trait Scorer: Send {
         input: &ScoreInput<'_>,
         carry: Box<dyn Any + Send>,
     ) -> Result<(), BoxError>;
+
+    /// Refines the scores of a batch by looking at all of it, where the bank learns from batches; `scores` are those of
+    /// [`assess`](Self::assess), in the order of `images`.
+    ///
+    /// # Errors
+    /// When features cannot be read or have the wrong shape.
+    fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError> {
+        let _ = (images, scores);
+        Ok(())
+    }
 
     /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is calibrated.
     fn nominal_range(&self) -> (f32, f32);

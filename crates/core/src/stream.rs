@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::bank::BankStatus;
+use crate::bank::{BankStatus, Learning};
 use crate::scorer::ScoreAssessment;
 use crate::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
+use crate::update::UpdateGate;
 use crate::{
-    BoxError, Calibrator, DetectorConfig, Error, Features, Judgement, MemoryBank, PromptHead,
-    Result, Role, ScoreInput, Scored, Scorer, Slot,
+    BoxError, Calibrator, DetectorConfig, Error, Evidence, FeatureSource, Features, Judgement,
+    MemoryBank, PromptHead, Result, Role, ScoreInput, Scored, Scorer, Slot,
 };
 
 /// What happens to the stream when an image is pushed.
@@ -54,6 +55,14 @@ pub struct Outcome {
     pub judgement: Judgement,
     /// The fixed scale for the map, `(low, high)`.
     pub map_scale: (f32, f32),
+    /// Whether the bank remembered the image: asked to, and its update policy agreed.
+    pub remembered: bool,
+}
+
+/// What one image came to in the four rooms.
+struct Walked {
+    scored: Option<Scored>,
+    remembered: bool,
 }
 
 /// The state of one stream. Images are pushed in order.
@@ -62,10 +71,12 @@ pub struct Stream {
     identity: Value,
     prompt: Option<Arc<dyn PromptHead>>,
     bank: Option<Box<dyn MemoryBank>>,
+    gate: UpdateGate,
     scorer: Box<dyn Scorer>,
     calibrator: Calibrator,
     sequence: u64,
     absorbed_queries: u64,
+    fitted: bool,
 }
 
 impl Stream {
@@ -74,6 +85,7 @@ impl Stream {
         identity: Value,
         prompt: Option<Arc<dyn PromptHead>>,
         bank: Option<Box<dyn MemoryBank>>,
+        gate: UpdateGate,
         scorer: Box<dyn Scorer>,
         calibrator: Calibrator,
     ) -> Self {
@@ -82,10 +94,12 @@ impl Stream {
             identity,
             prompt,
             bank,
+            gate,
             scorer,
             calibrator,
             sequence: 0,
             absorbed_queries: 0,
+            fitted: false,
         }
     }
 
@@ -116,19 +130,123 @@ impl Stream {
             .unwrap_or_else(|| self.scorer.nominal_range())
     }
 
-    /// Shows a known normal: it is remembered and gets no score (k-shot).
+    /// What the stream learns from: its bank's [`Learning`]; without a bank, the images themselves.
+    pub fn learning(&self) -> Learning {
+        self.bank
+            .as_ref()
+            .map_or(Learning::Online, |bank| bank.learning())
+    }
+
+    /// Shows a known normal: it is remembered and gets no score (k-shot, or the training pass of a bank that has one).
     ///
     /// # Errors
-    /// [`Error::LateNormal`] after an image to be scored was absorbed; otherwise as for [`push`](Self::push).
+    /// [`Error::LateNormal`] after an image to be scored was absorbed or the training pass has ended; otherwise as for
+    /// [`push`](Self::push).
     pub fn push_normal(&mut self, features: &Features) -> Result<()> {
-        if self.absorbed_queries > 0 {
+        if self.absorbed_queries > 0 || self.fitted {
             return Err(Error::LateNormal {
                 absorbed: self.absorbed_queries,
             });
         }
-        self.walk(features, Role::Normal, true, &mut |_, _| {})?;
+        match &mut self.bank {
+            Some(bank) if bank.learning() == Learning::Fit => {
+                features.check()?;
+                if let Err(error) = bank.collect(features) {
+                    return Err(self.bank_error(error));
+                }
+            }
+            _ => {
+                self.walk(features, Role::Normal, true, &mut |_, _| {})?;
+            }
+        }
         self.sequence += 1;
         Ok(())
+    }
+
+    /// Ends the training pass of a bank that has one; nothing for other detectors. The first [`push`](Self::push) does it too.
+    ///
+    /// # Errors
+    /// [`Error::NotFitted`] without any known normal, [`Error::Component`] when the bank cannot do with those it has.
+    pub fn fit(&mut self) -> Result<()> {
+        let Some(bank) = &mut self.bank else {
+            return Ok(());
+        };
+        if self.fitted || bank.learning() != Learning::Fit {
+            return Ok(());
+        }
+        if self.sequence == 0 {
+            return Err(Error::NotFitted {
+                bank: self.bank_name(),
+            });
+        }
+        if let Err(error) = bank.fit() {
+            return Err(self.bank_error(error));
+        }
+        self.fitted = true;
+        Ok(())
+    }
+
+    /// Scores a whole set at once, for detectors whose bank learns from it. `each` gets the outcomes in the order of `images`.
+    ///
+    /// # Errors
+    /// [`Error::NoBatch`] for other detectors; otherwise as for [`push`](Self::push), or what `each` returns.
+    pub fn score_batch(
+        &mut self,
+        images: &dyn FeatureSource,
+        each: &mut dyn FnMut(usize, Outcome) -> Result<()>,
+    ) -> Result<()> {
+        let evidence = match &self.bank {
+            Some(bank) if bank.learning() == Learning::Batch => bank
+                .assess_batch(images)
+                .map_err(|error| self.bank_error(error))?,
+            _ => return Err(Error::NoBatch),
+        };
+        // Maps are made twice, so that no more than one is in memory.
+        let mut scores = Vec::with_capacity(evidence.len());
+        for (at, evidence) in evidence.iter().enumerate() {
+            scores.push(self.score_in_batch(images, at, evidence)?.score);
+        }
+        self.scorer
+            .refine_batch(images, &mut scores)
+            .map_err(|error| self.scorer_error(error))?;
+        for (at, (evidence, score)) in evidence.iter().zip(scores).enumerate() {
+            let scored = self.score_in_batch(images, at, evidence)?;
+            let scored = Scored { score, ..scored };
+            if !scored.is_finite() {
+                return Err(Error::NonFinite {
+                    what: "score".into(),
+                });
+            }
+            let outcome = self.outcome(scored, PushOptions::FREEZE, false);
+            each(at, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn score_in_batch(
+        &self,
+        images: &dyn FeatureSource,
+        at: usize,
+        evidence: &Evidence,
+    ) -> Result<Scored> {
+        let features = images.get(at).map_err(|error| self.bank_error(error))?;
+        features.check()?;
+        let prior = match &self.prompt {
+            Some(prompt) => Some(prompt.prior(&features).map_err(|e| self.prompt_error(e))?),
+            None => None,
+        };
+        let input = ScoreInput {
+            features: &features,
+            prior: prior.as_ref(),
+            evidence: Some(evidence),
+            role: Role::Query,
+            update: false,
+        };
+        let assessment = self.scorer.assess(&input);
+        let assessment = assessment.map_err(|error| self.scorer_error(error))?;
+        assessment
+            .scored
+            .ok_or_else(|| self.scorer_error("gave no score for a query".into()))
     }
 
     /// Scores an image and, by `options`, remembers it.
@@ -150,8 +268,27 @@ impl Stream {
         options: PushOptions,
         observer: &mut dyn FnMut(Slot, Duration),
     ) -> Result<Outcome> {
-        let scored = self.walk(features, Role::Query, options.update, observer)?;
-        let scored = scored.ok_or_else(|| self.scorer_error("gave no score for a query".into()))?;
+        self.ready()?;
+        let walked = self.walk(features, Role::Query, options.update, observer)?;
+        let scored = walked
+            .scored
+            .ok_or_else(|| self.scorer_error("gave no score for a query".into()))?;
+        Ok(self.outcome(scored, options, walked.remembered))
+    }
+
+    /// Ends a training pass that is still open, and refuses what needs a whole batch.
+    fn ready(&mut self) -> Result<()> {
+        match self.learning() {
+            Learning::Online => Ok(()),
+            Learning::Fit => self.fit(),
+            Learning::Batch => Err(Error::NeedsBatch {
+                bank: self.bank_name(),
+            }),
+        }
+    }
+
+    /// Judges a score and counts the image.
+    fn outcome(&mut self, scored: Scored, options: PushOptions, remembered: bool) -> Outcome {
         let judgement = self.calibrator.judge(scored.score);
         let map_scale = self.map_scale();
         let map_median = scored.map.median();
@@ -162,13 +299,14 @@ impl Stream {
         // A peek leaves no trace, not even in the count.
         self.sequence += u64::from(options.update || options.calibrate);
         self.absorbed_queries += u64::from(options.update);
-        Ok(Outcome {
+        Outcome {
             sequence,
             scored,
             map_median,
             judgement,
             map_scale,
-        })
+            remembered,
+        }
     }
 
     /// Prompt head, bank and scorer in turn; both memories change only after both have assessed the image.
@@ -178,7 +316,7 @@ impl Stream {
         role: Role,
         update: bool,
         observer: &mut dyn FnMut(Slot, Duration),
-    ) -> Result<Option<Scored>> {
+    ) -> Result<Walked> {
         features.check()?;
         let start = Instant::now();
         let prior = match &self.prompt {
@@ -219,11 +357,19 @@ impl Stream {
         }
         observer(Slot::Scorer, start.elapsed());
         if !update {
-            return Ok(scored);
+            return Ok(Walked {
+                scored,
+                remembered: false,
+            });
         }
 
         let start = Instant::now();
-        if let (Some(bank), Some(carry)) = (&mut self.bank, bank_carry) {
+        let raw_score = scored.as_ref().map(|scored| scored.raw_score);
+        let admitted = raw_score.is_none_or(|score| {
+            let prior = prior.as_ref().map(|prior| prior.image);
+            self.gate.admits(score, prior)
+        });
+        if let (Some(bank), Some(carry), true) = (&mut self.bank, bank_carry, admitted) {
             if let Err(error) = bank.absorb(features, carry, role) {
                 return Err(self.bank_error(error));
             }
@@ -234,7 +380,13 @@ impl Stream {
             return Err(self.scorer_error(error));
         }
         observer(Slot::Scorer, start.elapsed());
-        Ok(scored)
+        if let Some(score) = raw_score {
+            self.gate.observe(score);
+        }
+        Ok(Walked {
+            scored,
+            remembered: admitted && self.bank.is_some(),
+        })
     }
 
     fn component_error(&self, slot: Slot, name: &str, source: BoxError) -> Error {
@@ -254,9 +406,13 @@ impl Stream {
         self.component_error(Slot::Prompt, name, source)
     }
 
+    fn bank_name(&self) -> String {
+        let name = self.config.bank.as_ref().map(|choice| choice.name());
+        name.unwrap_or_default().to_owned()
+    }
+
     fn bank_error(&self, source: BoxError) -> Error {
-        let name = self.config.bank.as_ref().map_or("", |choice| choice.name());
-        self.component_error(Slot::Bank, name, source)
+        self.component_error(Slot::Bank, &self.bank_name(), source)
     }
 
     fn scorer_error(&self, source: BoxError) -> Error {
@@ -270,6 +426,8 @@ impl Stream {
         writer.value("identity", &self.identity);
         writer.value("sequence", &self.sequence);
         writer.value("absorbed_queries", &self.absorbed_queries);
+        writer.value("fitted", &self.fitted);
+        writer.scoped("update", |writer| self.gate.save(writer));
         writer.scoped("calibration", |writer| self.calibrator.save(writer));
         writer.scoped("scorer", |writer| self.scorer.save(writer));
         if let Some(bank) = &self.bank {
@@ -313,6 +471,8 @@ impl Stream {
         }
         self.sequence = reader.value("sequence")?;
         self.absorbed_queries = reader.value("absorbed_queries")?;
+        self.fitted = reader.value("fitted")?;
+        reader.scoped("update", |reader| self.gate.load(reader))?;
         reader.scoped("calibration", |reader| self.calibrator.load(reader))?;
         let scorer = reader.scoped("scorer", |reader| self.scorer.load(reader));
         scorer.map_err(|error| self.scorer_error(error))?;

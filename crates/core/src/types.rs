@@ -1,10 +1,12 @@
 //! The plain data that passes between the rooms.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
+use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 
-use crate::{Error, Result};
+use crate::{BoxError, Error, Result};
 
 /// The patch grid of an image: `rows` x `columns` patches, counted row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,7 @@ impl Grid {
 
 /// What a backbone says of one image.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Features {
     /// The patch grid that all `tokens` share.
     pub grid: Grid,
@@ -31,9 +34,52 @@ pub struct Features {
     pub tokens: BTreeMap<usize, Array2<f32>>,
     /// The image embedding `[embedding width]`, of unit length.
     pub embedding: Array1<f32>,
+    /// Size in bytes of the file that the image came in, where it is known.
+    pub file_bytes: Option<u64>,
+}
+
+/// Features by position: in memory, or read from a cache when they are asked for.
+pub trait FeatureSource: Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there is no image.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The features of image `at`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn get(&self, at: usize) -> Result<Cow<'_, Features>, BoxError>;
+}
+
+impl FeatureSource for [Features] {
+    fn len(&self) -> usize {
+        <[Features]>::len(self)
+    }
+
+    fn get(&self, at: usize) -> Result<Cow<'_, Features>, BoxError> {
+        match <[Features]>::get(self, at) {
+            Some(features) => Ok(Cow::Borrowed(features)),
+            None => Err(format!("no image {at}: there are {}", <[Features]>::len(self)).into()),
+        }
+    }
 }
 
 impl Features {
+    /// Features of one image: its patch grid, per block (1-based) the tokens `[patches, width]`, and the image embedding of
+    /// unit length.
+    pub fn new(grid: Grid, tokens: BTreeMap<usize, Array2<f32>>, embedding: Array1<f32>) -> Self {
+        Self {
+            grid,
+            tokens,
+            embedding,
+            file_bytes: None,
+        }
+    }
+
     /// The tokens `[patches, width]` of a block.
     ///
     /// # Errors
@@ -84,9 +130,22 @@ pub struct Prior {
 
 /// What a memory bank says of one image.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Evidence {
     /// One entry per branch of the bank, in the bank's order.
     pub branches: Vec<Branch>,
+    /// How unlike the memory the image is as a whole, where the bank says so itself; larger is more anomalous.
+    pub image: Option<f32>,
+}
+
+impl Evidence {
+    /// Evidence of patches alone.
+    pub fn new(branches: Vec<Branch>) -> Self {
+        Self {
+            branches,
+            image: None,
+        }
+    }
 }
 
 /// The evidence of one branch of a bank: one neighbourhood size on one block.
@@ -109,7 +168,41 @@ pub struct AnomalyMap {
     pub values: Array2<f32>,
 }
 
+/// The Gaussian blur that ends most anomaly maps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Blur {
+    /// Taps, odd.
+    pub kernel: usize,
+    /// Standard deviation in pixels.
+    pub sigma: f32,
+}
+
 impl AnomalyMap {
+    /// The map of `side` x `side` pixels of a value per patch `[patches]`: enlarged bilinearly with corners aligned, then blurred.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is none.
+    pub fn from_patches(
+        values: ArrayView1<'_, f32>,
+        grid: Grid,
+        side: usize,
+        blur: Option<Blur>,
+    ) -> Result<Self> {
+        let values = values
+            .into_shape_with_order((grid.rows, grid.columns))
+            .map_err(|_| Error::Shape {
+                what: "the patch map".into(),
+                found: values.shape().to_vec(),
+                expected: format!("[{}]", grid.patches()),
+            })?;
+        let large = upsample_bilinear(values, side, side)?;
+        let values = match blur {
+            Some(Blur { kernel, sigma }) => gaussian_blur(large.view(), kernel, sigma)?,
+            None => large,
+        };
+        Ok(Self { values })
+    }
+
     /// The largest value of the map.
     pub fn max(&self) -> f32 {
         self.values

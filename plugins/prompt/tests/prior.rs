@@ -54,11 +54,8 @@ fn features(value: impl Fn(usize) -> f32) -> Features {
         let shape = (GRID.patches(), WIDTH);
         Array2::from_shape_fn(shape, |(patch, column)| value(block * patch + column))
     };
-    Features {
-        grid: GRID,
-        tokens: BLOCKS.map(|block| (block, tokens(block))).into(),
-        embedding: Array1::from_shape_fn(EMBEDDING, &value),
-    }
+    let tokens = BLOCKS.map(|block| (block, tokens(block))).into();
+    Features::new(GRID, tokens, Array1::from_shape_fn(EMBEDDING, &value))
 }
 
 #[test]

@@ -8,18 +8,22 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::index::VectorIndexConfig;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, VectorIndex};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex};
 use rayon::prelude::*;
 
 use crate::calibrate::{loose, mean_of_largest, voters};
 use crate::error::RarityError;
 use crate::options::{BranchSpec, DirectOptions, branches, require};
-use crate::patches::aggregate;
 use crate::sampler;
+use rareclip_core::patches::aggregate;
 
 impl MemoryBankFactory for DirectOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn update(&self) -> UpdatePolicy {
+        self.update.clone()
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -229,7 +233,7 @@ impl MemoryBank for DirectBank {
             images: self.images,
         });
         Ok(BankAssessment {
-            evidence: Evidence { branches: evidence },
+            evidence: Evidence::new(evidence),
             carry,
         })
     }

@@ -12,7 +12,6 @@ mod direct;
 mod earlier;
 mod error;
 mod options;
-mod patches;
 mod pool;
 mod prototype;
 mod recurrence;

@@ -2,7 +2,7 @@
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexConfig;
-use rareclip_core::{BoxError, Choice, Features, Grid};
+use rareclip_core::{BoxError, Choice, Features, Grid, UpdatePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,8 @@ pub struct PrototypeOptions {
     pub sampler: Sampler,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexConfig>,
+    /// Which scored images are remembered. Default always.
+    pub update: UpdatePolicy,
 }
 
 impl Default for PrototypeOptions {
@@ -78,6 +80,7 @@ impl Default for PrototypeOptions {
             keep_images: 200,
             sampler: Sampler::default(),
             index: Choice::named("exact"),
+            update: UpdatePolicy::Always,
         }
     }
 }
@@ -109,6 +112,8 @@ pub struct DirectOptions {
     pub normal_looseness: f64,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexConfig>,
+    /// Which scored images are remembered. Default always.
+    pub update: UpdatePolicy,
 }
 
 impl Default for DirectOptions {
@@ -121,6 +126,7 @@ impl Default for DirectOptions {
             keep_images: 200,
             normal_looseness: 0.02,
             index: Choice::named("exact"),
+            update: UpdatePolicy::Always,
         }
     }
 }

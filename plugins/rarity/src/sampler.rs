@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rareclip_core::BoxError;
 use rareclip_core::index::VectorIndexFactory;
 
-use crate::patches::normalise;
+use rareclip_core::patches::normalise;
 
 /// Rounds of k-means; the representatives hardly change after a few.
 const ROUNDS: usize = 5;

@@ -30,14 +30,12 @@ const PATCHES: usize = 6;
 /// An image of the tokens with these numbers.
 fn image(numbers: &[u8]) -> Features {
     let values: Vec<f32> = numbers.iter().flat_map(|&number| token(number)).collect();
-    Features {
-        grid: Grid {
-            rows: 2,
-            columns: 3,
-        },
-        tokens: BTreeMap::from([(1, Array2::from_shape_vec((PATCHES, 4), values).unwrap())]),
-        embedding: Array1::ones(1),
-    }
+    let grid = Grid {
+        rows: 2,
+        columns: 3,
+    };
+    let tokens = BTreeMap::from([(1, Array2::from_shape_vec((PATCHES, 4), values).unwrap())]);
+    Features::new(grid, tokens, Array1::ones(1))
 }
 
 fn bank(capacity: f64) -> Box<dyn MemoryBank> {

@@ -164,11 +164,9 @@ fn without_a_prior_the_map_is_patch_rarity_plus_image_rarity() {
     let mut scorer = RarityOptions::default().build(&one, &[1, 2]).unwrap();
     let image = |x: f32, y: f32| {
         let token = Array2::from_shape_vec((1, WIDTH), vec![x, y, 0.0, 0.0, 0.0]).unwrap();
-        rareclip_core::Features {
-            grid: one.grid,
-            tokens: [(1, token.clone()), (2, token)].into(),
-            embedding: Array1::from_vec(vec![1.0, 0.0, 0.0, 0.0]),
-        }
+        let tokens = [(1, token.clone()), (2, token)].into();
+        let embedding = Array1::from_vec(vec![1.0, 0.0, 0.0, 0.0]);
+        rareclip_core::Features::new(one.grid, tokens, embedding)
     };
     let mut score = 0.0;
     for features in [image(1.0, 0.0), image(3.0, 4.0)] {

@@ -1,5 +1,7 @@
 //! The whole of a detector's config.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -75,6 +77,21 @@ impl DetectorConfig {
             scorer: table(&*self.scorer.resolve()?)?,
             ..self.clone()
         })
+    }
+
+    /// The blocks (1-based) that the components read.
+    ///
+    /// # Errors
+    /// As for [`resolved`](Self::resolved).
+    pub fn blocks(&self) -> Result<BTreeSet<usize>, ConfigError> {
+        let mut blocks: BTreeSet<usize> = self.scorer.resolve()?.blocks().into_iter().collect();
+        if let Some(prompt) = &self.prompt {
+            blocks.extend(prompt.resolve()?.blocks());
+        }
+        if let Some(bank) = &self.bank {
+            blocks.extend(bank.resolve()?.blocks());
+        }
+        Ok(blocks)
     }
 
     /// What decides the scores: the resolved config without names, calibration and options marked

@@ -73,16 +73,9 @@ impl Backbone for Gray {
                         + self.offset
                 };
                 let tokens = Array2::from_shape_fn((4, 1), |(patch, _)| token(patch));
-                Features {
-                    grid: self.spec.grid,
-                    tokens: self
-                        .spec
-                        .blocks
-                        .iter()
-                        .map(|(b, _)| (*b, tokens.clone()))
-                        .collect(),
-                    embedding: Array1::ones(1),
-                }
+                let blocks = self.spec.blocks.iter();
+                let tokens = blocks.map(|(b, _)| (*b, tokens.clone())).collect();
+                Features::new(self.spec.grid, tokens, Array1::ones(1))
             })
             .collect())
     }
@@ -164,14 +157,12 @@ impl MemoryBank for Mean {
             }
         });
         Ok(BankAssessment {
-            evidence: Evidence {
-                branches: vec![Branch {
-                    block: self.block,
-                    neighbourhood: 1,
-                    rarity,
-                    normal_rarity: None,
-                }],
-            },
+            evidence: Evidence::new(vec![Branch {
+                block: self.block,
+                neighbourhood: 1,
+                rarity,
+                normal_rarity: None,
+            }]),
             carry: Box::new(tokens.mean().unwrap_or(0.0)),
         })
     }

@@ -78,11 +78,7 @@ impl Product {
             .collect();
         let embedding = Array1::from_shape_fn(768, |_| rng.random::<f32>());
         let norm = embedding.dot(&embedding).sqrt();
-        Features {
-            grid: GRID,
-            tokens,
-            embedding: embedding / norm,
-        }
+        Features::new(GRID, tokens, embedding / norm)
     }
 }
 

@@ -88,11 +88,8 @@ pub(super) fn images(inputs: &File) -> Vec<Features> {
             let raw = embeddings.index_axis(Axis(0), image).to_owned();
             let raw = raw.into_dimensionality::<Ix1>().unwrap();
             let norm = raw.dot(&raw).sqrt();
-            Features {
-                grid: backbone().grid,
-                tokens: [(2, block(0)), (3, block(1)), (4, block(2))].into(),
-                embedding: raw / norm,
-            }
+            let tokens = [(2, block(0)), (3, block(1)), (4, block(2))].into();
+            Features::new(backbone().grid, tokens, raw / norm)
         })
         .collect()
 }

@@ -8,10 +8,10 @@ use rareclip_core::{BoxError, Features, Neighbours, Role, VectorIndex};
 use crate::calibrate::{loose, mean_of_largest, voters};
 use crate::earlier::{DEPTH, Earlier};
 use crate::options::{BranchSpec, Sampler};
-use crate::patches::aggregate;
 use crate::pool::{Buffer, Pool};
 use crate::recurrence::Recurrence;
 use crate::sampler;
+use rareclip_core::patches::aggregate;
 
 /// The rules that all branches of a bank share.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy};
 use rayon::prelude::*;
 
 use crate::error::RarityError;
@@ -20,6 +20,10 @@ use branch::{Findings, Rules};
 impl MemoryBankFactory for PrototypeOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn update(&self) -> UpdatePolicy {
+        self.update.clone()
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -134,19 +138,14 @@ impl MemoryBank for PrototypeBank {
             .map(|branch| branch.assess(features, &self.rules, &self.pool))
             .collect();
         let mut findings = found?;
-        let evidence = Evidence {
-            branches: self
-                .branches
-                .iter()
-                .zip(&mut findings)
-                .map(|(branch, findings)| Branch {
-                    block: branch.spec.block,
-                    neighbourhood: branch.spec.neighbourhood,
-                    rarity: Array1::from_vec(std::mem::take(&mut findings.rarity)),
-                    normal_rarity: findings.normal_rarity.take().map(Array1::from_vec),
-                })
-                .collect(),
-        };
+        let branches = self.branches.iter().zip(&mut findings);
+        let branches = branches.map(|(branch, findings)| Branch {
+            block: branch.spec.block,
+            neighbourhood: branch.spec.neighbourhood,
+            rarity: Array1::from_vec(std::mem::take(&mut findings.rarity)),
+            normal_rarity: findings.normal_rarity.take().map(Array1::from_vec),
+        });
+        let evidence = Evidence::new(branches.collect());
         let carry = Box::new(Carry {
             findings,
             images: self.images,

@@ -6,7 +6,7 @@ use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Role};
 
 use crate::calibrate::{mean_of_largest, voters};
-use crate::patches::dot;
+use rareclip_core::patches::dot;
 
 /// What is remembered of one image.
 #[derive(Debug, Clone, PartialEq)]

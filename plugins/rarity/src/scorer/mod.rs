@@ -10,17 +10,16 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer};
-use rareclip_imaging::{gaussian_blur, upsample_bilinear};
+use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RarityError;
 use crate::options::{require, width_of};
-use crate::patches::normalise;
 use fusion::{fuse, largest_share, mean, mix, rescaled};
 use memory::ImageMemory;
 pub(crate) use memory::Remembered;
+use rareclip_core::patches::normalise;
 
 /// How strongly known normals speak against the online memory (k-shot). With K normals among `seen` images both maps
 /// and image rarities become `(a online + w normal) / (a + w)`.
@@ -395,16 +394,12 @@ impl RarityScorer {
     }
 
     /// The patch map at input resolution, blurred.
-    fn map(&self, combined: &Array1<f32>) -> Result<AnomalyMap, BoxError> {
-        let Grid { rows, columns } = self.grid;
-        let grid = combined.view().into_shape_with_order((rows, columns))?;
-        let large = upsample_bilinear(grid, self.side, self.side)?;
-        let values = gaussian_blur(
-            large.view(),
-            self.options.blur_kernel,
-            self.options.blur_sigma,
-        )?;
-        Ok(AnomalyMap { values })
+    fn map(&self, combined: &Array1<f32>) -> rareclip_core::Result<AnomalyMap> {
+        let blur = Blur {
+            kernel: self.options.blur_kernel,
+            sigma: self.options.blur_sigma,
+        };
+        AnomalyMap::from_patches(combined.view(), self.grid, self.side, Some(blur))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Rescoring;
 use super::memory::{ImageMemory, Remembered};
-use crate::patches::dot;
+use rareclip_core::patches::dot;
 
 /// The neighbours chosen for one image.
 #[derive(Debug, Clone, PartialEq)]

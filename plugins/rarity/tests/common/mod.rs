@@ -50,11 +50,7 @@ pub(crate) fn images(seed: u64, count: usize) -> Vec<Image> {
             let embedding = Array1::from_shape_fn(4, |_| rng.random::<f32>());
             let norm = embedding.dot(&embedding).sqrt();
             Image {
-                features: Features {
-                    grid: GRID,
-                    tokens,
-                    embedding: embedding / norm,
-                },
+                features: Features::new(GRID, tokens, embedding / norm),
                 prior: Prior {
                     image: rng.random(),
                     patches: Array1::from_shape_fn(GRID.patches(), |_| rng.random()),

@@ -1,12 +1,13 @@
-//! Tokens to patch features: the mean of a square of neighbours, of unit length.
+//! Tokens to patch features: means over squares of neighbours, unit length. What banks of all kinds begin with.
 
-use ndarray::ArrayView2;
-use rareclip_core::Grid;
+use std::borrow::Cow;
 
-use crate::error::RarityError;
+use ndarray::{Array2, ArrayView2};
+
+use crate::{Error, Grid, Result};
 
 /// The inner product of two vectors of equal length, summed in a fixed order.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 16];
     let (a_parts, a_rest) = a.as_chunks::<16>();
     let (b_parts, b_rest) = b.as_chunks::<16>();
@@ -20,7 +21,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Scales a vector to unit length; a vector of zeros stays one. Says whether the result is finite.
-pub(crate) fn normalise(vector: &mut [f32]) -> bool {
+pub fn normalise(vector: &mut [f32]) -> bool {
     let mut norm = dot(vector, vector).sqrt();
     if norm == f32::INFINITY {
         // Only the squares are too large.
@@ -48,18 +49,15 @@ fn add(sum: &mut [f32], term: &[f32]) {
 /// aggregation). `side` is odd.
 ///
 /// # Errors
-/// [`RarityError::NonFinite`] when a token holds NaN or infinity.
-pub(crate) fn aggregate(
+/// [`Error::NonFinite`] when a token holds NaN or infinity.
+pub fn aggregate(
     tokens: ArrayView2<'_, f32>,
     grid: Grid,
     side: usize,
     out: &mut Vec<f32>,
-) -> Result<(), RarityError> {
+) -> Result<()> {
     let width = tokens.ncols();
-    let values = tokens.to_slice().map_or_else(
-        || std::borrow::Cow::Owned(tokens.iter().copied().collect::<Vec<_>>()),
-        std::borrow::Cow::Borrowed,
-    );
+    let values = row_major(&tokens);
     out.clear();
     if side == 1 || width == 0 {
         out.extend_from_slice(&values);
@@ -70,8 +68,36 @@ pub(crate) fn aggregate(
     if finite {
         Ok(())
     } else {
-        Err(RarityError::NonFinite("a token"))
+        Err(Error::NonFinite {
+            what: "a token".into(),
+        })
     }
+}
+
+/// The mean of the tokens `[patches, width]` over the `side` x `side` square around each patch, with coordinates clamped to the
+/// grid; `side` is odd.
+pub fn neighbourhood_mean(tokens: ArrayView2<'_, f32>, grid: Grid, side: usize) -> Array2<f32> {
+    if side <= 1 || tokens.ncols() == 0 {
+        return tokens.to_owned();
+    }
+    let mut out = Vec::new();
+    squares(
+        &row_major(&tokens),
+        grid,
+        side / 2,
+        tokens.ncols(),
+        &mut out,
+    );
+    let share = 1.0 / (side * side) as f32;
+    out.iter_mut().for_each(|value| *value *= share);
+    Array2::from_shape_vec(tokens.raw_dim(), out).unwrap_or_else(|_| tokens.to_owned())
+}
+
+fn row_major<'a>(tokens: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
+    tokens.to_slice().map_or_else(
+        || Cow::Owned(tokens.iter().copied().collect()),
+        Cow::Borrowed,
+    )
 }
 
 /// Sums over squares; dividing by their size is left to the scaling to unit length.
@@ -113,6 +139,17 @@ mod tests {
         // The first patch is the mean of tokens 0, 0, 1.
         let length = 5.0f32.sqrt();
         assert!((out[0] - 2.0 / length).abs() < 1e-6 && (out[1] - 1.0 / length).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_mean_of_a_square_keeps_its_length() {
+        let grid = Grid {
+            rows: 1,
+            columns: 3,
+        };
+        let tokens = Array2::from_shape_vec((3, 1), vec![3.0, 0.0, 6.0]).unwrap();
+        let mean = neighbourhood_mean(tokens.view(), grid, 3);
+        assert_eq!(mean.into_raw_vec_and_offset().0, [2.0, 3.0, 4.0]);
     }
 
     #[test]
