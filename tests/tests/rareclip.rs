@@ -17,7 +17,7 @@ fn scan(shared: &Path, layout: &str, weights: &Path, side: usize, more: &[&str])
     let sets = [
         format!("backbone.model={}", quoted(&model)),
         format!("backbone.image_size={side}"),
-        format!("prompt.model={}", quoted(&model)),
+        format!("prompt.text.model={}", quoted(&model)),
         format!("prompt.weights={}", quoted(weights)),
         "prompt.blocks=[6,8,10,12]".into(),
         "bank.blocks=[3,6,9,12]".into(),

@@ -34,6 +34,9 @@ pub struct Features {
     pub tokens: BTreeMap<usize, Array2<f32>>,
     /// The image embedding `[embedding width]`, of unit length.
     pub embedding: Array1<f32>,
+    /// Embeddings of square windows of patches, by their side in patches: `[positions, embedding width]`, of unit length, positions
+    /// row by row one patch apart. Empty unless the backbone was asked for windows.
+    pub windows: BTreeMap<usize, Array2<f32>>,
     /// Size in bytes of the file that the image came in, where it is known.
     pub file_bytes: Option<u64>,
 }
@@ -76,6 +79,7 @@ impl Features {
             grid,
             tokens,
             embedding,
+            windows: BTreeMap::new(),
             file_bytes: None,
         }
     }
@@ -107,6 +111,25 @@ impl Features {
             if !tokens.iter().all(|value| value.is_finite()) {
                 return Err(Error::NonFinite {
                     what: format!("tokens of block {block}"),
+                });
+            }
+        }
+        for (&side, windows) in &self.windows {
+            let places = |length: usize| (length + 1).saturating_sub(side);
+            let expected = [
+                places(self.grid.rows) * places(self.grid.columns),
+                self.embedding.len(),
+            ];
+            if windows.shape() != expected {
+                return Err(Error::Shape {
+                    what: format!("windows of side {side}"),
+                    found: windows.shape().to_vec(),
+                    expected: format!("{expected:?}"),
+                });
+            }
+            if !windows.iter().all(|value| value.is_finite()) {
+                return Err(Error::NonFinite {
+                    what: format!("windows of side {side}"),
                 });
             }
         }
@@ -175,6 +198,17 @@ pub struct Blur {
     pub kernel: usize,
     /// Standard deviation in pixels.
     pub sigma: f32,
+}
+
+impl Blur {
+    /// Checks that there is such a filter.
+    ///
+    /// # Errors
+    /// [`Error::Image`] when the number of taps is even or the deviation is not above 0.
+    pub fn check(self) -> Result<Self> {
+        rareclip_imaging::gaussian_kernel(self.kernel, self.sigma)?;
+        Ok(self)
+    }
 }
 
 impl AnomalyMap {

@@ -12,66 +12,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::heads::{ROWS, TextSide, compare, fingerprint, open_model, tokens_of, width_of};
 use crate::text::VisualProjection;
-use crate::{Activation, Error, PromptSet, Result, TextOverrides};
+use crate::windows;
+use crate::{Error, Result, TextOptions};
 
 /// CLIP's own prior, without learned layers: the image's embedding, and its patch tokens put through CLIP's final norm and
 /// projection, compared with what "normal" and "abnormal" look like in words.
 ///
-/// CLIP was trained to place the class token only in the joint embedding; its patch tokens land there by accident, so the map is
-/// weak. The backbone must give raw tokens (`tokens = "raw"`).
+/// CLIP was trained to place the class token only in the joint embedding; its patch tokens land there by accident, so the map of a
+/// block is weak; the backbone must give raw tokens for it (`tokens = "raw"`). With `windows` the map comes from windows of the
+/// image, each seen by CLIP as an image of its own (WinCLIP, CVPR 2023, section 4.2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClipTextOptions {
     /// The block whose tokens are projected, 1-based; 0 for none: every patch gets the probability of its image. Default 24, the
     /// last block of a ViT-L.
     pub block: usize,
+    /// Sides of square windows in patches, instead of `block`: the probabilities of all windows that hold a patch are averaged
+    /// harmonically, then those of all sides and of the whole image. WinCLIP: 2 and 3. The backbone must give the same
+    /// windows. Default none.
+    #[schemars(inner(range(min = 1)))]
+    pub windows: Vec<usize>,
     /// Factor on the cosines before the softmax. Default 100, what CLIP was trained to.
     #[schemars(range(min = 0.001, max = 1e6))]
     pub temperature: f32,
-    /// The checkpoint of the backbone, which holds the text tower as well: a model name of `rareclip models list`, or a path.
-    pub model: Option<String>,
-    /// Activation in the text tower. Default: as the config beside the checkpoint says, else "gelu".
-    pub activation: Option<Activation>,
-    /// Attention heads of the text tower. Default: as the config beside the checkpoint says, else one per 64 of the width.
-    pub text_heads: Option<usize>,
-    /// Normal states; `{}` stands for the product. Default: RareCLIP's seven.
-    #[schemars(length(min = 1))]
-    pub normal_states: Vec<String>,
-    /// Abnormal states; `{}` stands for the product. Default: RareCLIP's five.
-    #[schemars(length(min = 1))]
-    pub abnormal_states: Vec<String>,
-    /// Sentences; `{}` stands for a state. Default: RareCLIP's 35.
-    #[schemars(length(min = 1))]
-    pub templates: Vec<String>,
-    /// What the pictures show, e.g. "circuit board". Default "object" and "texture".
-    #[schemars(length(min = 1))]
-    pub products: Vec<String>,
+    /// The text tower and its sentences.
+    pub text: TextOptions,
 }
 
 impl Default for ClipTextOptions {
     fn default() -> Self {
-        let prompts = PromptSet::default();
         Self {
             block: 24,
+            windows: Vec::new(),
             temperature: 100.0,
-            model: None,
-            activation: None,
-            text_heads: None,
-            normal_states: prompts.normal_states,
-            abnormal_states: prompts.abnormal_states,
-            templates: prompts.templates,
-            products: prompts.products,
-        }
-    }
-}
-
-impl ClipTextOptions {
-    fn prompts(&self) -> PromptSet {
-        PromptSet {
-            normal_states: self.normal_states.clone(),
-            abnormal_states: self.abnormal_states.clone(),
-            templates: self.templates.clone(),
-            products: self.products.clone(),
+            text: TextOptions::default(),
         }
     }
 }
@@ -79,7 +53,7 @@ impl ClipTextOptions {
 impl PromptHeadFactory for ClipTextOptions {
     fn blocks(&self) -> Vec<usize> {
         Some(self.block)
-            .filter(|block| *block > 0)
+            .filter(|block| *block > 0 && self.windows.is_empty())
             .into_iter()
             .collect()
     }
@@ -93,8 +67,19 @@ impl PromptHeadFactory for ClipTextOptions {
 #[derive(Debug)]
 struct ClipText {
     text: TextSide,
-    patches: Option<Patches>,
+    patches: Source,
     weights: String,
+}
+
+/// Where the map comes from.
+#[derive(Debug)]
+enum Source {
+    /// Every patch gets the probability of its image.
+    Image,
+    /// Projected tokens.
+    Patches(Box<Patches>),
+    /// Windows of these sides.
+    Windows(Vec<usize>),
 }
 
 /// How patches get into the joint embedding.
@@ -107,21 +92,12 @@ struct Patches {
 
 impl ClipText {
     fn new(options: &ClipTextOptions, backbone: &BackboneSpec) -> Result<Self> {
-        let checkpoint = open_model(options.model.as_deref())?;
-        let overrides = TextOverrides {
-            heads: options.text_heads,
-            activation: options.activation,
-        };
-        let text = TextSide::new(
-            &checkpoint,
-            overrides,
-            &options.prompts(),
-            options.temperature,
-            backbone,
-        )?;
-        let patches = match options.block {
-            0 => None,
-            block => Some(Patches::new(&checkpoint, block, backbone)?),
+        let checkpoint = open_model(options.text.model.as_deref())?;
+        let text = TextSide::new(&checkpoint, &options.text, options.temperature, backbone)?;
+        let patches = match (options.windows.as_slice(), options.block) {
+            ([], 0) => Source::Image,
+            ([], block) => Source::Patches(Box::new(Patches::new(&checkpoint, block, backbone)?)),
+            (windows, _) => Source::Windows(windows.to_vec()),
         };
         compare(&checkpoint, backbone);
         // The checkpoint stands for the projection, the directions for the sentences.
@@ -189,8 +165,9 @@ impl PromptHead for ClipText {
     fn prior(&self, features: &Features) -> Result<Prior, BoxError> {
         let image = self.text.image(features)?;
         let patches = match &self.patches {
-            Some(patches) => patches.probabilities(features, &self.text)?.into(),
-            None => Array1::from_elem(features.grid.patches(), image),
+            Source::Image => Array1::from_elem(features.grid.patches(), image),
+            Source::Patches(patches) => patches.probabilities(features, &self.text)?.into(),
+            Source::Windows(sides) => windows::map(features, sides, image, &self.text)?,
         };
         Ok(Prior { image, patches })
     }

@@ -30,7 +30,7 @@ pub enum Error {
     },
     /// The width does not divide into the heads.
     #[error(
-        "text width {width} does not divide into {heads} heads; set `text_heads`, or put the model's config.json beside the checkpoint"
+        "text width {width} does not divide into {heads} heads; set `text.heads`, or put the model's config.json beside the checkpoint"
     )]
     Heads {
         /// Token width.
@@ -72,6 +72,19 @@ pub enum Error {
         /// What the backbone gives.
         available: Vec<usize>,
     },
+    /// The backbone does not give windows that are read.
+    #[error(
+        "windows of side {side} are read, the backbone gives {available:?}; add `windows` to the [backbone] table"
+    )]
+    Windows {
+        /// Side in patches.
+        side: usize,
+        /// What the backbone gives.
+        available: Vec<usize>,
+    },
+    /// The scorer has nothing to work with.
+    #[error("the `prior` scorer needs a prior: add a [prompt] table, e.g. type = \"tpb\"")]
+    NoPrior,
     /// The weights have another number of layers than blocks are read.
     #[error(
         "{path}: {layers} linear layers (fc.0, fc.1, ...) for {blocks} blocks; `blocks` must list one per layer, in their order", path = .path.display()

@@ -1,4 +1,4 @@
-//! What both prompt heads share: from vectors in the joint embedding to probabilities.
+//! What all prompt heads share: from vectors in the joint embedding to probabilities.
 
 use ndarray::Array2;
 use rareclip_core::Features;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::features::{TextSource, text_features};
 use crate::product::dot;
-use crate::{Error, PromptSet, Result, TextOverrides};
+use crate::{Error, Result, TextOptions};
 
 /// Rows of tokens that one thread takes at a time.
 pub(crate) const ROWS: usize = 64;
@@ -67,11 +67,10 @@ impl TextSide {
         [&self.normal, &self.abnormal]
     }
 
-    /// Gets the text features of the checkpoint that the option `model` names.
+    /// Gets the text features of a checkpoint.
     pub(crate) fn new(
         checkpoint: &Checkpoint,
-        overrides: TextOverrides,
-        prompts: &PromptSet,
+        options: &TextOptions,
         temperature: f32,
         backbone: &BackboneSpec,
     ) -> Result<Self> {
@@ -81,8 +80,8 @@ impl TextSide {
         }
         let features = text_features(TextSource {
             checkpoint,
-            overrides,
-            prompts,
+            overrides: options.overrides(),
+            prompts: &options.prompts(),
         })?;
         if features.nrows() != backbone.embedding_width {
             return Err(Error::Width {
@@ -126,12 +125,12 @@ impl TextSide {
     }
 }
 
-/// Opens the checkpoint that the option `model` names.
+/// Opens the checkpoint that the option `text.model` names.
 pub(crate) fn open_model(model: Option<&str>) -> Result<Checkpoint> {
     let model = model.filter(|model| !model.is_empty()).ok_or_else(|| {
         let detail =
             "is not set: name the checkpoint of the backbone, which holds the text tower as well";
-        Error::option("model", detail)
+        Error::option("text.model", detail)
     })?;
     Ok(Checkpoint::open(rareclip_models::resolve_model(model)?)?)
 }

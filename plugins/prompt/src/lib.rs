@@ -1,9 +1,11 @@
 //! CLIP's text side as rareclip prompt heads: what "normal" and "abnormal" look like, known before the first image.
 //!
 //! * `type = "tpb"` ([`TpbOptions`]): RareCLIP's text-patch bridge, one learned linear layer per block (ICCV 2025, section 3.1).
-//! * `type = "clip-text"` ([`ClipTextOptions`]): CLIP alone, nothing learned.
+//! * `type = "clip-text"` ([`ClipTextOptions`]): CLIP alone, nothing learned; with windows, WinCLIP's map.
 //!
-//! Both compare features with *text features* `[embedding width, 2]`: sentences about normal and abnormal things
+//! and the scorer `prior` ([`PriorScorerOptions`]) that rests on what they say.
+//!
+//! The heads compare features with *text features* `[embedding width, 2]`: sentences about normal and abnormal things
 //! ([`PromptSet`]) become token ids ([`tokenizer`]), the text tower of the checkpoint ([`TextTower`]) encodes them, and their mean
 //! directions are kept on disk ([`text_features`]), since they depend on nothing that a camera sees.
 //!
@@ -15,19 +17,25 @@ mod ensemble;
 mod error;
 mod features;
 mod heads;
+mod options;
+mod prior_scorer;
 mod product;
 mod text;
 pub mod tokenizer;
 mod tpb;
+mod windows;
 
 pub use clip_text::ClipTextOptions;
 pub use ensemble::{PromptSet, default_templates};
 pub use error::{Error, Result};
 pub use features::{TextSource, compute, text_features, text_features_in};
 pub use heads::probability;
+pub use options::TextOptions;
+pub use prior_scorer::{Fusion, PriorScorerOptions};
 pub use rareclip_models::Activation;
 pub use text::{TextOverrides, TextTower};
 pub use tpb::TpbOptions;
 
 rareclip_core::register!(prompt "tpb" => TpbOptions);
 rareclip_core::register!(prompt "clip-text" => ClipTextOptions);
+rareclip_core::register!(scorer "prior" => PriorScorerOptions);

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::heads::{ROWS, TextSide, compare, fingerprint, open_model, tokens_of, width_of};
-use crate::{Activation, Error, PromptSet, Result, TextOverrides, product};
+use crate::{Error, Result, TextOptions, product};
 
 /// What the released weights put before every key.
 const PREFIX: &str = "trainable_linearlayer.";
@@ -32,52 +32,17 @@ pub struct TpbOptions {
     /// Factor on the cosines before the softmax (paper: tau). Default 20.
     #[schemars(range(min = 0.001, max = 1e6))]
     pub temperature: f32,
-    /// The checkpoint of the backbone, which holds the text tower as well: a model name of `rareclip models list`, or a path.
-    pub model: Option<String>,
-    /// Activation in the text tower. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses
-    /// "gelu" with weights that were trained with "quick-gelu".
-    pub activation: Option<Activation>,
-    /// Attention heads of the text tower. Default: as the config beside the checkpoint says, else one per 64 of the width.
-    pub text_heads: Option<usize>,
-    /// Normal states; `{}` stands for the product. Default: RareCLIP's seven.
-    #[schemars(length(min = 1))]
-    pub normal_states: Vec<String>,
-    /// Abnormal states; `{}` stands for the product. Default: RareCLIP's five.
-    #[schemars(length(min = 1))]
-    pub abnormal_states: Vec<String>,
-    /// Sentences; `{}` stands for a state. Default: RareCLIP's 35.
-    #[schemars(length(min = 1))]
-    pub templates: Vec<String>,
-    /// What the pictures show. Default "object" and "texture", which serve every product.
-    #[schemars(length(min = 1))]
-    pub products: Vec<String>,
+    /// The text tower and its sentences.
+    pub text: TextOptions,
 }
 
 impl Default for TpbOptions {
     fn default() -> Self {
-        let prompts = PromptSet::default();
         Self {
             weights: None,
             blocks: vec![12, 16, 20, 24],
             temperature: 20.0,
-            model: None,
-            activation: None,
-            text_heads: None,
-            normal_states: prompts.normal_states,
-            abnormal_states: prompts.abnormal_states,
-            templates: prompts.templates,
-            products: prompts.products,
-        }
-    }
-}
-
-impl TpbOptions {
-    fn prompts(&self) -> PromptSet {
-        PromptSet {
-            normal_states: self.normal_states.clone(),
-            abnormal_states: self.abnormal_states.clone(),
-            templates: self.templates.clone(),
-            products: self.products.clone(),
+            text: TextOptions::default(),
         }
     }
 }
@@ -113,18 +78,8 @@ struct Layer {
 impl Tpb {
     fn new(options: &TpbOptions, backbone: &BackboneSpec) -> Result<Self> {
         let layers = layers(options, backbone)?;
-        let checkpoint = open_model(options.model.as_deref())?;
-        let overrides = TextOverrides {
-            heads: options.text_heads,
-            activation: options.activation,
-        };
-        let text = TextSide::new(
-            &checkpoint,
-            overrides,
-            &options.prompts(),
-            options.temperature,
-            backbone,
-        )?;
+        let checkpoint = open_model(options.text.model.as_deref())?;
+        let text = TextSide::new(&checkpoint, &options.text, options.temperature, backbone)?;
         compare(&checkpoint, backbone);
         let learned = layers
             .iter()

@@ -13,7 +13,7 @@ use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig, Features, PromptHeadFactory, PushOptions};
 use rareclip_imaging::{Limits, prepare};
 use rareclip_models::Checkpoint;
-use rareclip_prompt::{ClipTextOptions, TpbOptions};
+use rareclip_prompt::{ClipTextOptions, TextOptions, TpbOptions};
 use rareclip_testkit::engine;
 
 use rareclip_index_exact as _;
@@ -107,9 +107,9 @@ keep_images = 5"#
         format!("backbone.model={}", quoted(&model)),
         format!("backbone.image_size={}", run.side),
         format!("backbone.activation={}", run.activation),
-        format!("prompt.model={}", quoted(&model)),
+        format!("prompt.text.model={}", quoted(&model)),
         format!("prompt.weights={}", quoted(&fixtures.join(weights))),
-        format!("prompt.activation={}", run.activation),
+        format!("prompt.text.activation={}", run.activation),
         "prompt.blocks=[6, 8, 10, 12]".into(),
         "bank.blocks=[3, 6, 9, 12]".into(),
         "scorer.keep_images=8".into(),
@@ -282,7 +282,7 @@ fn clip_alone_gives_a_prior_without_learned_layers() {
         let options = ClipTextOptions {
             block,
             temperature: 20.0,
-            model: Some(model.to_str().unwrap().to_owned()),
+            text: text(Some(model.to_str().unwrap().to_owned())),
             ..ClipTextOptions::default()
         };
         let head = options.build(detector.spec()).unwrap();
@@ -305,6 +305,14 @@ fn clip_alone_gives_a_prior_without_learned_layers() {
     assert!(distance(&projected.patches, &prior("open_clip", 12).patches) < 1e-6);
 }
 
+/// The default sentences, encoded by `model`.
+fn text(model: Option<String>) -> TextOptions {
+    TextOptions {
+        model,
+        ..TextOptions::default()
+    }
+}
+
 #[test]
 fn wrong_options_are_named() {
     let Some(fixtures) = fixtures("wrong_options_are_named") else {
@@ -318,7 +326,7 @@ fn wrong_options_are_named() {
     let right = TpbOptions {
         weights: path("rareclip_e2e/tpb.pth"),
         blocks: vec![6, 8, 10, 12],
-        model: path("clip_tiny/hf.safetensors"),
+        text: text(path("clip_tiny/hf.safetensors")),
         ..TpbOptions::default()
     };
     assert!(right.build(detector.spec()).is_ok());
@@ -328,15 +336,16 @@ fn wrong_options_are_named() {
         options.build(detector.spec()).err().unwrap().to_string()
     };
     assert!(of(&|options| options.weights = None).contains("`weights`"));
-    assert!(of(&|options| options.model = None).contains("`model`"));
+    assert!(of(&|options| options.text.model = None).contains("`text.model`"));
     assert!(of(&|options| options.blocks = vec![6, 8]).contains("4 linear layers"));
     assert!(of(&|options| options.blocks = vec![6, 8, 10, 11]).contains("block 11"));
     assert!(of(&|options| options.temperature = f32::NAN).contains("`temperature`"));
-    assert!(of(&|options| options.templates.clear()).contains("`templates`"));
+    assert!(of(&|options| options.text.templates.clear()).contains("`templates`"));
     assert!(
         of(&|options| options.weights = path("clip_tiny/hf.safetensors")).contains("fc.0.weight")
     );
     assert!(
-        of(&|options| options.model = path("rareclip_e2e/tpb.pth")).contains("no CLIP text tower")
+        of(&|options| options.text.model = path("rareclip_e2e/tpb.pth"))
+            .contains("no CLIP text tower")
     );
 }

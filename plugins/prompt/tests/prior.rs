@@ -12,7 +12,7 @@ use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Features, Grid, InputRecipe, PromptHead, PromptHeadFactory};
-use rareclip_prompt::{ClipTextOptions, TpbOptions};
+use rareclip_prompt::{ClipTextOptions, TextOptions, TpbOptions};
 
 const GRID: Grid = Grid {
     rows: 9,
@@ -32,15 +32,19 @@ fn heads(test: &str) -> Option<[Arc<dyn PromptHead>; 2]> {
         embedding_width: EMBEDDING,
         weights: String::new(),
     };
+    let text = || TextOptions {
+        model: path("clip_tiny/hf.safetensors"),
+        ..TextOptions::default()
+    };
     let tpb = TpbOptions {
         weights: path("rareclip_e2e/tpb.pth"),
         blocks: BLOCKS.to_vec(),
-        model: path("clip_tiny/hf.safetensors"),
+        text: text(),
         ..TpbOptions::default()
     };
     let clip = ClipTextOptions {
         block: 12,
-        model: path("clip_tiny/hf.safetensors"),
+        text: text(),
         ..ClipTextOptions::default()
     };
     Some([

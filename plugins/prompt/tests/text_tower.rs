@@ -127,7 +127,7 @@ fn heads_that_do_not_divide_the_width_are_refused() {
         ..TextOverrides::default()
     };
     let error = TextTower::new(&checkpoint(&folder, "hf"), overrides).unwrap_err();
-    assert!(error.to_string().contains("text_heads"), "{error}");
+    assert!(error.to_string().contains("text.heads"), "{error}");
 }
 
 /// The only file in a folder.

@@ -1,0 +1,263 @@
+//! Features on disk, so that every backbone runs once per image.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ndarray::{Array1, Array2, Axis};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
+use rareclip_imaging::{Limits, decode_file};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+const EMBEDDING: &str = "embedding";
+const BLOCK: &str = "block.";
+const WINDOW: &str = "window.";
+
+/// Name, values and shape of a tensor in a file.
+type Entry<'t> = (String, Cow<'t, [f32]>, Vec<usize>);
+
+/// The features of one backbone, a safetensors file an image.
+///
+/// A file is named by the sha256 of the image's bytes, its folder by what decides the features: weights, options, blocks. An f32
+/// image of 1369 patches and four blocks of width 1024 takes 22 MB.
+#[derive(Debug, Clone)]
+pub struct FeatureCache {
+    folder: PathBuf,
+    spec: BackboneSpec,
+}
+
+/// How long an image took before its features were there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EncodeTime {
+    /// Reading, decoding and resizing.
+    pub decode: Duration,
+    /// The backbone.
+    pub backbone: Duration,
+}
+
+impl FeatureCache {
+    /// The cache below `root` for a backbone; `identity` is all of its config that decides the features.
+    pub fn new(root: &Path, identity: &serde_json::Value, spec: &BackboneSpec) -> Self {
+        let blocks: Vec<usize> = spec.blocks.iter().map(|(block, _)| *block).collect();
+        let mut hasher = Sha256::new();
+        hasher.update(identity.to_string());
+        hasher.update(&spec.weights);
+        hasher.update(format!("{blocks:?}"));
+        Self {
+            folder: root.join(hex(&hasher.finalize()[..12])),
+            spec: spec.clone(),
+        }
+    }
+
+    /// The key of an image: the sha256 of its bytes in hexadecimal.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn key_of(image: &Path) -> Result<String> {
+        let bytes = std::fs::read(image).map_err(Error::io(image))?;
+        Ok(hex(&Sha256::digest(bytes)))
+    }
+
+    fn file_of(&self, key: &str) -> PathBuf {
+        self.folder.join(format!("{key}.safetensors"))
+    }
+
+    /// Makes sure that the features of `image` are there.
+    ///
+    /// # Errors
+    /// When the image cannot be read, the backbone fails or the cache cannot be written.
+    pub fn ensure(
+        &self,
+        backbone: &dyn Backbone,
+        label: &str,
+        image: &Path,
+        key: &str,
+    ) -> Result<()> {
+        if self.file_of(key).exists() {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let wrong = |source| Error::Image {
+            path: image.to_owned(),
+            source,
+        };
+        let picture = decode_file(image, &Limits::default()).map_err(wrong)?;
+        let tensor = self.spec.input.tensor(&picture).map_err(wrong)?;
+        let decode = start.elapsed();
+        let start = Instant::now();
+        let failed = |source: BoxError| Error::Detector {
+            detector: label.to_owned(),
+            source: rareclip_core::Error::Component {
+                slot: rareclip_core::Slot::Backbone,
+                name: image.display().to_string(),
+                source,
+            },
+        };
+        let mut all = backbone
+            .encode(tensor.insert_axis(Axis(0)).view())
+            .map_err(failed)?;
+        let features = all.pop().ok_or_else(|| failed("gave no features".into()))?;
+        features.check().map_err(Error::detector(label))?;
+        let times = EncodeTime {
+            decode,
+            backbone: start.elapsed(),
+        };
+        self.write(key, &features, times)
+    }
+
+    fn write(&self, key: &str, features: &Features, times: EncodeTime) -> Result<()> {
+        fn entry<'t>(kind: &str, (number, array): (&usize, &'t Array2<f32>)) -> Entry<'t> {
+            let values = match array.as_slice() {
+                Some(slice) => Cow::Borrowed(slice),
+                None => Cow::Owned(array.iter().copied().collect()),
+            };
+            (format!("{kind}{number}"), values, array.shape().to_vec())
+        }
+        let standard: Vec<Entry<'_>> = features
+            .tokens
+            .iter()
+            .map(|tokens| entry(BLOCK, tokens))
+            .chain(
+                features
+                    .windows
+                    .iter()
+                    .map(|windows| entry(WINDOW, windows)),
+            )
+            .chain([(
+                EMBEDDING.to_owned(),
+                Cow::Owned(features.embedding.to_vec()),
+                vec![features.embedding.len()],
+            )])
+            .collect();
+        let path = self.file_of(key);
+        let views: Result<Vec<_>> = standard
+            .iter()
+            .map(|(name, values, shape)| {
+                TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))
+                    .map(|view| (name.as_str(), view))
+                    .map_err(|error| Error::damaged(&path, error))
+            })
+            .collect();
+        let seconds = |time: Duration| time.as_secs_f64().to_string();
+        let about = HashMap::from([
+            ("decode_seconds".to_owned(), seconds(times.decode)),
+            ("backbone_seconds".to_owned(), seconds(times.backbone)),
+        ]);
+        let bytes = safetensors::serialize(views?, Some(about))
+            .map_err(|error| Error::damaged(&path, error))?;
+        write_whole(&path, &bytes)
+    }
+
+    /// The features of the image with this key.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when they are not there, [`Error::Damaged`] when the file is not what it should be.
+    pub fn read(&self, key: &str) -> Result<(Features, EncodeTime)> {
+        let path = self.file_of(key);
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let wrong = |error: safetensors::SafeTensorError| Error::damaged(&path, error);
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
+        let time = |name: &str| {
+            let text = metadata
+                .metadata()
+                .as_ref()
+                .and_then(|about| about.get(name));
+            let seconds = text.and_then(|text| text.parse::<f64>().ok());
+            seconds
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .ok_or_else(|| Error::damaged(&path, format!("no `{name}`")))
+        };
+        let times = EncodeTime {
+            decode: time("decode_seconds")?,
+            backbone: time("backbone_seconds")?,
+        };
+        let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+        let floats = |name: &str, shape: &[usize]| {
+            let view = file.tensor(name).map_err(wrong)?;
+            if view.dtype() != Dtype::F32 || view.shape() != shape {
+                let found = view.shape();
+                return Err(Error::damaged(
+                    &path,
+                    format!("`{name}` has shape {found:?}, expected {shape:?}"),
+                ));
+            }
+            Ok(bytemuck::pod_collect_to_vec::<u8, f32>(view.data()))
+        };
+        let patches = self.spec.grid.patches();
+        let mut tokens = std::collections::BTreeMap::new();
+        for &(block, width) in &self.spec.blocks {
+            let values = floats(&format!("{BLOCK}{block}"), &[patches, width])?;
+            let array = Array2::from_shape_vec((patches, width), values)
+                .map_err(|error| Error::damaged(&path, error))?;
+            tokens.insert(block, array);
+        }
+        let embedding = Array1::from_vec(floats(EMBEDDING, &[self.spec.embedding_width])?);
+        let mut features = Features::new(self.spec.grid, tokens, embedding);
+        for (name, view) in file.iter() {
+            let Some(side) = name.strip_prefix(WINDOW).and_then(|side| side.parse().ok()) else {
+                continue;
+            };
+            let shape = (
+                view.shape().first().copied().unwrap_or(0),
+                self.spec.embedding_width,
+            );
+            let array = Array2::from_shape_vec(shape, floats(name, &[shape.0, shape.1])?)
+                .map_err(|error| Error::damaged(&path, error))?;
+            features.windows.insert(side, array);
+        }
+        Ok((features, times))
+    }
+}
+
+/// Images of a category by position, read from the cache when they are asked for.
+pub(crate) struct Cached<'a> {
+    pub(crate) cache: &'a FeatureCache,
+    /// Key and file size of each image.
+    pub(crate) images: Vec<(&'a str, u64)>,
+}
+
+impl Cached<'_> {
+    pub(crate) fn read(&self, at: usize) -> Result<(Features, EncodeTime)> {
+        let Some(&(key, bytes)) = self.images.get(at) else {
+            return Err(Error::Incomparable(format!(
+                "no image {at}: there are {}",
+                self.images.len()
+            )));
+        };
+        let (mut features, times) = self.cache.read(key)?;
+        features.file_bytes = Some(bytes);
+        Ok((features, times))
+    }
+}
+
+impl FeatureSource for Cached<'_> {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    fn get(&self, at: usize) -> Result<Cow<'_, Features>, BoxError> {
+        Ok(Cow::Owned(self.read(at)?.0))
+    }
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    file.persist(path)
+        .map(|_: File| ())
+        .map_err(|error| Error::io(path)(error.error))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,622 @@
+//! The benchmark itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array3, Axis};
+use rareclip_core::{Backbone, Detector, Learning, Outcome, PushOptions, Slot, Stream};
+use rareclip_eval::dataset::{Category, Sample};
+use rareclip_eval::metrics::{Bootstrap, PixelAccumulator, bootstrap_auroc, image_metrics};
+use rareclip_imaging::upsample_bilinear;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::cache::{Cached, EncodeTime, hex, write_whole};
+use crate::plan::{at, normals, stream};
+use crate::result::{Benchmark, Environment, FORMAT, ImageResult, Run, StageTime};
+use crate::truth::{self, Pixels};
+use crate::{Entrant, Error, FeatureCache, Plan, Result, memory};
+
+/// Side in pixels of the maps kept for pictures in reports.
+const KEPT_MAP_SIDE: usize = 96;
+
+/// How far a benchmark is.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// What is being done.
+    pub doing: String,
+    /// Steps done: an image encoded or scored is one.
+    pub done: u64,
+    /// All steps.
+    pub total: u64,
+    /// The time left by the speed so far; `None` at the start.
+    pub left: Option<Duration>,
+}
+
+/// Detectors with the same `[backbone]` table share one backbone and one cache.
+struct Group {
+    backbone: Arc<dyn Backbone>,
+    cache: FeatureCache,
+}
+
+struct Contender {
+    detector: Detector,
+    group: usize,
+    learning: Learning,
+}
+
+/// Steps and how long one of a kind takes.
+struct Pace<'p> {
+    report: &'p mut dyn FnMut(&Progress),
+    /// Per kind of step: steps left, steps measured, time of those.
+    kinds: BTreeMap<String, (u64, u64, Duration)>,
+    done: u64,
+}
+
+impl Pace<'_> {
+    fn step(&mut self, kind: &str, steps: u64, time: Option<Duration>, doing: String) {
+        let entry = self.kinds.entry(kind.to_owned()).or_default();
+        entry.0 = entry.0.saturating_sub(steps);
+        if let Some(time) = time {
+            entry.1 += steps;
+            entry.2 += time;
+        }
+        self.done += steps;
+        let (measured, spent) = self.kinds.values().fold((0, Duration::ZERO), |sum, kind| {
+            (sum.0 + kind.1, sum.1 + kind.2)
+        });
+        let mean = |count: u64, time: Duration| time.as_secs_f64() / count as f64;
+        let left = (measured > 0).then(|| {
+            let seconds: f64 = self
+                .kinds
+                .values()
+                .map(|&(left, count, time)| {
+                    let each = if count > 0 {
+                        mean(count, time)
+                    } else {
+                        mean(measured, spent)
+                    };
+                    left as f64 * each
+                })
+                .sum();
+            Duration::from_secs_f64(seconds)
+        });
+        let rest: u64 = self.kinds.values().map(|kind| kind.0).sum();
+        (self.report)(&Progress {
+            doing,
+            done: self.done,
+            total: self.done + rest,
+            left,
+        });
+    }
+}
+
+/// Runs what is not done yet, and gives the whole result. `stopped` is asked between images.
+///
+/// # Errors
+/// [`Error`]; finished runs and encoded images stay, and the next call goes on with the rest.
+pub fn run(
+    plan: &Plan,
+    progress: &mut dyn FnMut(&Progress),
+    stopped: &dyn Fn() -> bool,
+) -> Result<Benchmark> {
+    plan.check()?;
+    let (groups, contenders) = build(plan)?;
+    let mut pace = Pace {
+        report: progress,
+        kinds: BTreeMap::new(),
+        done: 0,
+    };
+    let seeds = plan.seeds.len() as u64;
+    for category in &plan.dataset.categories {
+        for entrant in &plan.entrants {
+            let kind = pace.kinds.entry(entrant.label.clone()).or_default();
+            kind.0 += seeds * category.test.len() as u64;
+        }
+        for group in 0..groups.len() {
+            let kind = pace.kinds.entry(format!("backbone {group}")).or_default();
+            kind.0 += wanted(plan, &contenders, group, category)?.len() as u64;
+        }
+    }
+    let mut runs = Vec::new();
+    for category in &plan.dataset.categories {
+        let mut session = Session {
+            plan,
+            groups: &groups,
+            contenders: &contenders,
+            category,
+            keys: BTreeMap::new(),
+            pixels: BTreeMap::new(),
+            stopped,
+        };
+        session.encode(&mut pace)?;
+        for entrant in 0..plan.entrants.len() {
+            for &seed in &plan.seeds {
+                runs.push(session.run(entrant, seed, &mut pace)?);
+            }
+        }
+    }
+    let benchmark = Benchmark {
+        format: FORMAT,
+        dataset: plan.dataset_spec.clone(),
+        dataset_kind: plan.dataset.kind.name().into(),
+        categories: names(
+            plan.dataset
+                .categories
+                .iter()
+                .map(|category| &category.name),
+        ),
+        detectors: names(plan.entrants.iter().map(|entrant| &entrant.label)),
+        configs: contenders
+            .iter()
+            .map(|contender| serde_json::to_value(contender.detector.config()).unwrap_or_default())
+            .collect(),
+        seeds: plan.seeds.clone(),
+        side: plan.side,
+        command: plan.command.clone(),
+        environment: Environment::here(),
+        runs,
+    };
+    let path = plan.out.join("results.json");
+    let text = serde_json::to_vec(&benchmark).map_err(|error| Error::damaged(&path, error))?;
+    write_whole(&path, &text)?;
+    Ok(benchmark)
+}
+
+fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    names.cloned().collect()
+}
+
+/// Builds every detector, and every different backbone once with the blocks that any of them reads.
+fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
+    let mut tables: Vec<(serde_json::Value, BTreeSet<usize>, &Entrant)> = Vec::new();
+    for entrant in &plan.entrants {
+        let wrong = |error: rareclip_core::ConfigError| {
+            Error::detector(&entrant.label)(rareclip_core::Error::from(error))
+        };
+        let identity = entrant.config.identity().map_err(wrong)?;
+        let blocks = entrant.config.blocks().map_err(wrong)?;
+        let table = identity["backbone"].clone();
+        match tables.iter_mut().find(|(known, ..)| *known == table) {
+            None => tables.push((table, blocks, entrant)),
+            Some((_, all, _)) => all.extend(blocks),
+        }
+    }
+    let mut groups = Vec::new();
+    for (table, blocks, entrant) in &tables {
+        let failed = Error::detector(&entrant.label);
+        let options = entrant.config.backbone.resolve();
+        let options = options.map_err(|error| Error::detector(&entrant.label)(error.into()))?;
+        let backbone = options.build(blocks).map_err(|source| {
+            failed(rareclip_core::Error::Component {
+                slot: Slot::Backbone,
+                name: entrant.config.backbone.name().to_owned(),
+                source,
+            })
+        })?;
+        groups.push(Group {
+            cache: FeatureCache::new(&plan.features, table, backbone.spec()),
+            backbone,
+        });
+    }
+    let mut contenders = Vec::new();
+    for entrant in &plan.entrants {
+        let failed = || Error::detector(&entrant.label);
+        let identity = entrant.config.identity();
+        let identity = identity.map_err(|error| failed()(error.into()))?;
+        let group = tables
+            .iter()
+            .position(|(table, ..)| *table == identity["backbone"])
+            .unwrap_or_default();
+        let backbone = Arc::clone(&groups[group].backbone);
+        let detector = Detector::build_on(&entrant.config, backbone).map_err(failed())?;
+        let learning = detector.open_stream().map_err(failed())?.learning();
+        contenders.push(Contender {
+            detector,
+            group,
+            learning,
+        });
+    }
+    Ok((groups, contenders))
+}
+
+/// The images of a category that a group's detectors look at.
+fn wanted<'c>(
+    plan: &Plan,
+    contenders: &[Contender],
+    group: usize,
+    category: &'c Category,
+) -> Result<Vec<&'c Sample>> {
+    let mut train = BTreeSet::new();
+    let takers = plan.entrants.iter().zip(contenders);
+    for (entrant, contender) in takers.filter(|(_, contender)| contender.group == group) {
+        for &seed in &plan.seeds {
+            train.extend(normals(
+                entrant,
+                category,
+                contender.learning == Learning::Fit,
+                seed,
+            )?);
+        }
+    }
+    let train: Vec<usize> = train.into_iter().collect();
+    let mut samples = at(&category.train, &train);
+    samples.extend(&category.test);
+    Ok(samples)
+}
+
+/// The runs on one category.
+struct Session<'a> {
+    plan: &'a Plan,
+    groups: &'a [Group],
+    contenders: &'a [Contender],
+    category: &'a Category,
+    /// Per image its cache key and file size.
+    keys: BTreeMap<&'a Path, (String, u64)>,
+    /// Masks of the test images, by the side of the maps they were made for.
+    pixels: BTreeMap<usize, Vec<Pixels>>,
+    stopped: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Session<'a> {
+    fn encode(&mut self, pace: &mut Pace<'_>) -> Result<()> {
+        for (number, group) in self.groups.iter().enumerate() {
+            let samples = wanted(self.plan, self.contenders, number, self.category)?;
+            let user = self
+                .contenders
+                .iter()
+                .position(|contender| contender.group == number)
+                .unwrap_or_default();
+            let label = &self.plan.entrants[user].label;
+            for (at, sample) in samples.iter().enumerate() {
+                if (self.stopped)() {
+                    return Err(Error::Stopped);
+                }
+                if !self.keys.contains_key(sample.path.as_path()) {
+                    let key = FeatureCache::key_of(&sample.path)?;
+                    let bytes = std::fs::metadata(&sample.path)
+                        .map_err(Error::io(&sample.path))?
+                        .len();
+                    self.keys.insert(&sample.path, (key, bytes));
+                }
+                let (key, _) = &self.keys[sample.path.as_path()];
+                let start = Instant::now();
+                group
+                    .cache
+                    .ensure(&*group.backbone, label, &sample.path, key)?;
+                let doing = format!(
+                    "{}: encoding image {} of {} for {label}",
+                    self.category.name,
+                    at + 1,
+                    samples.len()
+                );
+                pace.step(
+                    &format!("backbone {number}"),
+                    1,
+                    Some(start.elapsed()),
+                    doing,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self, group: usize, samples: &[&Sample]) -> Cached<'_> {
+        Cached {
+            cache: &self.groups[group].cache,
+            images: samples
+                .iter()
+                .filter_map(|sample| self.keys.get(sample.path.as_path()))
+                .map(|(key, bytes)| (key.as_str(), *bytes))
+                .collect(),
+        }
+    }
+
+    fn path_of(&self, label: &str, seed: u64, ending: &str) -> PathBuf {
+        let plain = |name: &str| name.replace(['/', '\\', ':'], "-");
+        self.plan
+            .out
+            .join("runs")
+            .join(plain(label))
+            .join(plain(&self.category.name))
+            .join(format!("seed{seed}.{ending}"))
+    }
+
+    /// One run: taken over from its file where that is of the same making, otherwise done and written.
+    fn run(&mut self, entrant: usize, seed: u64, pace: &mut Pace<'_>) -> Result<Run> {
+        let contender = &self.contenders[entrant];
+        let label = self.plan.entrants[entrant].label.as_str();
+        let fits = contender.learning == Learning::Fit;
+        let shots = normals(&self.plan.entrants[entrant], self.category, fits, seed)?;
+        let shots = at(&self.category.train, &shots);
+        let order = stream(self.category, seed);
+        let images = at(&self.category.test, &order);
+        let fingerprint = self.fingerprint(contender, &shots, &images);
+        let path = self.path_of(label, seed, "json");
+        let known = std::fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Run>(&bytes).ok())
+            .filter(|run| run.fingerprint == fingerprint);
+        if let Some(mut run) = known {
+            // The same detector may have got another label.
+            run.detector = label.to_owned();
+            let doing = format!("{}: {label} is done", self.category.name);
+            pace.step(label, images.len() as u64, None, doing);
+            return Ok(run);
+        }
+        let side = contender.detector.spec().input.side;
+        if self.plan.side > 0 && !self.pixels.contains_key(&side) {
+            let masks: Result<Vec<Pixels>> = self
+                .category
+                .test
+                .iter()
+                .map(|sample| truth::pixels(sample, side, self.plan.side))
+                .collect();
+            self.pixels.insert(side, masks?);
+        }
+        memory::reset_peak();
+        let mut recorder = Recorder::new(self.plan.side, images.len());
+        let walked = self.walk(contender, label, seed, &shots, &order, &mut recorder, pace);
+        let (stream, fit_ms, stages) = walked?;
+        let (maps, mut run) = recorder.finish(&images)?;
+        run.stages = stages;
+        run.fingerprint = fingerprint;
+        run.detector = label.to_owned();
+        run.category = self.category.name.clone();
+        run.seed = seed;
+        run.shots = shots.len();
+        run.fit_ms = fit_ms;
+        run.peak_bytes = memory::peak_bytes();
+        run.bank_bytes = stream.bank_status().map(|status| status.bytes as u64);
+        if self.plan.seeds.first() == Some(&seed) {
+            write_whole(
+                &self.path_of(label, seed, "npy"),
+                &npy(&maps).map_err(|error| Error::damaged(&path, error))?,
+            )?;
+        }
+        let text = serde_json::to_vec(&run).map_err(|error| Error::damaged(&path, error))?;
+        write_whole(&path, &text)?;
+        Ok(run)
+    }
+
+    /// Shows the normals, scores the stream; the stream at its end, the time of learning and that of each stage.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place, and each is another thing"
+    )]
+    fn walk(
+        &self,
+        contender: &Contender,
+        label: &str,
+        seed: u64,
+        shots: &[&Sample],
+        order: &[usize],
+        recorder: &mut Recorder,
+        pace: &mut Pace<'_>,
+    ) -> Result<(Stream, f64, Vec<StageTime>)> {
+        let failed = || Error::detector(label);
+        let mut stream = contender.detector.open_stream().map_err(failed())?;
+        let mut learning = Duration::ZERO;
+        let normals = self.source(contender.group, shots);
+        for number in 0..shots.len() {
+            let (features, _) = normals.read(number)?;
+            let start = Instant::now();
+            stream.push_normal(&features).map_err(failed())?;
+            learning += start.elapsed();
+        }
+        let start = Instant::now();
+        if !shots.is_empty() {
+            stream.fit().map_err(failed())?;
+        }
+        let fit_ms = 1e3 * (learning + start.elapsed()).as_secs_f64();
+
+        let images = at(&self.category.test, order);
+        let source = self.source(contender.group, &images);
+        let masks = self.pixels.get(&contender.detector.spec().input.side);
+        let unknown = Pixels::Unknown;
+        let mask = |number: usize| masks.map_or(&unknown, |masks| &masks[order[number]]);
+        let mut times = Times::default();
+        let doing = |number: usize| {
+            format!(
+                "{}: {label}, seed {seed}, image {} of {}",
+                self.category.name,
+                number + 1,
+                images.len()
+            )
+        };
+        if contender.learning == Learning::Batch {
+            for number in 0..images.len() {
+                times.encode(source.read(number)?.1);
+            }
+            let start = Instant::now();
+            let mut problem = None;
+            let result = stream.score_batch(&source, &mut |number, outcome| {
+                if let Err(error) = recorder.take(&outcome, mask(number)) {
+                    problem.get_or_insert(error);
+                }
+                Ok(())
+            });
+            result.map_err(failed())?;
+            if let Some(error) = problem {
+                return Err(error);
+            }
+            times.bank = start.elapsed();
+            let steps = images.len() as u64;
+            pace.step(label, steps, Some(start.elapsed()), doing(images.len() - 1));
+        } else {
+            for number in 0..images.len() {
+                if (self.stopped)() {
+                    return Err(Error::Stopped);
+                }
+                let start = Instant::now();
+                let (features, encode) = source.read(number)?;
+                times.encode(encode);
+                let outcome = stream.push_observed(
+                    &features,
+                    PushOptions::LEARN,
+                    &mut |slot, time| match slot {
+                        Slot::Prompt => times.prompt += time,
+                        Slot::Bank => times.bank += time,
+                        _ => times.scorer += time,
+                    },
+                );
+                recorder.take(&outcome.map_err(failed())?, mask(number))?;
+                pace.step(label, 1, Some(start.elapsed()), doing(number));
+            }
+        }
+        Ok((stream, fit_ms, times.stages(images.len())))
+    }
+
+    /// All that decides the result of a run.
+    fn fingerprint(&self, contender: &Contender, shots: &[&Sample], images: &[&Sample]) -> String {
+        let keys = |samples: &[&Sample]| -> Vec<&str> {
+            let known = samples
+                .iter()
+                .filter_map(|sample| self.keys.get(sample.path.as_path()));
+            known.map(|(key, _)| key.as_str()).collect()
+        };
+        let truth: Vec<_> = images
+            .iter()
+            .map(|sample| (&sample.id, sample.label, &sample.defect, &sample.mask))
+            .collect();
+        let all = json!({
+            "format": FORMAT,
+            "version": env!("CARGO_PKG_VERSION"),
+            "identity": contender.detector.identity(),
+            "shots": keys(shots),
+            "images": keys(images),
+            "truth": truth,
+            "side": self.plan.side,
+        });
+        hex(&Sha256::digest(all.to_string()))
+    }
+}
+
+#[derive(Default)]
+struct Times {
+    decode: Duration,
+    backbone: Duration,
+    prompt: Duration,
+    bank: Duration,
+    scorer: Duration,
+}
+
+impl Times {
+    fn encode(&mut self, time: EncodeTime) {
+        self.decode += time.decode;
+        self.backbone += time.backbone;
+    }
+
+    /// Milliseconds an image of the stages that took any time.
+    fn stages(&self, images: usize) -> Vec<StageTime> {
+        let all = [
+            ("decode", self.decode),
+            ("backbone", self.backbone),
+            ("prompt", self.prompt),
+            ("bank", self.bank),
+            ("scorer", self.scorer),
+        ];
+        all.into_iter()
+            .filter(|(_, time)| *time > Duration::ZERO)
+            .map(|(stage, time)| StageTime {
+                stage: stage.to_owned(),
+                ms: 1e3 * time.as_secs_f64() / images.max(1) as f64,
+            })
+            .collect()
+    }
+}
+
+/// Scores and pixels of one run as they come in.
+struct Recorder {
+    side: usize,
+    scores: Vec<(f32, f32)>,
+    pixels: PixelAccumulator,
+    masked: bool,
+    maps: Array3<f32>,
+}
+
+impl Recorder {
+    fn new(side: usize, images: usize) -> Self {
+        let kept = if side > 0 { KEPT_MAP_SIDE } else { 0 };
+        Self {
+            side,
+            scores: Vec::with_capacity(images),
+            pixels: PixelAccumulator::default(),
+            masked: false,
+            maps: Array3::zeros((images, kept, kept)),
+        }
+    }
+
+    fn take(&mut self, outcome: &Outcome, truth: &Pixels) -> Result<()> {
+        let map = outcome.scored.map.values.view();
+        if self.side > 0 {
+            let kept = upsample_bilinear(map, KEPT_MAP_SIDE, KEPT_MAP_SIDE);
+            let kept = kept.map_err(|error| Error::detector("map")(error.into()))?;
+            self.maps
+                .index_axis_mut(Axis(0), self.scores.len())
+                .assign(&kept);
+            let mask = match truth {
+                Pixels::Unknown => None,
+                Pixels::Normal => Some(None),
+                Pixels::Mask(mask) => Some(Some(mask.view())),
+            };
+            if let Some(mask) = mask {
+                let map = upsample_bilinear(map, self.side, self.side);
+                let map = map.map_err(|error| Error::detector("map")(error.into()))?;
+                self.masked |= mask.is_some();
+                self.pixels.push(map.view(), mask)?;
+            }
+        }
+        self.scores
+            .push((outcome.scored.score, outcome.scored.raw_score));
+        Ok(())
+    }
+
+    /// The kept maps, and a run with all but what only the caller knows.
+    fn finish(self, images: &[&Sample]) -> Result<(Array3<f32>, Run)> {
+        let results: Vec<ImageResult> = images
+            .iter()
+            .zip(&self.scores)
+            .map(|(sample, &(score, raw_score))| ImageResult {
+                id: sample.id.clone(),
+                label: sample.label,
+                defect: sample.defect.clone(),
+                score,
+                raw_score,
+            })
+            .collect();
+        let (scores, labels): (Vec<f64>, Vec<bool>) = results
+            .iter()
+            .filter_map(|result| Some((f64::from(result.score), result.label?)))
+            .unzip();
+        let labelled = !labels.is_empty();
+        let image = labelled.then(|| image_metrics(&scores, &labels));
+        let interval = bootstrap_auroc(&scores, &labels, &Bootstrap::default());
+        let run = Run {
+            fingerprint: String::new(),
+            detector: String::new(),
+            category: String::new(),
+            seed: 0,
+            shots: 0,
+            images: results,
+            image: image.transpose()?,
+            image_auroc_interval: if labelled { interval? } else { None },
+            pixel: self.masked.then(|| self.pixels.finish()),
+            stages: Vec::new(),
+            fit_ms: 0.0,
+            peak_bytes: None,
+            bank_bytes: None,
+        };
+        Ok((self.maps, run))
+    }
+}
+
+/// An array as the bytes of a `.npy` file.
+fn npy(maps: &Array3<f32>) -> Result<Vec<u8>, ndarray_npy::WriteNpyError> {
+    use ndarray_npy::WriteNpyExt;
+    let mut bytes = Vec::new();
+    maps.write_npy(&mut bytes)?;
+    Ok(bytes)
+}
