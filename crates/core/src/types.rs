@@ -58,7 +58,7 @@ pub trait FeatureSource: Sync {
     fn get(&self, at: usize) -> Result<Cow<'_, Features>, BoxError>;
 }
 
-impl FeatureSource for [Features] {
+impl FeatureSource for &[Features] {
     fn len(&self) -> usize {
         <[Features]>::len(self)
     }

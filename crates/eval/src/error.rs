@@ -102,6 +102,57 @@ pub enum EvalError {
         /// The expected layout, several lines.
         expected: &'static str,
     },
+    /// No known layout fits a folder or file.
+    #[error(
+        "{}: {problem}; say what it is: mvtec:DIR, folder:DIR, images:DIR, ... (`rareclip datasets list` has every kind)",
+        path.display()
+    )]
+    Unrecognised {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was found.
+        problem: String,
+    },
+    /// The name of a data set cannot be understood.
+    #[error("data set `{spec}`: {problem}")]
+    Spec {
+        /// The name as given.
+        spec: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A category is not among those of the data set.
+    #[error("there is no category `{name}`{hint}; categories: {known}")]
+    UnknownCategory {
+        /// The name as given.
+        name: String,
+        /// The nearest name as a question, or nothing.
+        hint: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A field of a table cannot be used.
+    #[error("{}, line {line}, column `{column}`: {problem}", file.display())]
+    Row {
+        /// The table.
+        file: PathBuf,
+        /// Line number, from 1.
+        line: u64,
+        /// The column.
+        column: String,
+        /// What is wrong with the field.
+        problem: String,
+    },
+    /// An entry of a JSON file cannot be used.
+    #[error("{}, {place}: {problem}", file.display())]
+    Json {
+        /// The file.
+        file: PathBuf,
+        /// Where in it: `test[3].mask_path`, or a line.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A line of a list file cannot be used.
     #[error("{}, line {line}: {entry:?} {problem}", list.display())]
     ListEntry {

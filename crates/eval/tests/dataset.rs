@@ -5,50 +5,19 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod dataset_common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use dataset_common::{
+    auto, ids, layout_error, names, only, open, open_spec, row, rows, tree, write,
+};
 use rareclip_eval::EvalError;
-use rareclip_eval::dataset::{Category, Dataset, Layout, Sample, python_shuffle, select, shuffled};
-use tempfile::TempDir;
-
-/// A folder with empty files; readers never look inside them.
-fn tree(files: &[&str]) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for file in files {
-        let path = root.path().join(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, b"").unwrap();
-    }
-    root
-}
-
-fn ids(samples: &[Sample]) -> Vec<&str> {
-    samples.iter().map(|sample| sample.id.as_str()).collect()
-}
-
-fn only(dataset: Dataset) -> Category {
-    let [category] = dataset.categories.try_into().unwrap();
-    category
-}
-
-/// The offending path, relative to `root`, and the whole message.
-fn layout_error(root: &Path) -> (String, String) {
-    let error = Dataset::open(root).unwrap_err();
-    let message = error.to_string();
-    let EvalError::Layout { path, .. } = error else {
-        panic!("{message}");
-    };
-    (
-        path.strip_prefix(root)
-            .unwrap()
-            .to_string_lossy()
-            .replace('\\', "/"),
-        message,
-    )
-}
-
+use rareclip_eval::dataset::{
+    Dataset, Kind, PixelTruth, Saturation, Spec, python_shuffle, select, shuffled,
+};
 use rareclip_testkit::shared;
 
 #[test]
@@ -84,6 +53,7 @@ fn python_shuffle_takes_seeds_of_more_than_32_bits() {
 fn mvtec_category_has_train_test_and_masks() {
     let root = tree(&[
         "train/good/000.png",
+        "validation/good/001.png",
         "test/good/000.png",
         "test/scratch/10.png",
         "test/scratch/9.png",
@@ -93,38 +63,33 @@ fn mvtec_category_has_train_test_and_masks() {
         "test/good/Thumbs.db",
         ".git/config",
     ]);
-    let dataset = Dataset::open(root.path()).unwrap();
-    assert_eq!(dataset.layout, Layout::Mvtec);
-    let category = only(dataset);
+    let category = only(open(&root, Kind::Mvtec));
     assert_eq!(
         category.name,
         root.path().file_name().unwrap().to_string_lossy()
     );
-    assert_eq!(ids(&category.train), ["train/good/000.png"]);
     assert_eq!(
-        ids(&category.test),
+        rows(&root, &category.train),
+        [row("train/good/000.png", false, "good", &[])]
+    );
+    assert_eq!(ids(&category.validation), ["validation/good/001.png"]);
+    assert_eq!(
+        rows(&root, &category.test),
         [
-            "test/good/000.png",
-            "test/scratch/9.png",
-            "test/scratch/10.png"
+            row("test/good/000.png", false, "good", &[]),
+            row(
+                "test/scratch/9.png",
+                true,
+                "scratch",
+                &["ground_truth/scratch/9.png"]
+            ),
+            row(
+                "test/scratch/10.png",
+                true,
+                "scratch",
+                &["ground_truth/scratch/10_mask.png"]
+            ),
         ]
-    );
-    let [good, nine, ten] = category.test.as_slice() else {
-        panic!()
-    };
-    assert_eq!(
-        (good.label, good.kind.as_str(), &good.mask),
-        (Some(false), "good", &None)
-    );
-    assert_eq!((nine.label, nine.kind.as_str()), (Some(true), "scratch"));
-    assert_eq!(nine.path, root.path().join("test/scratch/9.png"));
-    assert_eq!(
-        nine.mask,
-        Some(root.path().join("ground_truth/scratch/9.png"))
-    );
-    assert_eq!(
-        ten.mask,
-        Some(root.path().join("ground_truth/scratch/10_mask.png"))
     );
 }
 
@@ -135,22 +100,51 @@ fn mvtec_root_has_one_category_a_folder() {
         "bottle/test/good/0.png",
         "readme.txt",
     ]);
-    let dataset = Dataset::open(root.path()).unwrap();
-    let names: Vec<&str> = dataset.categories.iter().map(|c| c.name.as_str()).collect();
-    assert_eq!(names, ["bottle", "cable"]);
+    let dataset = open(&root, Kind::Mvtec);
+    assert_eq!(names(&dataset), ["bottle", "cable"]);
     assert_eq!(ids(&dataset.categories[0].test), ["bottle/test/good/0.png"]);
     assert!(dataset.categories[0].train.is_empty());
 }
 
 #[test]
-fn a_set_without_ground_truth_has_no_masks() {
-    let root = tree(&["test/good/0.png", "test/dent/0.png"]);
-    assert!(
-        only(Dataset::open(root.path()).unwrap())
-            .test
-            .iter()
-            .all(|s| s.mask.is_none())
+fn categories_can_be_chosen_and_the_others_are_not_looked_at() {
+    let root = tree(&[
+        "bottle/test/good/0.png",
+        "cable/images/0.png",
+        "tile/test/good/0.png",
+    ]);
+    let chosen = open_spec("mvtec", &root, "?category=tile,bottle").unwrap();
+    assert_eq!(names(&chosen), ["bottle", "tile"]);
+    let spec = Spec::new(Some(Kind::Mvtec), root.path()).only(["tile"]);
+    assert_eq!(names(&Dataset::open(&spec).unwrap()), ["tile"]);
+}
+
+#[test]
+fn an_unknown_category_is_answered_with_the_nearest() {
+    let root = tree(&["bottle/test/good/0.png", "cable/test/good/0.png"]);
+    let error = open_spec("mvtec", &root, "?category=botle").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no category `botle`; did you mean `bottle`?; categories: bottle, cable"
     );
+}
+
+#[test]
+fn mvtec_without_ground_truth_has_no_masks_and_unknown_defect_pixels() {
+    let root = tree(&["test/good/0.png", "test/dent/0.png"]);
+    let category = only(open(&root, Kind::Mvtec));
+    let [dent, good] = category.test.as_slice() else {
+        panic!()
+    };
+    assert!(dent.mask.is_none());
+    assert_eq!(dent.pixel_truth(), PixelTruth::Unknown);
+    assert_eq!(good.pixel_truth(), PixelTruth::Normal);
+}
+
+#[test]
+fn masks_of_normal_classes_may_lie_about() {
+    let root = tree(&["test/good/0.png", "ground_truth/good/0.png"]);
+    assert!(only(open(&root, Kind::Mvtec)).test[0].mask.is_none());
 }
 
 #[test]
@@ -164,6 +158,10 @@ fn wrong_mvtec_layouts_name_the_first_offending_path() {
         (&["test/readme.txt"], "test"),
         (&["test/good/0.png", "train/dent/0.png"], "train/dent"),
         (
+            &["test/good/0.png", "validation/dent/0.png"],
+            "validation/dent",
+        ),
+        (
             &["test/dent/0.png", "ground_truth/cut/0.png"],
             "ground_truth/dent",
         ),
@@ -175,8 +173,30 @@ fn wrong_mvtec_layouts_name_the_first_offending_path() {
             ],
             "test/dent/1.png",
         ),
+        (
+            &[
+                "test/dent/0.png",
+                "ground_truth/dent/0_mask.png",
+                "ground_truth/dent/10_mask.png",
+                "ground_truth/dent/9_mask.png",
+            ],
+            "ground_truth/dent/9_mask.png",
+        ),
+        (
+            &[
+                "test/dent/0.png",
+                "ground_truth/dent/0_mask.png",
+                "ground_truth/cut/0_mask.png",
+            ],
+            "ground_truth/cut",
+        ),
+        (
+            &["test/dent/0.png", "ground_truth/dent/0/000.png"],
+            "ground_truth/dent/0",
+        ),
+        (&["notes.md"], ""),
     ] {
-        let (path, message) = layout_error(tree(files).path());
+        let (path, message) = layout_error(Kind::Mvtec, &tree(files));
         assert_eq!(path, offending, "{files:?}");
         assert!(
             message.contains("expected layout:") && message.contains("test/<defect>"),
@@ -186,36 +206,202 @@ fn wrong_mvtec_layouts_name_the_first_offending_path() {
 }
 
 #[test]
-fn plain_folder_takes_normal_names_and_calls_the_rest_defects() {
-    let root = tree(&["OK/1.jpg", "cut/1.JPG", "ground_truth/cut/1.png"]);
-    let dataset = Dataset::open(root.path()).unwrap();
-    assert_eq!(dataset.layout, Layout::Folder);
-    let category = only(dataset);
-    assert_eq!(ids(&category.test), ["OK/1.jpg", "cut/1.JPG"]);
+fn mpdd_needs_masks() {
+    let files = ["tubes/test/good/0.png", "tubes/test/anomalous/0.png"];
+    let (path, _) = layout_error(Kind::Mpdd, &tree(&files));
+    assert_eq!(path, "tubes/ground_truth");
+    let root = tree(&[&files[..], &["tubes/ground_truth/anomalous/0_mask.png"]].concat());
+    let category = only(open(&root, Kind::Mpdd));
+    assert_eq!(category.name, "tubes");
+    assert_eq!(category.test.len(), 2);
+}
+
+#[test]
+fn btad_has_ok_and_ko_with_masks_of_the_same_stem() {
+    let root = tree(&[
+        "01/train/ok/0000.bmp",
+        "01/test/ok/0001.bmp",
+        "01/test/ko/0002.bmp",
+        "01/ground_truth/ko/0002.png",
+        "03/train/ok/0000.bmp",
+        "03/test/ok/0001.bmp",
+        "03/test/ko/0002.bmp",
+        "03/ground_truth/ko/0002.bmp",
+    ]);
+    let dataset = open(&root, Kind::Btad);
+    assert_eq!(names(&dataset), ["01", "03"]);
     assert_eq!(
-        (category.test[0].label, category.test[0].kind.as_str()),
-        (Some(false), "good")
+        rows(&root, &dataset.categories[0].train),
+        [row("01/train/ok/0000.bmp", false, "good", &[])]
     );
     assert_eq!(
-        (category.test[1].label, category.test[1].kind.as_str()),
-        (Some(true), "cut")
+        rows(&root, &dataset.categories[1].test),
+        [
+            row(
+                "03/test/ko/0002.bmp",
+                true,
+                "ko",
+                &["03/ground_truth/ko/0002.bmp"]
+            ),
+            row("03/test/ok/0001.bmp", false, "good", &[]),
+        ]
     );
+}
+
+const AD2: [&str; 7] = [
+    "can/train/good/000.png",
+    "can/validation/good/000.png",
+    "can/test_public/good/000.png",
+    "can/test_public/bad/000.png",
+    "can/test_public/ground_truth/bad/000_mask.png",
+    "can/test_private/000.png",
+    "can/test_private_mixed/001.png",
+];
+
+#[test]
+fn mvtec_ad2_scores_the_public_test_images() {
+    let root = tree(&AD2);
+    let can = only(open(&root, Kind::MvtecAd2));
+    assert_eq!(ids(&can.train), ["can/train/good/000.png"]);
+    assert_eq!(ids(&can.validation), ["can/validation/good/000.png"]);
+    let mask = "can/test_public/ground_truth/bad/000_mask.png";
     assert_eq!(
-        category.test[1].mask,
-        Some(root.path().join("ground_truth/cut/1.png"))
+        rows(&root, &can.test),
+        [
+            row("can/test_public/bad/000.png", true, "bad", &[mask]),
+            row("can/test_public/good/000.png", false, "good", &[]),
+        ]
     );
 }
 
 #[test]
-fn flat_folder_is_unlabelled_and_naturally_sorted() {
-    let root = tree(&["img10.png", "img2.png", "notes.md"]);
-    let category = only(Dataset::open(root.path()).unwrap());
-    assert_eq!(ids(&category.test), ["img2.png", "img10.png"]);
+fn mvtec_ad2_private_test_images_are_unlabelled() {
+    let root = tree(&AD2);
+    for (option, id) in [
+        ("private", "can/test_private/000.png"),
+        ("private-mixed", "can/test_private_mixed/001.png"),
+    ] {
+        let can = only(open_spec("mvtec-ad2", &root, &format!("?test={option}")).unwrap());
+        assert_eq!(rows(&root, &can.test), [row(id, None, "unlabelled", &[])]);
+        assert_eq!(can.test[0].pixel_truth(), PixelTruth::Unknown);
+    }
+}
+
+#[test]
+fn wrong_mvtec_ad2_layouts_name_the_first_offending_path() {
+    for (files, offending) in [
+        (&["can/train/good/0.png"][..], "can/test_public"),
+        (
+            &["can/test_public/good/0.png", "can/test_public/bad/0.png"],
+            "can/test_public/ground_truth",
+        ),
+    ] {
+        assert_eq!(layout_error(Kind::MvtecAd2, &tree(files)).0, offending);
+    }
+}
+
+const LOCO: [&str; 8] = [
+    "pushpins/train/good/000.png",
+    "pushpins/validation/good/000.png",
+    "pushpins/test/good/000.png",
+    "pushpins/test/logical_anomalies/000.png",
+    "pushpins/test/structural_anomalies/000.png",
+    "pushpins/ground_truth/logical_anomalies/000/000.png",
+    "pushpins/ground_truth/logical_anomalies/000/001.png",
+    "pushpins/ground_truth/structural_anomalies/000/000.png",
+];
+
+#[test]
+fn loco_merges_the_masks_of_an_image_and_knows_saturation_areas() {
+    let root = tree(&LOCO);
+    write(
+        &root,
+        "pushpins/defects_config.json",
+        r#"[{"defect_name": "missing_pushpin", "pixel_value": 254, "saturation_threshold": 6300, "relative_saturation": false},
+            {"defect_name": "broken", "pixel_value": 253, "saturation_threshold": 0.5, "relative_saturation": true}]"#,
+    );
+    let category = only(open(&root, Kind::MvtecLoco));
+    let masks = "pushpins/ground_truth";
+    assert_eq!(
+        rows(&root, &category.test),
+        [
+            row("pushpins/test/good/000.png", false, "good", &[]),
+            row(
+                "pushpins/test/logical_anomalies/000.png",
+                true,
+                "logical_anomalies",
+                &[
+                    &format!("{masks}/logical_anomalies/000/000.png"),
+                    &format!("{masks}/logical_anomalies/000/001.png"),
+                ]
+            ),
+            row(
+                "pushpins/test/structural_anomalies/000.png",
+                true,
+                "structural_anomalies",
+                &[&format!("{masks}/structural_anomalies/000/000.png")]
+            ),
+        ]
+    );
+    let saturation = |defect: &str, pixel_value, threshold, relative| Saturation {
+        defect: defect.to_owned(),
+        pixel_value,
+        threshold,
+        relative,
+    };
+    assert_eq!(
+        category.saturations,
+        [
+            saturation("missing_pushpin", 254, 6300.0, false),
+            saturation("broken", 253, 0.5, true)
+        ]
+    );
+}
+
+#[test]
+fn wrong_loco_layouts_name_the_first_offending_path() {
+    let with = |changes: &[&str]| {
+        let files: Vec<&str> = LOCO.into_iter().chain(changes.iter().copied()).collect();
+        tree(&files)
+    };
+    let masks = "pushpins/ground_truth/logical_anomalies";
+    let image = "pushpins/test/logical_anomalies/001.png";
+    assert_eq!(layout_error(Kind::MvtecLoco, &with(&[image])).0, image);
+    let orphan = format!("{masks}/002");
+    let (path, message) = layout_error(Kind::MvtecLoco, &with(&[&format!("{orphan}/000.png")]));
+    assert_eq!(path, orphan);
+    assert!(message.contains("a mask without an image"), "{message}");
+    let flat = format!("{masks}/000.png");
+    assert_eq!(layout_error(Kind::MvtecLoco, &with(&[&flat])).0, flat);
+    let empty = format!("{masks}/001");
+    let root = with(&[image, &format!("{empty}/readme.txt")]);
+    assert_eq!(layout_error(Kind::MvtecLoco, &root).0, empty);
+}
+
+#[test]
+fn a_damaged_saturation_file_is_named_with_the_line() {
+    let root = tree(&LOCO);
+    let file = write(
+        &root,
+        "pushpins/defects_config.json",
+        "[\n{\"pixel_value\": 300}]",
+    );
+    let error = auto(root.path()).unwrap_err();
     assert!(
-        category
-            .test
-            .iter()
-            .all(|s| s.label.is_none() && s.kind == "unlabelled")
+        matches!(&error, EvalError::Json { file: found, place, .. } if *found == file && place == "line 2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn plain_folder_takes_normal_names_and_calls_the_rest_defects() {
+    let root = tree(&["OK/1.jpg", "cut/1.JPG", "ground_truth/cut/1.png"]);
+    assert_eq!(
+        rows(&root, &only(open(&root, Kind::Folder)).test),
+        [
+            row("OK/1.jpg", false, "good", &[]),
+            row("cut/1.JPG", true, "cut", &["ground_truth/cut/1.png"]),
+        ]
     );
 }
 
@@ -230,28 +416,47 @@ fn wrong_plain_folders_name_the_first_offending_path() {
             &["good/0.png", "cut/0.png", "ground_truth/good/0.png"],
             "ground_truth/cut",
         ),
+        (
+            &["good/0.png", "ground_truth/cut/0.png"],
+            "ground_truth/cut",
+        ),
     ] {
-        let (path, message) = layout_error(tree(files).path());
+        let (path, message) = layout_error(Kind::Folder, &tree(files));
         assert_eq!(path, offending, "{files:?}");
         assert!(message.contains("<root>/good/<image>"), "{message}");
     }
 }
 
 #[test]
-fn a_missing_root_is_an_io_error_with_its_path() {
-    let error = Dataset::open(Path::new("no/such/folder")).unwrap_err();
-    assert!(
-        matches!(&error, EvalError::Io { path, .. } if path == Path::new("no/such/folder")),
-        "{error}"
+fn images_without_labels_are_found_in_subfolders_in_natural_order() {
+    let root = tree(&["img10.png", "img2.png", "b/0.png", "notes.md", ".x/0.png"]);
+    assert_eq!(
+        rows(&root, &only(open(&root, Kind::Images)).test),
+        ["b/0.png", "img2.png", "img10.png"].map(|id| row(id, None, "unlabelled", &[]))
     );
+    assert_eq!(layout_error(Kind::Images, &tree(&["a/notes.md"])).0, "");
+}
+
+#[test]
+fn a_missing_root_is_an_io_error_with_its_path() {
+    for kind in [None, Some(Kind::Mvtec), Some(Kind::Images)] {
+        let error = Dataset::open(&Spec::new(kind, "no/such/folder")).unwrap_err();
+        assert!(
+            matches!(&error, EvalError::Io { path, .. } if path == Path::new("no/such/folder")),
+            "{error}"
+        );
+    }
 }
 
 #[test]
 fn a_list_selects_and_orders() {
     let root = tree(&["test/good/0.png", "test/good/1.png", "test/cut/2.png"]);
-    let list = root.path().join("list.txt");
-    fs::write(&list, "\u{feff}./test/good/1.png\r\n\r\ntest\\cut\\2.png\n").unwrap();
-    let samples = only(Dataset::open(root.path()).unwrap()).test;
+    let list = write(
+        &root,
+        "list.txt",
+        "\u{feff}./test/good/1.png\r\n\r\ntest\\cut\\2.png\n",
+    );
+    let samples = only(open(&root, Kind::Mvtec)).test;
     assert_eq!(
         ids(&select(&samples, &list).unwrap()),
         ["test/good/1.png", "test/cut/2.png"]
@@ -261,14 +466,13 @@ fn a_list_selects_and_orders() {
 #[test]
 fn a_bad_list_names_the_line() {
     let root = tree(&["test/good/0.png"]);
-    let list = root.path().join("list.txt");
-    let samples = only(Dataset::open(root.path()).unwrap()).test;
+    let samples = only(open(&root, Kind::Mvtec)).test;
     for (text, bad_line) in [
         ("test/good/0.png\n\ntest/good/9.png\n", 3),
         ("test/good/0.png\ntest/good/0.png\n", 2),
         ("\n", 1),
     ] {
-        fs::write(&list, text).unwrap();
+        let list = write(&root, "list.txt", text);
         let error = select(&samples, &list).unwrap_err();
         assert!(
             matches!(error, EvalError::ListEntry { line, .. } if line == bad_line),
@@ -282,18 +486,21 @@ fn magnetic_tile_has_its_documented_counts() {
     let Some(shared) = shared("magnetic_tile_has_its_documented_counts") else {
         return;
     };
-    let category = only(Dataset::open(&shared.join("data/magnetic-tile")).unwrap());
+    let dataset = auto(&shared.join("data/magnetic-tile")).unwrap();
+    assert_eq!(dataset.kind, Kind::Mvtec);
+    let category = only(dataset);
+    assert_eq!(category.name, "magnetic-tile");
     assert_eq!((category.train.len(), category.test.len()), (60, 238));
     let mut counts = BTreeMap::<&str, usize>::new();
     for sample in &category.test {
-        *counts.entry(&sample.kind).or_default() += 1;
+        *counts.entry(&sample.defect).or_default() += 1;
         assert_eq!(
-            sample.mask.is_some(),
+            !sample.mask.is_none(),
             sample.label == Some(true),
             "{}",
             sample.id
         );
-        assert!(sample.mask.iter().all(|mask| mask.is_file()));
+        assert!(sample.mask.files().iter().all(|mask| mask.is_file()));
     }
     let expected = [
         ("blowhole", 30),
@@ -313,7 +520,7 @@ fn magnetic_tile_orders_are_the_seeded_shuffles_of_its_test_images() {
         return;
     };
     let root = shared.join("data/magnetic-tile");
-    let test = only(Dataset::open(&root).unwrap()).test;
+    let test = only(auto(&root).unwrap()).test;
     for seed in 0..3 {
         let list = root.join(format!("order-seed{seed}.txt"));
         assert_eq!(select(&test, &list).unwrap(), shuffled(&test, seed));

@@ -111,7 +111,8 @@ fn open_clip_heads(config: &Value, tower: Tower) -> Option<usize> {
     }
 }
 
-fn find(checkpoint: &Path) -> Option<PathBuf> {
+/// The config beside a checkpoint.
+pub(crate) fn find(checkpoint: &Path) -> Option<PathBuf> {
     let stem = checkpoint.file_stem()?.to_str()?;
     [
         format!("{stem}_config.json"),

@@ -1,27 +1,38 @@
 //! The cache folder and what lies in it.
 //!
-//! Every artefact has the folder `NAME/VERSION` with its files and a record of their sizes and checksums.
+//! Every artefact has the folder `NAME/VERSION` with its files and a record of their sizes and checksums, so that the folder
+//! can be copied to another machine as it is.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{Artefact, Kind, find};
+use crate::catalogue::{Artefact, Kind, Origin, Source, find};
 use crate::checkpoint::hex;
 use crate::{Error, Result};
 
 /// Name of the record in an artefact's folder.
 pub(crate) const RECORD: &str = ".rareclip.json";
 
+/// The folder of an artefact that came from a file of the user's.
+pub(crate) const LOCAL: &str = "local";
+
 /// What was installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// sha256 of the wheel that the files came from.
-    pub(crate) wheel: String,
+    /// sha256 of the wheel that the files came from, if they came from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) wheel: Option<String>,
+    /// The commit of the repository, as the hub named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) commit: Option<String>,
+    /// The file that the artefact's name stands for, where it came from no source of the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) primary: Option<String>,
     /// Per file, by its path relative to the folder.
     pub(crate) files: BTreeMap<String, Recorded>,
 }
@@ -31,6 +42,67 @@ pub(crate) struct Record {
 pub(crate) struct Recorded {
     pub(crate) size: u64,
     pub(crate) sha256: String,
+}
+
+impl Record {
+    /// Reads a record; `None` for one that is damaged or names a file outside its folder.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let record: Self = serde_json::from_slice(bytes).ok()?;
+        record
+            .files
+            .keys()
+            .chain(&record.primary)
+            .all(|path| stays_inside(path))
+            .then_some(record)
+    }
+
+    /// Whether these files are what the catalogue pins for the source.
+    pub(crate) fn fits(&self, source: &Source) -> bool {
+        if let Origin::Pip(wheel) = &source.origin
+            && self.wheel.as_deref() != Some(wheel.wheel.sha256.as_str())
+        {
+            return false;
+        }
+        let pinned =
+            |item: &crate::catalogue::Item| match (self.files.get(item.target()), &item.sha256) {
+                (Some(file), Some(sum)) => file.sha256 == *sum,
+                _ => true,
+            };
+        (source.primary().is_empty() || self.files.contains_key(source.primary()))
+            && source.items().iter().all(pinned)
+    }
+}
+
+/// Whether a relative path leads to nothing but a place below where it starts.
+pub(crate) fn stays_inside(path: &str) -> bool {
+    !path.is_empty()
+        && Path::new(path)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// An artefact in the cache, as far as its record says.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) folder: PathBuf,
+    pub(crate) record: Record,
+    pub(crate) primary: String,
+}
+
+impl Installed {
+    /// The file or folder that the artefact's name stands for.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self.primary.as_str() {
+            "" => self.folder.clone(),
+            primary => self.folder.join(primary),
+        }
+    }
+
+    fn has_all_sizes(&self) -> bool {
+        self.record.files.iter().all(|(path, file)| {
+            std::fs::metadata(self.folder.join(path)).is_ok_and(|found| found.len() == file.size)
+        })
+    }
 }
 
 /// The cache folder: `RARECLIP_CACHE`, else `rareclip` in the user's cache folder. It may not exist yet.
@@ -63,10 +135,22 @@ pub fn locate(name: &str) -> Option<PathBuf> {
     locate_in(&cache_dir().ok()?, find(name).ok()?)
 }
 
+/// Whether an artefact is in the cache, whole or not.
+pub fn is_recorded(name: &str) -> bool {
+    let installed = |root: PathBuf| installed_in(&root, find(name).ok()?);
+    cache_dir().ok().and_then(installed).is_some()
+}
+
+/// The name of the folder that an artefact lies in: what tells its sources apart.
+pub fn version(name: &str) -> Option<String> {
+    let installed = installed_in(&cache_dir().ok()?, find(name).ok()?)?;
+    Some(installed.folder.file_name()?.to_str()?.to_owned())
+}
+
 /// Hashes every file of an artefact again.
 ///
 /// # Errors
-/// [`Error::NotFetched`], or [`Error::Checksum`] for the first file that has changed.
+/// [`Error::NotFetched`], [`Error::Changed`] for the first file that has changed, or a file that is gone.
 pub fn verify(name: &str) -> Result<()> {
     verify_in(&cache_dir()?, find(name)?)
 }
@@ -76,7 +160,27 @@ pub fn verify(name: &str) -> Result<()> {
 /// # Errors
 /// [`Error::UnknownName`], or a folder that cannot be removed.
 pub fn remove(name: &str) -> Result<bool> {
-    let folder = cache_dir()?.join(&find(name)?.name);
+    let root = cache_dir()?;
+    remove_in(&root, find(name)?)
+}
+
+/// [`remove`] in a given cache folder; unfinished downloads go as well.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_in(root: &Path, artefact: &Artefact) -> Result<bool> {
+    let (unfinished, prefix) = crate::download::unfinished(root, &artefact.name);
+    for entry in std::fs::read_dir(&unfinished)
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let path = entry.path();
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    let folder = root.join(&artefact.name);
     if !folder.exists() {
         return Ok(false);
     }
@@ -93,10 +197,11 @@ pub fn resolve_model(name_or_path: &str) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
+    let endings = ["safetensors", "onnx", "pth", "pt", "bin"];
     let looks_like_path = path.components().count() > 1
         || path
             .extension()
-            .is_some_and(|ending| ending == "safetensors" || ending == "onnx");
+            .is_some_and(|ending| endings.iter().any(|known| ending == *known));
     if looks_like_path {
         return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
     }
@@ -123,44 +228,61 @@ fn models() -> Result<String> {
     Ok(names.collect::<Vec<_>>().join(", "))
 }
 
-/// The folder of an artefact below the cache folder `root`.
-pub(crate) fn folder_in(root: &Path, artefact: &Artefact) -> Result<PathBuf> {
-    Ok(root.join(&artefact.name).join(&artefact.source()?.version))
-}
-
-/// The installed artefact, if it came from the pinned wheel and all sizes are right.
-pub(crate) fn locate_in(root: &Path, artefact: &Artefact) -> Option<PathBuf> {
-    let folder = folder_in(root, artefact).ok()?;
-    let record = read_record(&folder)?;
-    let intact = record.wheel == artefact.source().ok()?.wheel.sha256
-        && record.files.iter().all(|(path, file)| {
-            std::fs::metadata(folder.join(path)).is_ok_and(|found| found.len() == file.size)
-        });
-    let primary = artefact.primary().ok()?;
-    intact.then(|| {
-        if primary.is_empty() {
-            folder
-        } else {
-            folder.join(primary)
-        }
+/// The artefact in the cache folder `root`, from whichever source, the preferred one first.
+pub(crate) fn installed_in(root: &Path, artefact: &Artefact) -> Option<Installed> {
+    let parent = root.join(&artefact.name);
+    let from_source = artefact.sources_here().find_map(|source| {
+        let folder = parent.join(&source.version);
+        let record = read_record(&folder).filter(|record| record.fits(source))?;
+        Some(Installed {
+            folder,
+            record,
+            primary: source.primary().to_owned(),
+        })
+    });
+    from_source.or_else(|| {
+        let folder = parent.join(LOCAL);
+        let record = read_record(&folder)?;
+        let primary = record.primary.clone()?;
+        Some(Installed {
+            folder,
+            record,
+            primary,
+        })
     })
 }
 
-pub(crate) fn verify_in(root: &Path, artefact: &Artefact) -> Result<()> {
-    let folder = folder_in(root, artefact)?;
-    let record = read_record(&folder).ok_or_else(|| Error::NotFetched {
+/// [`locate`] in a given cache folder.
+pub fn locate_in(root: &Path, artefact: &Artefact) -> Option<PathBuf> {
+    let installed = installed_in(root, artefact)?;
+    installed.has_all_sizes().then(|| installed.path())
+}
+
+/// [`verify`] in a given cache folder.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_in(root: &Path, artefact: &Artefact) -> Result<()> {
+    let installed = installed_in(root, artefact).ok_or_else(|| Error::NotFetched {
         name: artefact.name.clone(),
         cache: root.to_owned(),
     })?;
-    for (path, file) in &record.files {
-        let path = folder.join(path);
-        check(&path, &path.display().to_string(), &file.sha256)?;
+    for (path, file) in &installed.record.files {
+        let path = installed.folder.join(path);
+        let found = sha256_of(&path)?;
+        if found != file.sha256 {
+            return Err(Error::Changed {
+                path,
+                expected: file.sha256.clone(),
+                found,
+            });
+        }
     }
     Ok(())
 }
 
 fn read_record(folder: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()
+    Record::parse(&std::fs::read(folder.join(RECORD)).ok()?)
 }
 
 /// The checksum recorded for a file of the cache; `None` for any other file.

@@ -34,20 +34,42 @@ pub struct Artefact {
     pub licence: String,
     /// Whose work it is.
     pub upstream: String,
-    /// The file in the cache that the name stands for; "" for the whole folder; the first member if absent.
+    /// How to get it by hand where no source can be reached.
+    pub by_hand: Option<String>,
+    /// Where it comes from: alternatives, the preferred one first.
+    #[serde(rename = "source")]
+    pub sources: Vec<Source>,
+}
+
+/// One way of getting an artefact.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// What `--from` calls it.
+    pub name: String,
+    /// Name of its folder in the cache.
+    pub version: String,
+    /// Operating system as in [`std::env::consts::OS`]; absent for any.
+    pub os: Option<String>,
+    /// Processor as in [`std::env::consts::ARCH`]; absent for any.
+    pub arch: Option<String>,
+    /// Its licence where it is not simply the artefact's.
+    pub licence: Option<String>,
+    /// What is special about it.
+    pub note: Option<String>,
+    /// The file that the artefact's name stands for; "" for the whole folder; the first file if absent.
     pub primary: Option<String>,
     /// A conversion after fetching.
     pub convert: Option<Convert>,
-    /// Where it comes from, per platform.
-    #[serde(rename = "source")]
-    pub sources: Vec<Source>,
+    /// From where.
+    pub origin: Origin,
 }
 
 /// A conversion after fetching.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Convert {
-    /// The member it reads.
+    /// The file it reads.
     pub from: String,
     /// The file it writes.
     pub to: String,
@@ -61,27 +83,57 @@ pub struct Convert {
 pub enum Conversion {
     /// [`crate::dinov2::export`].
     Dinov2FromOnnx,
+    /// [`crate::convert::to_safetensors`]; the file it read is not kept.
+    ToSafetensors,
+}
+
+/// From where a source takes its files.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// A wheel, fetched by pip.
+    Pip(Wheel),
+    /// A repository of the Hugging Face hub.
+    Hub(Repository),
+    /// A folder of a web server.
+    Web(Web),
 }
 
 /// A wheel of a Python package and what is taken from it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Name of the Python package.
+pub struct Wheel {
+    /// Name of the Python package; its version is the source's.
     pub package: String,
-    /// Its version.
-    pub version: String,
-    /// Operating system as in [`std::env::consts::OS`]; absent for any.
-    pub os: Option<String>,
-    /// Processor as in [`std::env::consts::ARCH`]; absent for any.
-    pub arch: Option<String>,
     /// Further arguments for `pip download`.
     #[serde(default)]
-    pub pip: Vec<String>,
+    pub arguments: Vec<String>,
     /// The wheel.
     pub wheel: Pinned,
     /// What is taken from it.
-    pub members: Vec<Member>,
+    pub members: Vec<Item>,
+}
+
+/// Files of a repository of the hub.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// `OWNER/NAME`.
+    pub repo: String,
+    /// Commit or branch.
+    pub revision: String,
+    /// What is taken from it.
+    pub files: Vec<Item>,
+}
+
+/// Files of a web server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Address of the folder, without the slash at its end.
+    pub base: String,
+    /// What is taken from it.
+    pub files: Vec<Item>,
 }
 
 /// A file of known content.
@@ -96,18 +148,28 @@ pub struct Pinned {
     pub sha256: String,
 }
 
-/// A file or folder inside a wheel.
+/// A file or folder at a source.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Member {
-    /// Path inside the wheel; a folder if it ends in `/`.
+pub struct Item {
+    /// Path there; in a wheel, a folder if it ends in `/`.
     pub path: String,
-    /// Path in the cache, relative to the artefact's folder.
-    pub to: String,
-    /// Size in bytes; files only.
+    /// Path in the cache, relative to the artefact's folder; the last part of `path` if absent.
+    pub to: Option<String>,
+    /// Size in bytes, where known.
     pub size: Option<u64>,
-    /// Checksum in lower-case hexadecimal; files only.
+    /// Checksum in lower-case hexadecimal, where known.
     pub sha256: Option<String>,
+}
+
+impl Item {
+    /// Path in the cache, relative to the artefact's folder.
+    pub fn target(&self) -> &str {
+        match &self.to {
+            Some(to) => to,
+            None => self.path.rsplit('/').next().unwrap_or(&self.path),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -152,67 +214,205 @@ pub fn find(name: &str) -> Result<&'static Artefact> {
 }
 
 impl Artefact {
-    /// Where it comes from on this machine.
+    /// The sources that there are for this machine, the preferred one first.
+    pub fn sources_here(&self) -> impl Iterator<Item = &Source> {
+        let fits = |wanted: &Option<String>, here: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == here)
+        };
+        self.sources.iter().filter(move |source| {
+            fits(&source.os, std::env::consts::OS) && fits(&source.arch, std::env::consts::ARCH)
+        })
+    }
+
+    /// The preferred source on this machine.
     ///
     /// # Errors
     /// [`Error::NoSource`] where no build is pinned for this platform.
     pub fn source(&self) -> Result<&Source> {
-        let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
-        let fits = |wanted: &Option<String>, here: &str| {
-            wanted.as_deref().is_none_or(|wanted| wanted == here)
-        };
-        self.sources
-            .iter()
-            .find(|source| fits(&source.os, os) && fits(&source.arch, arch))
-            .ok_or_else(|| Error::NoSource {
-                name: self.name.clone(),
-                platform: format!("{os} {arch}"),
-            })
+        self.sources_here().next().ok_or_else(|| Error::NoSource {
+            name: self.name.clone(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        })
     }
 
-    /// The file that the name stands for, relative to the artefact's folder; empty for the folder itself.
+    /// The source of that name on this machine.
     ///
     /// # Errors
-    /// [`Error::NoSource`] where no build is pinned for this platform.
-    pub fn primary(&self) -> Result<&str> {
-        match &self.primary {
-            Some(primary) => Ok(primary),
-            None => Ok(self
-                .source()?
-                .members
-                .first()
-                .map_or("", |member| member.to.as_str())),
+    /// [`Error::NoSuchSource`], which lists the names there are.
+    pub fn source_named(&self, wanted: &str) -> Result<&Source> {
+        self.sources_here()
+            .find(|source| source.name == wanted)
+            .ok_or_else(|| Error::NoSuchSource {
+                name: self.name.clone(),
+                wanted: wanted.to_owned(),
+                known: self
+                    .sources_here()
+                    .map(|source| source.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+}
+
+impl Source {
+    /// What is taken from it.
+    pub fn items(&self) -> &[Item] {
+        match &self.origin {
+            Origin::Pip(wheel) => &wheel.members,
+            Origin::Hub(repository) => &repository.files,
+            Origin::Web(web) => &web.files,
         }
+    }
+
+    /// The file that the artefact's name stands for, relative to its folder; empty for the folder itself.
+    pub fn primary(&self) -> &str {
+        match &self.primary {
+            Some(primary) => primary,
+            None => self.items().first().map_or("", Item::target),
+        }
+    }
+
+    /// Bytes to be downloaded, where every size is known.
+    pub fn download_bytes(&self) -> Option<u64> {
+        match &self.origin {
+            Origin::Pip(wheel) => Some(wheel.wheel.size),
+            _ => self.large_items().map(|item| item.size).sum(),
+        }
+    }
+
+    /// The checksum of what is downloaded, where there is one such file and it is pinned.
+    pub fn sha256(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Pip(wheel) => Some(&wheel.wheel.sha256),
+            _ => self.items().first()?.sha256.as_deref(),
+        }
+    }
+
+    /// Where its files are, for people.
+    pub fn place(&self) -> String {
+        match &self.origin {
+            Origin::Pip(wheel) => format!("{}=={}", wheel.package, self.version),
+            Origin::Hub(repository) => {
+                let revision = repository
+                    .revision
+                    .get(..12)
+                    .unwrap_or(&repository.revision);
+                format!("{}@{revision}", repository.repo)
+            }
+            Origin::Web(web) => web.base.clone(),
+        }
+    }
+
+    /// Its licence.
+    pub fn licence<'a>(&'a self, artefact: &'a Artefact) -> &'a str {
+        self.licence.as_deref().unwrap_or(&artefact.licence)
+    }
+
+    /// A config beside a checkpoint does not count: its size need not be known to say how large a download is.
+    fn large_items(&self) -> impl Iterator<Item = &Item> {
+        self.items()
+            .iter()
+            .filter(|item| !item.path.ends_with(".json"))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, catalogue, find};
+    use std::path::{Component, Path};
+
+    use super::{Kind, Origin, catalogue, find};
     use crate::Error;
 
     #[test]
-    fn every_checksum_is_64_hexadecimal_digits_and_every_platform_is_pinned_once() {
+    fn names_and_folders_are_unique_and_every_machine_gets_each_source_once() {
+        let mut names = Vec::new();
         for artefact in catalogue().unwrap() {
-            let mut platforms = Vec::new();
+            names.push(&artefact.name);
+            let mut keys = Vec::new();
+            let mut folders = Vec::new();
             for source in &artefact.sources {
-                platforms.push((&source.os, &source.arch));
-                let members = source
-                    .members
-                    .iter()
-                    .filter_map(|member| member.sha256.as_ref());
-                for sum in members.chain([&source.wheel.sha256]) {
-                    assert!(sum.len() == 64 && sum.bytes().all(|digit| digit.is_ascii_hexdigit()));
-                }
-                for member in &source.members {
-                    assert_eq!(member.sha256.is_none(), member.path.ends_with('/'));
+                keys.push((&source.name, &source.os, &source.arch));
+                folders.push((&source.version, &source.os, &source.arch));
+                assert_ne!(source.version, crate::cache::LOCAL);
+            }
+            for list in [&mut keys, &mut folders] {
+                let count = list.len();
+                list.sort();
+                list.dedup();
+                assert_eq!(list.len(), count, "{}", artefact.name);
+            }
+        }
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn every_checksum_is_64_hexadecimal_digits_and_comes_with_a_size() {
+        for source in catalogue().unwrap().iter().flat_map(|entry| &entry.sources) {
+            if let Origin::Pip(wheel) = &source.origin {
+                assert_eq!(wheel.wheel.sha256.len(), 64);
+                for item in &wheel.members {
+                    assert_eq!(item.sha256.is_none(), item.path.ends_with('/'));
                 }
             }
-            let count = platforms.len();
-            platforms.sort();
-            platforms.dedup();
-            assert_eq!(platforms.len(), count, "{}", artefact.name);
+            for item in source.items() {
+                assert_eq!(item.sha256.is_some(), item.size.is_some(), "{}", item.path);
+                let Some(sum) = &item.sha256 else { continue };
+                let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                assert!(sum.len() == 64 && sum.bytes().all(digit), "{sum}");
+            }
         }
+    }
+
+    #[test]
+    fn every_file_stays_in_its_folder() {
+        for source in catalogue().unwrap().iter().flat_map(|entry| &entry.sources) {
+            for item in source.items() {
+                let inside = |part| matches!(part, Component::Normal(_));
+                assert!(Path::new(item.target()).components().all(inside));
+            }
+        }
+    }
+
+    #[test]
+    fn a_repository_of_the_hub_is_pinned_to_a_commit() {
+        for source in catalogue().unwrap().iter().flat_map(|entry| &entry.sources) {
+            if let Origin::Hub(repository) = &source.origin {
+                assert_eq!(repository.revision.len(), 40, "{}", repository.repo);
+                assert_eq!(repository.repo.matches('/').count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn every_model_of_the_built_in_configs_is_a_model_of_the_catalogue() {
+        for name in ["clip-vit-l-14-336", "tpb-visa", "tpb-mvtec", "dinov2-small"] {
+            assert_eq!(find(name).unwrap().kind, Kind::Model);
+        }
+    }
+
+    #[test]
+    fn what_is_not_pinned_has_no_checksum() {
+        let tpb = find("tpb-visa").unwrap().source().unwrap();
+        assert_eq!((tpb.sha256(), tpb.download_bytes()), (None, None));
+        let clip = find("clip-vit-l-14-336").unwrap();
+        assert!(clip.source().unwrap().sha256().is_some());
+        assert_eq!(
+            clip.source_named("openai").unwrap().download_bytes(),
+            Some(1_711_974_081)
+        );
+    }
+
+    #[test]
+    fn an_unknown_source_gets_the_names_there_are() {
+        let error = find("dinov2-small")
+            .unwrap()
+            .source_named("hug")
+            .unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("pip, hub") && text.contains("hug"), "{text}");
     }
 
     #[test]
@@ -222,10 +422,5 @@ mod tests {
         };
         assert_eq!(nearest.as_deref(), Some("dinov2-small"));
         assert!(known.contains("onnxruntime"));
-    }
-
-    #[test]
-    fn the_backbone_model_is_a_model() {
-        assert_eq!(find("dinov2-small").unwrap().kind, Kind::Model);
     }
 }

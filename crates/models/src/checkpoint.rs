@@ -283,8 +283,9 @@ fn map(path: &Path) -> Result<Bytes> {
 type Tables = (BTreeMap<String, Stored>, HashMap<String, String>);
 
 fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
-    let (header, metadata) = safetensors::SafeTensors::read_metadata(bytes)
-        .map_err(|error| Error::damaged(path, error))?;
+    let (header, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(|error| {
+        Error::damaged(path, cut_short(bytes).unwrap_or_else(|| error.to_string()))
+    })?;
     let start = header + 8;
     let stored = |info: &safetensors::tensor::TensorInfo| {
         let (from, to) = info.data_offsets;
@@ -305,17 +306,29 @@ fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
     };
     let mut tensors = BTreeMap::new();
     for (name, info) in metadata.tensors() {
-        let entry = stored(info).ok_or_else(|| {
-            let end = start + info.data_offsets.1;
-            let length = bytes.len();
-            Error::damaged(
-                path,
-                format!("`{name}` ends at byte {end}, the file at {length}"),
-            )
-        })?;
+        let entry = stored(info)
+            .ok_or_else(|| Error::damaged(path, format!("`{name}` lies beyond the file")))?;
         tensors.insert(name, entry);
     }
     Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
+}
+
+/// Which tensor of a safetensors file is the first that is not all there, if that is what is wrong with it.
+fn cut_short(bytes: &[u8]) -> Option<String> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let start = usize::try_from(length).ok()?.checked_add(8)?;
+    let header: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(bytes.get(8..start)?).ok()?;
+    let (end, name) = header
+        .iter()
+        .filter_map(|(name, info)| {
+            let end = usize::try_from(info.pointer("/data_offsets/1")?.as_u64()?).ok()?;
+            Some((start.checked_add(end)?, name))
+        })
+        .filter(|(end, _)| *end > bytes.len())
+        .min()?;
+    let length = bytes.len();
+    Some(format!("`{name}` ends at byte {end}, the file at {length}"))
 }
 
 fn floats<'b>(bytes: &'b [u8], dtype: &Dtype) -> Cow<'b, [f32]> {

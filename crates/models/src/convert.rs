@@ -64,7 +64,14 @@ pub(crate) fn write<'a>(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // As any new file, not as a secret one: a cache folder may be shared.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(Error::io(folder))?;
     file.write_all(&bytes).map_err(Error::io(to))?;
     file.persist(to)
         .map_err(|error| Error::io(to)(error.error))?;

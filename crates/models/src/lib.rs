@@ -1,7 +1,8 @@
 //! Checkpoints for rareclip: what can be fetched and from where, checksums, the cache folder, and tensor files.
 //!
-//! * [`catalogue`](fn@catalogue) lists the pinned artefacts, [`fetch`](fn@fetch) installs one into the [`cache`], [`locate`] finds it,
-//!   [`verify`] hashes it again, [`resolve_model`] turns a name or a path into a file.
+//! * [`catalogue`](fn@catalogue) lists the artefacts and their sources, [`fetch`](fn@fetch) installs one into the [`cache`] as the
+//!   environment says, [`pull`] from a given source with given [`Settings`], [`locate`] finds it, [`verify`] hashes it again,
+//!   [`resolve_model`] turns a name or a path into a file.
 //! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
 //! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
 
@@ -11,16 +12,25 @@ pub mod catalogue;
 mod checkpoint;
 pub mod convert;
 pub mod dinov2;
+mod download;
 mod error;
 pub mod fetch;
+mod hub;
 mod install;
+mod local;
+mod mirror;
 pub mod onnx;
 mod onnx_names;
+mod pip;
 mod pth;
+mod settings;
+mod web;
+mod wheel;
 
 pub use beside::{Activation, Beside, Tower};
 pub use cache::{cache_dir, locate, resolve_model, sha256_of as file_sha256, verify};
-pub use catalogue::{Artefact, Kind, catalogue};
+pub use catalogue::{Artefact, Kind, Source, catalogue};
 pub use checkpoint::{Checkpoint, Dtype, Span, TensorInfo};
 pub use error::{Error, Result};
-pub use fetch::{Step, fetch};
+pub use fetch::{Choice, Proof, Step, fetch, pull};
+pub use settings::{HUB, Proxy, Settings};

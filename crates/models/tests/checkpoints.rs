@@ -132,7 +132,7 @@ fn a_missing_key_names_file_key_and_the_nearest() {
 }
 
 #[test]
-fn a_wrong_shape_names_both_shapes() {
+fn a_wrong_shape_names_file_key_and_both_shapes() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(
         folder.path(),
@@ -144,10 +144,58 @@ fn a_wrong_shape_names_both_shapes() {
         .unwrap()
         .f32_shaped("layer.weight", &[1, 2])
         .unwrap_err();
-    assert!(
-        error.to_string().contains("[2], expected [1, 2]"),
-        "{error}"
+    let text = error.to_string();
+    for part in ["file.safetensors", "`layer.weight`", "[2], expected [1, 2]"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_file_cut_short_within_a_tensor_says_how_much_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(
+        folder.path(),
+        safetensors::Dtype::F32,
+        &[2],
+        &little(&[1.0, 2.0]),
     );
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+    let text = Checkpoint::open(&path).unwrap_err().to_string();
+    let (end, length) = (bytes.len(), bytes.len() - 3);
+    for part in [
+        "file.safetensors",
+        "`layer.weight`",
+        &format!("ends at byte {end}, the file at {length}"),
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_file_of_another_kind_under_a_known_ending_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = file(
+        folder.path(),
+        safetensors::Dtype::F32,
+        &[1],
+        &little(&[1.0]),
+    );
+    let safetensors = std::fs::read(weights).unwrap();
+    let page = b"<!doctype html><title>Sign in</title>";
+    for (name, content) in [
+        ("page.safetensors", page.as_slice()),
+        ("page.pth", page),
+        ("page.onnx", page),
+        ("archive.safetensors", b"PK\x03\x04 and so on"),
+        ("weights.bin", &safetensors),
+        ("weights.onnx", &safetensors),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let text = Checkpoint::open(&path).unwrap_err().to_string();
+        assert!(text.contains(name), "{text}");
+    }
 }
 
 #[test]

@@ -106,6 +106,30 @@ fn a_call_of_the_system_is_refused_by_name() {
 }
 
 #[test]
+fn no_command_in_a_pickle_is_ever_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let marker = folder.path().join("ran");
+    let command = format!("echo > {}", marker.display());
+    for (module, name) in [
+        ("os", "system"),
+        ("posix", "system"),
+        ("nt", "system"),
+        ("subprocess", "getoutput"),
+        ("builtins", "eval"),
+        ("torch", "load"),
+    ] {
+        let mut pickle = format!("\x02c{module}\n{name}\n").into_bytes();
+        pickle.insert(0, 0x80);
+        pickle.extend(text(&command));
+        pickle.extend(b"\x85R.");
+        let message = refusal(&pickle);
+        assert!(message.contains(&format!("{module}.{name}")), "{message}");
+        assert!(message.contains("nothing in it was run"), "{message}");
+        assert!(!marker.exists());
+    }
+}
+
+#[test]
 fn a_name_assembled_on_the_stack_is_refused_as_well() {
     let mut pickle = b"\x80\x04".to_vec();
     pickle.extend(text("builtins"));

@@ -16,6 +16,7 @@ use rareclip_core::Backbone;
 use rareclip_models::Checkpoint;
 use rareclip_vit_ort::family::{Overrides, Vit};
 use rareclip_vit_ort::{VitBackbone, VitOptions};
+use serde::Deserialize;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +37,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(checkpoint);
 
     let blocks: BTreeSet<usize> = (1..=4).map(|quarter| vit.blocks() * quarter / 4).collect();
+    let precision = arguments.get(4).map_or("f32", String::as_str);
     let options = VitOptions {
+        precision: VitOptions::deserialize(toml::Table::from_iter([("precision".to_owned(), precision.into())]))?.precision,
         model: path.to_string_lossy().into_owned(),
         image_size: side,
         threads,

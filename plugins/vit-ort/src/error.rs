@@ -94,6 +94,14 @@ pub enum Error {
         /// Why not.
         detail: String,
     },
+    /// The processor or onnxruntime cannot compute in the precision asked for.
+    #[error("precision \"{precision}\" {reason}; \"f32\" runs everywhere, \"int8\" is the fast one")]
+    Precision {
+        /// The precision, as in the config.
+        precision: &'static str,
+        /// What is missing.
+        reason: &'static str,
+    },
     /// An option has a value that makes no sense.
     #[error("option `{key}`: {detail}")]
     Option {

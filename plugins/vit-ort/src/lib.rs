@@ -8,6 +8,7 @@ mod error;
 pub mod family;
 mod graph;
 mod onnx;
+mod operators;
 pub mod positions;
 mod runtime;
 mod vit;

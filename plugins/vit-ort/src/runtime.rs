@@ -9,7 +9,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use crate::error::runtime;
-use crate::{Error, Result};
+use crate::{Error, Precision, Result, operators};
 
 /// The process's one environment, once the library is loaded.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
@@ -94,9 +94,58 @@ pub(crate) fn builder(environment: &Environment, threads: usize) -> Result<Sessi
         .map_err(runtime("session options"))
 }
 
+/// Whether this machine can compute in a precision.
+pub(crate) fn check(precision: Precision) -> Result<()> {
+    let reason = match precision {
+        Precision::F32 | Precision::Int8 => return Ok(()),
+        Precision::Bf16 if cfg!(not(all(target_os = "linux", target_arch = "aarch64"))) => {
+            "needs Linux on 64-bit Arm: elsewhere onnxruntime has no products of brain floats"
+        }
+        Precision::Bf16 if !has_bf16() => "needs a processor with the bf16 instructions",
+        Precision::Bf16 => return Ok(()),
+    };
+    let precision = "bf16";
+    Err(Error::Precision { precision, reason })
+}
+
+#[cfg(target_arch = "aarch64")]
+fn has_bf16() -> bool {
+    std::arch::is_aarch64_feature_detected!("bf16")
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn has_bf16() -> bool {
+    false
+}
+
+/// Whether sums of products of bytes can overflow their 16 bits: the case on x86 processors without VNNI.
+#[cfg(target_arch = "x86_64")]
+fn bytes_overflow() -> bool {
+    !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn bytes_overflow() -> bool {
+    false
+}
+
+/// Options that a precision asks for.
+pub(crate) fn in_precision(builder: SessionBuilder, precision: Precision) -> Result<SessionBuilder> {
+    let entry = match precision {
+        Precision::Bf16 => "mlas.enable_gemm_fastmath_arm64_bfloat16",
+        Precision::Int8 if bytes_overflow() => "session.x64quantprecision",
+        Precision::Int8 | Precision::F32 => return Ok(builder),
+    };
+    builder
+        .with_config_entry(entry, "1")
+        .map_err(runtime("session options"))
+}
+
 /// A session over a model in memory whose weights lie in files of `folder`.
 pub(crate) fn session(builder: SessionBuilder, model: &[u8], folder: &Path) -> Result<Session> {
     builder
+        .with_operators(operators::domain()?)
+        .map_err(runtime("session options"))?
         .with_config_entry(
             "session.model_external_initializers_file_folder_path",
             folder.to_string_lossy(),

@@ -1,26 +1,23 @@
 //! `rareclip evaluate`: the results of a scan against the ground truth.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use ndarray::Array2;
-use rareclip_eval::dataset::{Dataset, Layout, Sample};
+use rareclip_eval::dataset::{Category, Mask, PixelTruth, Sample};
 use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
-use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
+use rareclip_imaging::{mask_binary, resize_mask_nearest, upsample_bilinear};
 use serde_json::json;
 
-use super::say;
+use super::{datasets, say};
 use crate::args::EvaluateArgs;
 use crate::exit::Exit;
 use crate::results::ResultRow;
 use crate::scan::output;
 
-/// What is true of one image.
-struct Truth {
-    anomalous: bool,
-    mask: Option<PathBuf>,
-}
+/// What is true of the images, by name.
+type Truth = HashMap<String, Sample>;
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let rows = output::read_rows(&output::results_path(&args.out))?;
@@ -29,10 +26,11 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let mut labels = Vec::new();
     let mut skipped = 0usize;
     for row in &rows {
-        match (row.score, find(&truth, &row.image)) {
-            (Some(score), Some(truth)) => {
+        let label = find(&truth, &row.image).and_then(|sample| sample.label);
+        match (row.score, label) {
+            (Some(score), Some(label)) => {
                 scores.push(f64::from(score));
-                labels.push(truth.anomalous);
+                labels.push(label);
             }
             _ => skipped += 1,
         }
@@ -79,50 +77,18 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-fn read_truth(spec: &str) -> anyhow::Result<HashMap<String, Truth>> {
-    let (kind, path) = spec.split_once(':').with_context(|| {
-        format!("--truth {spec}: expected mvtec:DIR, folder:DIR or labels:FILE")
-    })?;
-    let path = Path::new(path);
-    match kind {
-        "mvtec" | "folder" => {
-            let layout = if kind == "mvtec" {
-                Layout::Mvtec
-            } else {
-                Layout::Folder
-            };
-            let data = Dataset::open_as(path, layout)?;
-            let several = data.categories.len() > 1;
-            let mut truth = HashMap::new();
-            for category in data.categories {
-                for sample in category.test.into_iter().chain(category.train) {
-                    if let Some((name, entry)) = entry(sample, several.then_some(&category.name)) {
-                        truth.insert(name, entry);
-                    }
-                }
-            }
-            Ok(truth)
-        }
-        "labels" => read_labels(path),
-        other => bail!("--truth {spec}: kind `{other}` is none of mvtec, folder, labels"),
+fn read_truth(spec: &str) -> anyhow::Result<Truth> {
+    if let Some(path) = spec.strip_prefix("labels:") {
+        return read_labels(Path::new(path));
     }
+    let data = datasets::open(spec, &[]).with_context(|| format!("--truth {spec}"))?;
+    let samples = data.categories.iter().flat_map(Category::samples);
+    Ok(samples
+        .map(|sample| (sample.id.clone(), sample.clone()))
+        .collect())
 }
 
-fn entry(sample: Sample, category: Option<&String>) -> Option<(String, Truth)> {
-    let name = match category {
-        Some(category) if !sample.id.starts_with(&format!("{category}/")) => {
-            format!("{category}/{}", sample.id)
-        }
-        _ => sample.id,
-    };
-    let truth = Truth {
-        anomalous: sample.label?,
-        mask: sample.mask,
-    };
-    Some((name, truth))
-}
-
-fn read_labels(path: &Path) -> anyhow::Result<HashMap<String, Truth>> {
+fn read_labels(path: &Path) -> anyhow::Result<Truth> {
     let context = || format!("labels {}", path.display());
     let mut reader = csv::Reader::from_path(path).with_context(context)?;
     let header = reader.headers().with_context(context)?.clone();
@@ -152,19 +118,20 @@ fn read_labels(path: &Path) -> anyhow::Result<HashMap<String, Truth>> {
             ),
         };
         let name = record.get(image).unwrap_or_default().trim().to_owned();
-        truth.insert(
-            name,
-            Truth {
-                anomalous,
-                mask: None,
-            },
-        );
+        let sample = Sample {
+            id: name.clone(),
+            path: name.clone().into(),
+            label: Some(anomalous),
+            defect: String::new(),
+            mask: Mask::None,
+        };
+        truth.insert(name, sample);
     }
     Ok(truth)
 }
 
 /// The truth of an image by its name, or by the longest end of it: results may carry folders in front.
-fn find<'a>(truth: &'a HashMap<String, Truth>, image: &str) -> Option<&'a Truth> {
+fn find<'a>(truth: &'a Truth, image: &str) -> Option<&'a Sample> {
     let mut name = image;
     loop {
         if let Some(found) = truth.get(name) {
@@ -177,16 +144,16 @@ fn find<'a>(truth: &'a HashMap<String, Truth>, image: &str) -> Option<&'a Truth>
 fn pixels(
     args: &EvaluateArgs,
     rows: &[ResultRow],
-    truth: &HashMap<String, Truth>,
+    truth: &Truth,
 ) -> anyhow::Result<Option<PixelMetrics>> {
     let maps = args.out.join("maps");
-    let masked = truth.values().any(|truth| truth.mask.is_some());
+    let masked = truth.values().any(|sample| !sample.mask.is_none());
     if !masked || !maps.is_dir() {
         return Ok(None);
     }
     let mut pixels = PixelAccumulator::default();
     for row in rows {
-        let (Some(_), Some(truth)) = (row.score, find(truth, &row.image)) else {
+        let (Some(_), Some(sample)) = (row.score, find(truth, &row.image)) else {
             continue;
         };
         let path = maps.join(format!("{}.npy", row.file_stem()));
@@ -194,10 +161,11 @@ fn pixels(
             .with_context(|| format!("map {} (scan with --maps)", path.display()))?;
         let side = map.nrows();
         let map = upsample_bilinear(map.view(), args.side, args.side)?;
-        let mask = match &truth.mask {
-            None => None,
-            Some(path) => {
-                let picture = decode_file(path, &Limits::default())?;
+        let mask = match sample.pixel_truth() {
+            PixelTruth::Unknown => continue,
+            PixelTruth::Normal => None,
+            PixelTruth::Masks(files) => {
+                let picture = datasets::merged_mask(files)?;
                 let mask = mask_binary(&picture, side)?;
                 let mask = resize_mask_nearest(mask.view(), args.side, args.side)?;
                 Some(mask.mapv(|value| value > 0))

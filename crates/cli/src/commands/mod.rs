@@ -1,8 +1,10 @@
 //! One module for each command.
 
+pub(crate) mod bench;
 mod calibrate;
 mod components;
 mod config;
+mod datasets;
 mod doctor;
 mod evaluate;
 mod judge;
@@ -18,9 +20,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Judge(args) => judge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => bench::compare(&args),
         Command::Components { command } => components::run(command),
         Command::Config(command) => config::run(command),
         Command::Models(command) => models::run(command),
+        Command::Datasets(command) => datasets::run(command),
         Command::Doctor(args) => doctor::run(&args),
     }
 }

@@ -26,6 +26,14 @@ pub(super) struct Tick {
     pub(super) label: String,
 }
 
+/// Least and greatest of `values`; `None` where there are none.
+pub(super) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    values.into_iter().fold(None, |range, value| match range {
+        None => Some((value, value)),
+        Some((low, high)) => Some((value.min(low), value.max(high))),
+    })
+}
+
 /// The range of an axis that shows `low..=high` with a margin; never empty.
 pub(super) fn padded(low: f64, high: f64) -> (f64, f64) {
     let extent = high - low;
@@ -73,6 +81,21 @@ pub(super) fn whole_ticks(low: f64, high: f64, wanted: usize) -> Vec<Tick> {
                 value: value as f64,
                 label: super::text::count(value),
             }
+        })
+        .collect()
+}
+
+/// Ticks at 1, 2 and 5 times powers of ten of an axis whose scale holds the decimal logarithms of
+/// `low..=high`, both above 0. There is one at least where `high` is 2.5 times `low` or more.
+pub(super) fn log_ticks(low: f64, high: f64) -> Vec<Tick> {
+    let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    powers
+        .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| (digit, power)))
+        .map(|(digit, power)| (digit * 10f64.powi(power), power))
+        .filter(|(value, _)| (low..=high).contains(value))
+        .map(|(value, power)| Tick {
+            value: value.log10(),
+            label: label(value, power, high),
         })
         .collect()
 }
@@ -134,6 +157,13 @@ mod tests {
             labels(&whole_ticks(0.0, 4200.0, 4)),
             ["0", "2,000", "4,000"]
         );
+    }
+
+    #[test]
+    fn logarithmic_ticks_stand_at_their_logarithms() {
+        let ticks = log_ticks(0.3, 30.0);
+        assert_eq!(labels(&ticks), ["0.5", "1", "2", "5", "10", "20"]);
+        assert_eq!((ticks[1].value, ticks[4].value), (0.0, 1.0));
     }
 
     #[test]

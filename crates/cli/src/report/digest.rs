@@ -2,6 +2,7 @@
 
 use rareclip_core::Verdict;
 
+use super::axis::range;
 use crate::results::ResultRow;
 
 /// An image that has a finite score.
@@ -106,14 +107,6 @@ impl<'a> Digest<'a> {
     pub(super) fn score_range(&self) -> Option<(f64, f64)> {
         range(self.scored.iter().map(|image| image.score))
     }
-}
-
-/// Least and greatest of `values`; `None` where there are none.
-pub(super) fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    values.into_iter().fold(None, |range, value| match range {
-        None => Some((value, value)),
-        Some((low, high)) => Some((value.min(low), value.max(high))),
-    })
 }
 
 /// The number if it can be placed on an axis.

@@ -1,13 +1,11 @@
 //! The sections of the report, from its headline to the configuration.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{Markup, html};
 use rareclip_core::Verdict;
 
 use super::digest::{Digest, Scored, finite};
 use super::text::{count, images as images_text, number, printable, verdict_label};
-use super::{ReportInput, plot};
+use super::{ReportInput, plot, shell};
 
 /// Most rows of the lists below the pictures; a run may have any number of images.
 const MAX_LISTED: usize = 1000;
@@ -15,24 +13,16 @@ const MAX_LISTED: usize = 1000;
 /// The headline, what the run found in one sentence, and its key figures.
 pub(super) fn header(input: &ReportInput<'_>, digest: &Digest<'_>) -> Markup {
     html! {
-        header {
-            h1 { (printable(input.title)) }
-            p.finding { (finding(digest)) }
-            p.calibration {
-                @match finite(input.threshold) {
-                    Some(threshold) => { "Threshold at the end of the run: " strong { (number(threshold)) } ". " }
-                    None => { "No threshold at the end of the run. " }
-                }
-                @if !input.calibration.is_empty() { "Calibration: " (printable(input.calibration)) }
+        h1 { (printable(input.title)) }
+        p.finding { (finding(digest)) }
+        p.calibration {
+            @match finite(input.threshold) {
+                Some(threshold) => { "Threshold at the end of the run: " strong { (number(threshold)) } ". " }
+                None => { "No threshold at the end of the run. " }
             }
-            @if !input.summary.is_empty() {
-                dl.figures {
-                    @for (name, value) in input.summary {
-                        div { dt { (printable(name)) } dd { (printable(value)) } }
-                    }
-                }
-            }
+            @if !input.calibration.is_empty() { "Calibration: " (printable(input.calibration)) }
         }
+        (shell::figures(input.summary))
     }
 }
 
@@ -209,7 +199,7 @@ fn card(input: &ReportInput<'_>, image: &Scored<'_>) -> Markup {
             @match (input.thumbnails)(image.row) {
                 Some(jpeg) => {
                     img loading="lazy" decoding="async"
-                        src={ "data:image/jpeg;base64," (BASE64.encode(jpeg)) }
+                        src=(shell::jpeg_url(&jpeg))
                         alt={ "Heatmap over " (name) ": score " (number(image.score)) ", " (image.verdict) };
                 }
                 None => div.blank { "no picture" }
@@ -250,7 +240,7 @@ fn further(images: &[Scored<'_>]) -> Markup {
             @if listed.len() < images.len() {
                 p.note { "The first " (count(listed.len())) " by score are listed." }
             }
-            div.scroll tabindex="0" role="region" aria-label="Further anomalous images" {
+            (shell::scroll("Further anomalous images", &html! {
                 table {
                     thead { tr {
                         th scope="col" { "Image" } th.number scope="col" { "Score" }
@@ -267,7 +257,7 @@ fn further(images: &[Scored<'_>]) -> Markup {
                         }
                     }
                 }
-            }
+            }))
         }
     }
 }
@@ -283,7 +273,7 @@ pub(super) fn failures(digest: &Digest<'_>) -> Markup {
                     (images_text(digest.failed.len())) " could not be scored."
                     @if listed.len() < digest.failed.len() { " The first " (count(listed.len())) " are listed." }
                 }
-                div.scroll tabindex="0" role="region" aria-label="Table of errors" {
+                (shell::scroll("Table of errors", &html! {
                     table {
                         thead { tr {
                             th.number scope="col" { "Place" } th scope="col" { "Image" } th scope="col" { "Error" }
@@ -298,7 +288,7 @@ pub(super) fn failures(digest: &Digest<'_>) -> Markup {
                             }
                         }
                     }
-                }
+                }))
             }
         }
     }
@@ -309,20 +299,8 @@ pub(super) fn settings(input: &ReportInput<'_>) -> Markup {
     html! {
         section aria-labelledby="settings" {
             h2 id="settings" { "Settings" }
-            @if !input.settings.is_empty() {
-                table.settings {
-                    caption { "How this run was made" }
-                    tbody {
-                        @for (name, value) in input.settings {
-                            tr { th scope="row" { (printable(name)) } td { (printable(value)) } }
-                        }
-                    }
-                }
-            }
-            details {
-                summary { "Effective configuration" }
-                pre { code { (printable(input.config_toml)) } }
-            }
+            (shell::settings("How this run was made", input.settings))
+            (shell::folded_code("Effective configuration", input.config_toml))
         }
     }
 }

@@ -51,6 +51,7 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
         record.normals = plan.normals_digest.clone();
         show_normals(&detector, &mut stream, &plan.normals, &limits)?;
     }
+    stream.ready()?;
     let mut walk = Walk {
         args,
         detector: &detector,
@@ -215,7 +216,7 @@ pub(crate) fn limits(max_side: Option<u32>) -> Limits {
 }
 
 /// Set by Ctrl-C or a termination signal; a second one ends the process at once.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

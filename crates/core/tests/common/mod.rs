@@ -95,6 +95,23 @@ pub struct MeanOptions {
     pub index: Option<Choice<dyn VectorIndexConfig>>,
     /// What is remembered.
     pub keep: Keep,
+    /// When it learns.
+    pub pass: Pass,
+    /// Which images it remembers.
+    pub update: UpdatePolicy,
+}
+
+/// When a mean bank learns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pass {
+    /// From every image.
+    #[default]
+    Online,
+    /// From normals.
+    Fit,
+    /// From the whole batch.
+    Batch,
 }
 
 /// What a mean bank keeps.
@@ -117,6 +134,8 @@ impl Default for MeanOptions {
             block: 1,
             index: None,
             keep: Keep::All,
+            pass: Pass::Online,
+            update: UpdatePolicy::Always,
         }
     }
 }
@@ -126,9 +145,14 @@ impl MemoryBankFactory for MeanOptions {
         vec![self.block]
     }
 
+    fn update(&self) -> UpdatePolicy {
+        self.update.clone()
+    }
+
     fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
         Ok(Box::new(Mean {
             block: self.block,
+            pass: self.pass,
             sum: 0.0,
             images: 0,
         }))
@@ -137,11 +161,54 @@ impl MemoryBankFactory for MeanOptions {
 
 struct Mean {
     block: usize,
+    pass: Pass,
     sum: f32,
     images: u64,
 }
 
+impl Mean {
+    fn level(&self, features: &Features) -> Result<f32, BoxError> {
+        Ok(features.block(self.block)?.mean().unwrap_or(0.0))
+    }
+}
+
 impl MemoryBank for Mean {
+    fn learning(&self) -> Learning {
+        match self.pass {
+            Pass::Online => Learning::Online,
+            Pass::Fit => Learning::Fit,
+            Pass::Batch => Learning::Batch,
+        }
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        self.sum += self.level(features)?;
+        self.images += 1;
+        Ok(())
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        if self.images < 2 {
+            return Err("two normals are the least".into());
+        }
+        Ok(())
+    }
+
+    fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError> {
+        let mut all = Self {
+            block: self.block,
+            pass: self.pass,
+            sum: 0.0,
+            images: 0,
+        };
+        for at in 0..images.len() {
+            all.collect(images.get(at)?.as_ref())?;
+        }
+        (0..images.len())
+            .map(|at| Ok(all.assess(images.get(at)?.as_ref())?.evidence))
+            .collect()
+    }
+
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
         let tokens = features.block(self.block)?.column(0).to_owned();
         let mean = if self.images == 0 {
@@ -173,6 +240,9 @@ impl MemoryBank for Mean {
         carry: Box<dyn std::any::Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
+        if self.pass == Pass::Fit {
+            return Ok(());
+        }
         self.sum += *carry.downcast::<f32>().map_err(|_| "not mine")?;
         self.images += 1;
         Ok(())
@@ -269,12 +339,18 @@ type = "largest"
 "#;
 
 pub fn detector() -> Detector {
-    let config = config::ConfigBuilder::new()
+    detector_with(&[])
+}
+
+/// The toy detector with keys of its config changed.
+pub fn detector_with(set: &[&str]) -> Detector {
+    let mut config = config::ConfigBuilder::new()
         .toml("toy.toml", CONFIG)
-        .unwrap()
-        .build()
         .unwrap();
-    Detector::build(&config).unwrap()
+    for assignment in set {
+        config = config.set(assignment).unwrap();
+    }
+    Detector::build(&config.build().unwrap()).unwrap()
 }
 
 pub fn image(level: f32) -> ndarray::Array4<f32> {

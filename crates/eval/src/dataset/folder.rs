@@ -1,81 +1,81 @@
-//! A plain folder: one folder a class, or images without labels.
+//! Plain folders: one folder a class, or images without labels.
 
 use std::path::Path;
 
-use super::scan::{ClassFolder, GROUND_TRUTH, Listing, is_normal};
-use super::{Category, Layout, Sample, UNLABELLED};
+use super::natural::natural_cmp;
+use super::scan::{ClassFolder, Listing, Masks, is_normal, name_of};
+use super::{Category, Kind, Options, Sample};
 use crate::EvalError;
 
-const LAYOUT: Layout = Layout::Folder;
+const KIND: Kind = Kind::Folder;
+const GROUND_TRUTH: &str = "ground_truth";
 
-pub(super) fn read(root: &Path) -> Result<Category, EvalError> {
+pub(super) fn read(root: &Path, options: &Options) -> Result<Category, EvalError> {
     let listing = Listing::read(root)?;
-    let test = if listing.folders.is_empty() {
-        unlabelled(root, listing.images)?
-    } else {
-        labelled(root, &listing)?
-    };
-    let name = root.canonicalize().ok();
-    let name = name
-        .as_deref()
-        .unwrap_or(root)
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    Ok(Category {
-        name: name.unwrap_or_default(),
-        root: root.to_owned(),
-        train: Vec::new(),
-        test,
-    })
-}
-
-fn unlabelled(root: &Path, images: Vec<String>) -> Result<Vec<Sample>, EvalError> {
-    if images.is_empty() {
-        return Err(LAYOUT.error(root, "no images and no class folders in here"));
-    }
-    let sample = |image: String| Sample {
-        path: root.join(&image),
-        id: image,
-        label: None,
-        kind: UNLABELLED.to_owned(),
-        mask: None,
-    };
-    Ok(images.into_iter().map(sample).collect())
-}
-
-fn labelled(root: &Path, listing: &Listing) -> Result<Vec<Sample>, EvalError> {
+    let mut category = category(root, options)?;
     if let Some(image) = listing.images.first() {
-        return Err(LAYOUT.error(root.join(image), "an image outside the class folders"));
+        let problem = "an image outside the class folders (unlabelled images: images:DIR)";
+        return Err(KIND.error(root.join(image), problem));
     }
-    let classes = || {
-        listing
-            .folders
-            .iter()
-            .filter(|folder| *folder != GROUND_TRUTH)
+    let mut classes = listing.folders;
+    let masked = classes.iter().any(|folder| folder == GROUND_TRUTH);
+    classes.retain(|folder| folder != GROUND_TRUTH);
+    let Some(first) = classes.first() else {
+        return Err(KIND.error(root, "no class folders in here"));
     };
-    if !classes().any(|folder| is_normal(folder)) {
-        // Without a normal class the folders may mean anything: dates, cameras, products.
-        let offending = root.join(classes().next().unwrap_or(&listing.folders[0]));
-        return Err(LAYOUT.error(
-            offending,
-            "class folders, but none named good, ok or normal",
-        ));
+    if !classes.iter().any(|folder| is_normal(folder)) {
+        let problem = "class folders, but none named good, ok or normal";
+        return Err(KIND.error(root.join(first), problem));
     }
     let ground_truth = root.join(GROUND_TRUTH);
-    let ground_truth = listing
-        .has_folder(GROUND_TRUTH)
-        .then_some(ground_truth.as_path());
-    let mut samples = Vec::new();
-    for name in classes() {
-        let (path, id) = (root.join(name), name.clone());
+    let masks = Masks {
+        folder: &ground_truth,
+        several: false,
+    };
+    for name in &classes {
         ClassFolder {
-            path,
-            id,
+            path: root.join(name),
+            id: name.clone(),
             name,
-            ground_truth,
-            layout: LAYOUT,
+            masks: masked.then_some(&masks),
+            kind: KIND,
         }
-        .read_into(&mut samples)?;
+        .read_into(&mut category.test)?;
     }
-    Ok(samples)
+    if masked {
+        masks.of_known_classes(&classes, root, KIND)?;
+    }
+    Ok(category)
+}
+
+/// Every image in `root` and its subfolders, unlabelled, in natural order of their ids.
+pub(super) fn read_images(root: &Path, options: &Options) -> Result<Category, EvalError> {
+    let mut category = category(root, options)?;
+    let mut pending = vec![(root.to_owned(), String::new())];
+    while let Some((folder, prefix)) = pending.pop() {
+        let listing = Listing::read(&folder)?;
+        for image in listing.images {
+            let id = format!("{prefix}{image}");
+            let sample = Sample::unlabelled(id, folder.join(image));
+            category.test.push(sample);
+        }
+        for name in listing.folders {
+            let path = folder.join(&name);
+            // Links to folders are not followed: they can go round in a circle.
+            if !path.is_symlink() {
+                pending.push((path, format!("{prefix}{name}/")));
+            }
+        }
+    }
+    if category.test.is_empty() {
+        return Err(Kind::Images.error(root, "no images in here"));
+    }
+    category.test.sort_by(|a, b| natural_cmp(&a.id, &b.id));
+    Ok(category)
+}
+
+fn category(root: &Path, options: &Options) -> Result<Category, EvalError> {
+    let name = name_of(root);
+    options.choose(vec![name.clone()])?;
+    Ok(Category::new(&name, root))
 }

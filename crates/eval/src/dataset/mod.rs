@@ -1,95 +1,93 @@
 //! Data sets on disk as lists of samples.
 //!
-//! Names sort naturally (`img2` before `img10`), folders before the files in them. Hidden entries and files that are not
-//! images are passed over; anything else out of place is an error that names the first offending path.
+//! [`Dataset::open`] reads what a [`Spec`] names: `mvtec:DIR`, `visa:DIR?category=candle`, or a bare folder, whose layout
+//! is recognised. Names sort naturally (`img2` before `img10`), folders before the files in them; tables keep their own
+//! order. Hidden entries and files that are not images are passed over; anything else out of place is an error that names
+//! the first offending path and what was expected. Image files are not opened.
 
+mod classes;
+mod detect;
+mod elpv;
 mod folder;
-mod layout;
+mod kind;
 mod list;
-mod mvtec;
+mod manifest;
 mod natural;
 mod order;
+mod published;
+mod real_iad;
+mod sample;
 mod scan;
+mod spec;
+mod table;
+mod visa;
 
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 use crate::EvalError;
 
-pub use layout::Layout;
+pub use kind::Kind;
 pub use list::{read_list, select};
 pub use natural::natural_cmp;
 pub use order::{python_shuffle, shuffled};
-
-/// Kind of every normal sample.
-pub const GOOD: &str = "good";
-
-/// Kind of every sample of a folder without labels.
-pub const UNLABELLED: &str = "unlabelled";
-
-/// One image of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sample {
-    /// Path of the image relative to the root of the data set, `/`-separated on every platform.
-    pub id: String,
-    /// Path of the image.
-    pub path: PathBuf,
-    /// `true` = anomalous, `false` = normal, `None` = unknown.
-    pub label: Option<bool>,
-    /// [`GOOD`], the name of the defect class, or [`UNLABELLED`].
-    pub kind: String,
-    /// Path of the defect mask (non-zero = defect). Always `None` for normal images, whose mask is empty.
-    pub mask: Option<PathBuf>,
-}
-
-/// One product of a data set.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Category {
-    /// Name of its folder.
-    pub name: String,
-    /// Its folder.
-    pub root: PathBuf,
-    /// Normal images to learn from; may be empty.
-    pub train: Vec<Sample>,
-    /// Images to score; never empty.
-    pub test: Vec<Sample>,
-}
-
-/// A data set: one category or several.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dataset {
-    /// The folder that sample ids are relative to.
-    pub root: PathBuf,
-    /// How the folder is laid out.
-    pub layout: Layout,
-    /// The categories in natural order; never empty.
-    pub categories: Vec<Category>,
-}
+pub use published::{PUBLISHED, Published};
+pub use sample::{
+    ANOMALOUS, Category, Dataset, GOOD, Mask, PixelTruth, Sample, Saturation, UNLABELLED,
+};
+pub use spec::{Options, Spec, TestSet};
 
 impl Dataset {
-    /// Reads `root`, taking the layout from what is there: [`Layout::Mvtec`] if `root` or one of its folders has a
-    /// folder `test` or `train`, otherwise [`Layout::Folder`].
+    /// Reads the data set that `spec` names. One category folder of a data set of several will do as its root.
     ///
     /// # Errors
-    /// [`EvalError::Layout`] or [`EvalError::Io`].
-    pub fn open(root: &Path) -> Result<Self, EvalError> {
-        Self::open_as(root, Layout::detect(root)?)
+    /// [`EvalError::Layout`], [`EvalError::Io`], [`EvalError::Row`] or [`EvalError::Json`] at the first mistake in the
+    /// layout, [`EvalError::UnknownCategory`], and [`EvalError::Spec`] for options that the kind does not have.
+    pub fn open(spec: &Spec) -> Result<Self, EvalError> {
+        let kind = match spec.kind {
+            Some(kind) => kind,
+            None => detect::kind(&spec.path)?,
+        };
+        let (root, options) = (spec.path.as_path(), &spec.options);
+        options.check(kind, root)?;
+        let (root, categories) = match kind {
+            Kind::Mvtec => (root, classes::read(root, &classes::MVTEC, options)?),
+            Kind::MvtecAd2 => (root, classes::read(root, &classes::MVTEC_AD2, options)?),
+            Kind::MvtecLoco => (root, classes::read(root, &classes::MVTEC_LOCO, options)?),
+            Kind::Btad => (root, classes::read(root, &classes::BTAD, options)?),
+            Kind::Mpdd => (root, classes::read(root, &classes::MPDD, options)?),
+            Kind::Visa => visa::read(root, options)?,
+            Kind::RealIad => (root, real_iad::read(root, options)?),
+            Kind::Elpv => (root, elpv::read(root, options)?),
+            Kind::Folder => (root, vec![folder::read(root, options)?]),
+            Kind::Images => (root, vec![folder::read_images(root, options)?]),
+            Kind::Manifest => manifest::read(root, options)?,
+        };
+        let dataset = Self {
+            kind,
+            root: root.to_owned(),
+            categories,
+        };
+        dataset.check()?;
+        Ok(dataset)
     }
 
-    /// Reads `root`, which must have the given layout.
-    ///
-    /// # Errors
-    /// [`EvalError::Layout`] or [`EvalError::Io`].
-    pub fn open_as(root: &Path, layout: Layout) -> Result<Self, EvalError> {
-        let categories = match layout {
-            Layout::Mvtec => mvtec::read(root)?,
-            Layout::Folder => vec![folder::read(root)?],
-        };
-        Ok(Self {
-            root: root.to_owned(),
-            layout,
-            categories,
-        })
+    /// What no reader may let through.
+    fn check(&self) -> Result<(), EvalError> {
+        let mut seen = HashSet::new();
+        for category in &self.categories {
+            if category.test.is_empty() {
+                let problem = format!("category {} has no test images", category.name);
+                return Err(self.kind.error(&category.root, problem));
+            }
+            for sample in category.samples() {
+                if !seen.insert(sample.id.as_str()) {
+                    return Err(self.kind.error(&sample.path, "is in the data set twice"));
+                }
+            }
+        }
+        if self.categories.is_empty() {
+            return Err(self.kind.error(&self.root, "holds no categories"));
+        }
+        Ok(())
     }
 }

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::natural::natural_cmp;
-use super::{GOOD, Layout, Sample};
+use super::{GOOD, Kind, Mask, Sample};
 use crate::EvalError;
 
-/// Name of the folder of masks.
-pub(super) const GROUND_TRUTH: &str = "ground_truth";
-
-const IMAGE_EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+const IMAGE_EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "jfif", "bmp", "tif", "tiff", "webp"];
 
 /// The visible entries of one folder, in natural order.
 pub(super) struct Listing {
@@ -74,14 +71,26 @@ pub(super) fn is_normal(folder: &str) -> bool {
         .any(|name| folder.eq_ignore_ascii_case(name))
 }
 
+/// The name of a folder, looking through `.` and links; empty for the root of the file system.
+pub(super) fn name_of(folder: &Path) -> String {
+    let real = folder.canonicalize().ok();
+    let name = real.as_deref().unwrap_or(folder).file_name();
+    name.map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+pub(super) fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
 /// One class folder: `path` on disk, `id` relative to the root of the data set.
 pub(super) struct ClassFolder<'a> {
     pub(super) path: PathBuf,
     pub(super) id: String,
     pub(super) name: &'a str,
-    /// The folder `ground_truth`, if the data set has masks.
-    pub(super) ground_truth: Option<&'a Path>,
-    pub(super) layout: Layout,
+    /// The masks, if the data set has any.
+    pub(super) masks: Option<&'a Masks<'a>>,
+    pub(super) kind: Kind,
 }
 
 impl ClassFolder<'_> {
@@ -90,82 +99,141 @@ impl ClassFolder<'_> {
         let listing = Listing::read(&self.path)?;
         if let Some(folder) = listing.folders.first() {
             return Err(self
-                .layout
+                .kind
                 .error(self.path.join(folder), "a folder where images should be"));
         }
         if listing.images.is_empty() {
-            return Err(self.layout.error(&self.path, "no images in this folder"));
+            return Err(self.kind.error(&self.path, "no images in this folder"));
         }
         let normal = is_normal(self.name);
-        let masks = match self.ground_truth.filter(|_| !normal) {
-            Some(ground_truth) => Some(self.masks(&ground_truth.join(self.name))?),
+        let mut masks = match self.masks.filter(|_| !normal) {
+            Some(masks) => Some(masks.of_class(self)?),
             None => None,
         };
         for image in listing.images {
             let path = self.path.join(&image);
-            let mask = match &masks {
-                Some(masks) => Some(self.mask_of(&path, masks)?),
-                None => None,
-            };
-            samples.push(Sample {
-                id: format!("{}/{image}", self.id),
-                path,
-                label: Some(!normal),
-                kind: if normal {
-                    GOOD.to_owned()
-                } else {
-                    self.name.to_owned()
-                },
-                mask,
-            });
+            let id = format!("{}/{image}", self.id);
+            let mut sample = Sample::new(id, path, (!normal).then_some(self.name));
+            if let Some(masks) = &mut masks {
+                sample.mask = masks.take(&sample.path, stem(&image))?;
+            }
+            samples.push(sample);
         }
-        Ok(())
-    }
-
-    /// File stem to path of every mask in `folder`.
-    fn masks(&self, folder: &Path) -> Result<BTreeMap<String, PathBuf>, EvalError> {
-        if !folder.is_dir() {
-            let problem = format!(
-                "this folder with the masks of {} is missing",
-                self.path.display()
-            );
-            return Err(self.layout.error(folder, problem));
-        }
-        let images = Listing::read(folder)?.images;
-        Ok(images
-            .into_iter()
-            .map(|name| (stem(&name).to_owned(), folder.join(name)))
-            .collect())
-    }
-
-    fn mask_of(
-        &self,
-        image: &Path,
-        masks: &BTreeMap<String, PathBuf>,
-    ) -> Result<PathBuf, EvalError> {
-        let name = image
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        let stem = stem(name);
-        masks
-            .get(&format!("{stem}_mask"))
-            .or_else(|| masks.get(stem))
-            .cloned()
-            .ok_or_else(|| {
-                let folder = self
-                    .ground_truth
-                    .map(|folder| folder.join(self.name))
-                    .unwrap_or_default();
-                let problem = format!(
-                    "no mask {stem}_mask.png or {stem}.png in {}",
-                    folder.display()
-                );
-                self.layout.error(image, problem)
-            })
+        masks.map_or(Ok(()), ClassMasks::nothing_left)
     }
 }
 
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+/// The folder of masks: a folder for each class.
+pub(super) struct Masks<'a> {
+    pub(super) folder: &'a Path,
+    /// Whether each image has a folder of masks rather than a file.
+    pub(super) several: bool,
+}
+
+impl Masks<'_> {
+    fn of_class(&self, class: &ClassFolder<'_>) -> Result<ClassMasks, EvalError> {
+        let folder = self.folder.join(class.name);
+        if !folder.is_dir() {
+            let problem = format!(
+                "this folder with the masks of {} is missing",
+                class.path.display()
+            );
+            return Err(class.kind.error(folder, problem));
+        }
+        let listing = Listing::read(&folder)?;
+        let (wanted, out_of_place, problem) = if self.several {
+            let problem = "a mask outside the folders named like the images";
+            (listing.folders, listing.images, problem)
+        } else {
+            let problem = "a folder where masks should be";
+            (listing.images, listing.folders, problem)
+        };
+        if let Some(name) = out_of_place.first() {
+            return Err(class.kind.error(folder.join(name), problem));
+        }
+        let key = |name: &str| {
+            if self.several {
+                name.to_owned()
+            } else {
+                stem(name).to_owned()
+            }
+        };
+        Ok(ClassMasks {
+            left: wanted
+                .iter()
+                .map(|name| (key(name), folder.join(name)))
+                .collect(),
+            images: class.path.clone(),
+            folder,
+            several: self.several,
+            kind: class.kind,
+        })
+    }
+
+    /// Refuses masks of classes that have no images. Folders for normal classes may lie about, empty masks in them.
+    pub(super) fn of_known_classes(
+        &self,
+        classes: &[String],
+        test: &Path,
+        kind: Kind,
+    ) -> Result<(), EvalError> {
+        let listing = Listing::read(self.folder)?;
+        let unknown = |folder: &&String| !is_normal(folder) && !classes.contains(folder);
+        match listing.folders.iter().find(unknown) {
+            None => Ok(()),
+            Some(folder) => {
+                let images = test.join(folder);
+                let problem = format!("masks, but there are no images {}", images.display());
+                Err(kind.error(self.folder.join(folder), problem))
+            }
+        }
+    }
+}
+
+/// The masks of one class that no image has taken yet, by name (files without their ending).
+struct ClassMasks {
+    left: BTreeMap<String, PathBuf>,
+    images: PathBuf,
+    folder: PathBuf,
+    several: bool,
+    kind: Kind,
+}
+
+impl ClassMasks {
+    fn take(&mut self, image: &Path, stem: &str) -> Result<Mask, EvalError> {
+        let with_suffix = format!("{stem}_mask");
+        let key = if !self.several && self.left.contains_key(&with_suffix) {
+            with_suffix.as_str()
+        } else {
+            stem
+        };
+        let Some(path) = self.left.remove(key) else {
+            let wanted = if self.several {
+                format!("folder {stem}/")
+            } else {
+                format!("mask {stem}_mask.png or {stem}.png")
+            };
+            let problem = format!("no {wanted} in {}", self.folder.display());
+            return Err(self.kind.error(image, problem));
+        };
+        if !self.several {
+            return Ok(Mask::File(path));
+        }
+        let files = Listing::read(&path)?.images;
+        if files.is_empty() {
+            return Err(self.kind.error(path, "no masks in this folder"));
+        }
+        Ok(Mask::Merged(
+            files.iter().map(|file| path.join(file)).collect(),
+        ))
+    }
+
+    fn nothing_left(self) -> Result<(), EvalError> {
+        let mut left: Vec<&PathBuf> = self.left.values().collect();
+        left.sort_by(|a, b| natural_cmp(&a.to_string_lossy(), &b.to_string_lossy()));
+        left.first().map_or(Ok(()), |mask| {
+            let problem = format!("a mask without an image in {}", self.images.display());
+            Err(self.kind.error(mask.as_path(), problem))
+        })
+    }
 }

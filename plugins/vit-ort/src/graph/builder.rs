@@ -11,7 +11,7 @@ use rareclip_models::onnx::{
 use rareclip_models::{Checkpoint, Dtype, Span};
 
 use crate::family::{Linear, Rows};
-use crate::{Error, Result};
+use crate::{Error, Result, operators};
 
 /// Domain of onnxruntime's own operators.
 pub(super) const CONTRIB: &str = "com.microsoft";
@@ -110,6 +110,25 @@ impl<'c> Builder<'c> {
             data_type: element::F32,
             name: name.clone(),
             raw_data: Bytes::from(raw_data),
+            ..Tensor::default()
+        });
+        name
+    }
+
+    /// Writes bytes into the model, as elements of one byte each.
+    pub(super) fn bytes(
+        &mut self,
+        stem: &str,
+        dims: &[usize],
+        data_type: i32,
+        values: Vec<u8>,
+    ) -> String {
+        let name = self.fresh(stem);
+        self.weights.push(Tensor {
+            dims: dims.iter().map(|&axis| axis as i64).collect(),
+            data_type,
+            name: name.clone(),
+            raw_data: Bytes::from(values),
             ..Tensor::default()
         });
         name
@@ -261,7 +280,11 @@ impl<'c> Builder<'c> {
                 input: inputs,
                 output: outputs,
             }),
-            opset_import: vec![version("", OPSET), version(CONTRIB, 1)],
+            opset_import: vec![
+                version("", OPSET),
+                version(CONTRIB, 1),
+                version(operators::DOMAIN, 1),
+            ],
         };
         let folder = self.file.parent().unwrap_or(Path::new(".")).to_owned();
         Built {

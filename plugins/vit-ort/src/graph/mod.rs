@@ -5,6 +5,8 @@
 //! `com.microsoft`).
 
 mod builder;
+mod linear;
+mod quantise;
 mod tower;
 
 pub(crate) use tower::{Request, build};

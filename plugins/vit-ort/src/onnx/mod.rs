@@ -167,14 +167,11 @@ impl Backbone for OnnxBackbone {
         for image in images.axis_chunks_iter(Axis(0), 1) {
             let (cells, embedding) = self.run(image, &blocks)?;
             let grid = self.spec.grid;
-            features.push(Features {
-                grid,
-                tokens: cells
-                    .into_iter()
-                    .map(|(block, cells)| (block, cells.resized(grid)))
-                    .collect(),
-                embedding: unit(&embedding),
-            });
+            let tokens = cells
+                .into_iter()
+                .map(|(block, cells)| (block, cells.resized(grid)))
+                .collect();
+            features.push(Features::new(grid, tokens, unit(&embedding)));
         }
         Ok(features)
     }

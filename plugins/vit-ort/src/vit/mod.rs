@@ -37,6 +37,7 @@ impl VitBackbone {
     /// When the checkpoint or onnxruntime is missing, the checkpoint is of no known family or incomplete, the image size is
     /// no multiple of the patch size, or a block does not exist.
     pub fn new(options: &VitOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
+        runtime::check(options.precision)?;
         let checkpoint = Checkpoint::open(rareclip_models::resolve_model(&options.model)?)?;
         let overrides = Overrides {
             heads: options.heads,
@@ -57,10 +58,12 @@ impl VitBackbone {
             positions: options
                 .position_resize
                 .unwrap_or(vit.family.position_resize()),
+            precision: options.precision,
         };
         let built = graph::build(&checkpoint, &vit, &request)?;
         let environment = runtime::environment(options.onnxruntime.as_deref())?;
         let builder = runtime::builder(&environment, options.threads)?;
+        let builder = runtime::in_precision(builder, options.precision)?;
         let session = runtime::session(builder, &built.model, &built.folder)?;
         let side = vit.grid_at(options.image_size)?;
         let spec = BackboneSpec {
@@ -92,11 +95,8 @@ impl VitBackbone {
                 .try_extract_tensor::<f32>()
                 .map(|(_, values)| values)
         };
-        let mut features = Features {
-            grid: self.spec.grid,
-            tokens: Default::default(),
-            embedding: unit(values(EMBEDDING).map_err(refused("embedding"))?),
-        };
+        let embedding = unit(values(EMBEDDING).map_err(refused("embedding"))?);
+        let mut features = Features::new(self.spec.grid, Default::default(), embedding);
         for &(block, width) in &self.spec.blocks {
             let name = output_of(block);
             let all = values(&name).map_err(refused(&name))?;

@@ -5,16 +5,16 @@ use html5ever::{ParseOpts, parse_document};
 use markup5ever_rcdom::{Handle, NodeData, RcDom};
 
 /// An HTML document.
-pub(super) struct Page {
+pub(in crate::report) struct Page {
     /// What the parser found wrong with it.
-    pub(super) errors: Vec<String>,
+    pub(in crate::report) errors: Vec<String>,
     /// Its source.
-    pub(super) text: String,
+    pub(in crate::report) text: String,
     elements: Vec<Element>,
 }
 
 /// An element of a page.
-pub(super) struct Element {
+pub(in crate::report) struct Element {
     tag: String,
     attributes: Vec<(String, String)>,
     text: String,
@@ -58,7 +58,7 @@ impl Element {
 }
 
 impl Page {
-    pub(super) fn parse(text: String) -> Self {
+    pub(in crate::report) fn parse(text: String) -> Self {
         let dom = parse_document(RcDom::default(), ParseOpts::default()).one(text.as_str());
         let errors = dom
             .errors
@@ -104,7 +104,7 @@ impl Page {
     }
 
     /// The elements that fit a comma-separated list of descendant selectors, in document order.
-    pub(super) fn all(&self, selectors: &str) -> Vec<&Element> {
+    pub(in crate::report) fn all(&self, selectors: &str) -> Vec<&Element> {
         let fits = |element: &&Element| selectors.split(',').any(|one| self.fits(element, one));
         self.elements.iter().filter(fits).collect()
     }
@@ -117,7 +117,7 @@ impl Page {
     }
 
     /// The text inside each element that fits.
-    pub(super) fn texts(&self, selectors: &str) -> Vec<&str> {
+    pub(in crate::report) fn texts(&self, selectors: &str) -> Vec<&str> {
         self.all(selectors)
             .into_iter()
             .map(|element| element.text.as_str())
@@ -125,11 +125,57 @@ impl Page {
     }
 
     /// The values of an attribute of the elements that fit and have it.
-    pub(super) fn attributes(&self, selectors: &str, name: &str) -> Vec<&str> {
+    pub(in crate::report) fn attributes(&self, selectors: &str, name: &str) -> Vec<&str> {
         self.all(selectors)
             .into_iter()
             .filter_map(|element| element.attribute(name))
             .collect()
+    }
+}
+
+/// What holds for every report, whatever it is of.
+impl Page {
+    /// Asserts that the parser and assistive technology find nothing amiss.
+    pub(in crate::report) fn assert_well_formed(&self) {
+        assert_eq!(self.errors, Vec::<String>::new());
+        assert_eq!(self.all("h1").len(), 1);
+        let mut ids = self.attributes("[id]", "id");
+        ids.sort();
+        assert!(
+            ids.windows(2).all(|pair| pair[0] != pair[1]),
+            "ids occur once"
+        );
+        for name in ["aria-labelledby", "for"] {
+            for target in self.attributes(&format!("[{name}]"), name) {
+                assert!(target.split(' ').all(|id| ids.contains(&id)), "{target}");
+            }
+        }
+        for target in self.attributes("[href]", "href") {
+            let id = target.strip_prefix('#');
+            assert!(id.is_none_or(|id| ids.contains(&id)), "{target}");
+        }
+        assert_eq!(self.all("img:not([alt])").len(), 0);
+        assert_eq!(
+            self.all("svg:not([aria-label]):not([aria-hidden])").len(),
+            0
+        );
+        assert_eq!(self.all("script").len(), 1, "only the page's own script");
+        for name in ["d", "x", "y", "width", "height", "viewBox", "points", "transform"] {
+            for place in self.attributes(&format!("[{name}]"), name) {
+                assert!(!place.contains("NaN") && !place.contains("inf"), "{place}");
+            }
+        }
+    }
+
+    /// Asserts that the browser has no reason to ask anyone for anything.
+    pub(in crate::report) fn assert_self_contained(&self) {
+        assert!(!self.text.contains("http://") && !self.text.contains("https://"));
+        let sources = self.attributes("[src]", "src");
+        assert!(sources.iter().all(|source| source.starts_with("data:")));
+        let local = |target: &&str| target.starts_with('#') || *target == "data:,";
+        assert!(self.attributes("[href]", "href").iter().all(local));
+        let policy = &self.attributes("meta[http-equiv]", "content")[0];
+        assert!(policy.starts_with("default-src 'none'; img-src data:;"));
     }
 }
 

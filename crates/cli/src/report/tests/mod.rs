@@ -1,4 +1,4 @@
-mod dom;
+pub(super) mod dom;
 
 use super::{ReportInput, render};
 use crate::results::ResultRow;
@@ -79,34 +79,9 @@ fn page(rows: &[ResultRow]) -> Page {
 impl Page {
     /// Asserts what holds for every report, whatever the run.
     fn assert_sound(&self) {
-        assert_eq!(self.errors, Vec::<String>::new());
-        assert_eq!(self.all("h1").len(), 1);
+        self.assert_well_formed();
         for sections in ["h2#scores", "h2#images", "h2#settings"] {
             assert_eq!(self.all(sections).len(), 1, "{sections}");
-        }
-        let mut ids = self.attributes("[id]", "id");
-        ids.sort();
-        assert!(
-            ids.windows(2).all(|pair| pair[0] != pair[1]),
-            "ids occur once"
-        );
-        for name in ["aria-labelledby", "for"] {
-            for target in self.attributes(&format!("[{name}]"), name) {
-                assert!(target.split(' ').all(|id| ids.contains(&id)), "{target}");
-            }
-        }
-        assert_eq!(self.all("img:not([alt])").len(), 0);
-        assert_eq!(
-            self.all("svg:not([aria-label]):not([aria-hidden])").len(),
-            0
-        );
-        assert_eq!(self.all("script").len(), 1, "only the page's own script");
-        for path in self
-            .attributes("svg path", "d")
-            .into_iter()
-            .chain(self.attributes("rect", "y"))
-        {
-            assert!(!path.contains("NaN") && !path.contains("inf"), "{path}");
         }
     }
 }
@@ -358,16 +333,7 @@ fn a_long_run_is_drawn_with_at_most_two_thousand_marks() {
 #[test]
 fn nothing_is_loaded_from_elsewhere() {
     let page = page(&rows(20));
-    assert!(!page.text.contains("http://") && !page.text.contains("https://"));
-    assert!(
-        page.attributes("[src]", "src")
-            .iter()
-            .all(|source| source.starts_with("data:"))
-    );
-    let local = |target: &&str| target.starts_with('#') || *target == "data:,";
-    assert!(page.attributes("[href]", "href").iter().all(local));
-    let policy = &page.attributes("meta[http-equiv]", "content")[0];
-    assert!(policy.starts_with("default-src 'none'; img-src data:;"));
+    page.assert_self_contained();
 }
 
 #[test]

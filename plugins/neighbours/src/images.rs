@@ -1,0 +1,154 @@
+//! The bank `images`.
+
+use std::any::Any;
+
+use ndarray::{Array1, Array2, Axis};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::patches::normalise;
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+
+use crate::error::NeighbourError;
+use crate::options::{ImageOptions, require, require_bound};
+use crate::vectors::Vectors;
+
+/// The name of the only branch in saved state.
+const BRANCH: &str = "embeddings";
+
+impl MemoryBankFactory for ImageOptions {
+    /// None: the image embedding is no block.
+    fn blocks(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        let neighbours = self.neighbours;
+        require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
+        require_bound(self.max_normals)?;
+        let index = self.index.resolve()?;
+        // A missing engine should be found out now.
+        index.build(backbone.embedding_width, 1)?;
+        Ok(Box::new(ImageBank {
+            vectors: Vectors::new(backbone.embedding_width),
+            width: backbone.embedding_width,
+            grid: backbone.grid,
+            neighbours,
+            max_normals: self.max_normals,
+            index,
+        }))
+    }
+}
+
+/// The embeddings of the known normals of one stream.
+struct ImageBank {
+    vectors: Vectors,
+    width: usize,
+    grid: Grid,
+    neighbours: usize,
+    max_normals: usize,
+    index: Box<dyn VectorIndexConfig>,
+}
+
+/// Marks an assessment as one of this bank's.
+struct Carry;
+
+impl ImageBank {
+    /// The embedding `[1, width]` of unit length.
+    fn embedding(&self, features: &Features) -> Result<Array2<f32>, NeighbourError> {
+        if features.embedding.len() != self.width {
+            return Err(NeighbourError::Shape {
+                what: "the image embedding",
+                found: vec![features.embedding.len()],
+                expected: vec![self.width],
+            });
+        }
+        let mut values = features.embedding.to_vec();
+        if !normalise(&mut values) {
+            return Err(NeighbourError::NonFinite("the image embedding"));
+        }
+        Ok(Array1::from_vec(values).insert_axis(Axis(0)))
+    }
+}
+
+impl MemoryBank for ImageBank {
+    fn learning(&self) -> Learning {
+        Learning::Fit
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        let embedding = self.embedding(features)?;
+        if !self.vectors.fitted() && self.vectors.len() >= self.max_normals {
+            let max_normals = self.max_normals;
+            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+        }
+        Ok(self.vectors.collect(embedding)?)
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        let (found, needed) = (self.vectors.len(), self.neighbours);
+        if found < needed {
+            return Err(NeighbourError::TooFewNormals {
+                what: "images",
+                found,
+                option: "neighbours",
+                needed,
+            }
+            .into());
+        }
+        self.vectors.fit(self.index.as_ref())
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let embedding = self.embedding(features)?;
+        let distance = self.vectors.distances(embedding.view(), self.neighbours)?[0];
+        // The embedding belongs to no block, and its neighbourhood is the whole image.
+        let branch = Branch {
+            block: 0,
+            neighbourhood: self.grid.rows.max(self.grid.columns),
+            rarity: Array1::from_elem(self.grid.patches(), distance),
+            normal_rarity: None,
+        };
+        let mut evidence = Evidence::new(vec![branch]);
+        evidence.image = Some(distance);
+        Ok(BankAssessment {
+            evidence,
+            carry: Box::new(Carry),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        _: &Features,
+        carry: Box<dyn Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
+        match carry.downcast::<Carry>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
+        }
+    }
+
+    fn status(&self) -> BankStatus {
+        let bytes = self.vectors.bytes();
+        let most = self.max_normals * self.width * size_of::<f32>();
+        BankStatus {
+            images: self.vectors.len() as u64,
+            prototypes: self.vectors.len(),
+            bytes,
+            capacity_bytes: if self.vectors.fitted() { bytes } else { most },
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("fitted", &self.vectors.fitted());
+        self.vectors.save(writer, BRANCH);
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        let fitted = reader.value("fitted")?;
+        self.vectors
+            .load(reader, BRANCH, fitted, self.index.as_ref())
+    }
+}

@@ -1,0 +1,226 @@
+//! The bank `patches`.
+
+use std::any::Any;
+
+use ndarray::Array2;
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::patches::aggregate;
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+
+use crate::error::NeighbourError;
+use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
+use crate::vectors::Vectors;
+
+impl MemoryBankFactory for PatchOptions {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        Ok(Box::new(PatchBank::new(self, backbone)?))
+    }
+}
+
+/// One neighbourhood size on one block.
+struct PatchBranch {
+    block: usize,
+    neighbourhood: usize,
+    width: usize,
+    vectors: Vectors,
+}
+
+impl PatchBranch {
+    /// Patches `[patches, width]` of unit length.
+    fn patches(&self, features: &Features) -> Result<Array2<f32>, BoxError> {
+        let tokens = features.block(self.block)?;
+        let mut patches = Vec::new();
+        aggregate(
+            tokens.view(),
+            features.grid,
+            self.neighbourhood,
+            &mut patches,
+        )?;
+        Ok(Array2::from_shape_vec(tokens.dim(), patches)?)
+    }
+}
+
+/// Every patch of the known normals of one stream.
+struct PatchBank {
+    branches: Vec<PatchBranch>,
+    /// Blocks with their widths.
+    blocks: Vec<(usize, usize)>,
+    grid: Grid,
+    neighbours: usize,
+    max_normals: usize,
+    index: Box<dyn VectorIndexConfig>,
+    images: u64,
+}
+
+/// Marks an assessment as one of this bank's.
+struct Carry;
+
+impl PatchBank {
+    fn new(options: &PatchOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
+        let blocks = widths(&options.blocks, backbone)?;
+        let sides = &options.neighbourhoods;
+        let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
+        let odd = !sides.is_empty() && sides.iter().all(|side| side % 2 == 1);
+        require(
+            different && odd,
+            "neighbourhoods",
+            sides,
+            "a list of different odd numbers",
+        )?;
+        let neighbours = options.neighbours;
+        require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
+        require_bound(options.max_normals)?;
+        let index = options.index.resolve()?;
+        // A missing engine should be found out now.
+        for &(_, width) in &blocks {
+            index.build(width, 1)?;
+        }
+        let branch = |neighbourhood: usize, (block, width): (usize, usize)| PatchBranch {
+            block,
+            neighbourhood,
+            width,
+            vectors: Vectors::new(width),
+        };
+        let of_side = |&side: &usize| blocks.iter().map(move |&block| branch(side, block));
+        Ok(Self {
+            branches: sides.iter().flat_map(of_side).collect(),
+            blocks: blocks.clone(),
+            grid: backbone.grid,
+            neighbours,
+            max_normals: options.max_normals,
+            index,
+            images: 0,
+        })
+    }
+
+    fn fitted(&self) -> bool {
+        self.branches
+            .first()
+            .is_some_and(|branch| branch.vectors.fitted())
+    }
+}
+
+impl MemoryBank for PatchBank {
+    fn learning(&self) -> Learning {
+        Learning::Fit
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        check_shapes(features, self.grid, &self.blocks)?;
+        if self.fitted() {
+            return Err(NeighbourError::Fitted.into());
+        }
+        if self.images >= self.max_normals as u64 {
+            let max_normals = self.max_normals;
+            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+        }
+        // All branches or none.
+        let branches = self.branches.iter();
+        let patches: Result<Vec<_>, BoxError> =
+            branches.map(|branch| branch.patches(features)).collect();
+        for (branch, patches) in self.branches.iter_mut().zip(patches?) {
+            branch.vectors.collect(patches)?;
+        }
+        self.images += 1;
+        Ok(())
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        let found = self
+            .branches
+            .iter()
+            .map(|branch| branch.vectors.len())
+            .min();
+        let found = found.unwrap_or(0);
+        if found < self.neighbours {
+            return Err(NeighbourError::TooFewNormals {
+                what: "patches",
+                found,
+                option: "neighbours",
+                needed: self.neighbours,
+            }
+            .into());
+        }
+        for branch in &mut self.branches {
+            branch.vectors.fit(self.index.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        check_shapes(features, self.grid, &self.blocks)?;
+        let assess = |branch: &PatchBranch| {
+            let patches = branch.patches(features)?;
+            Ok(Branch {
+                block: branch.block,
+                neighbourhood: branch.neighbourhood,
+                rarity: branch.vectors.distances(patches.view(), self.neighbours)?,
+                normal_rarity: None,
+            })
+        };
+        let branches: Result<Vec<_>, BoxError> = self.branches.iter().map(assess).collect();
+        Ok(BankAssessment {
+            evidence: Evidence::new(branches?),
+            carry: Box::new(Carry),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        _: &Features,
+        carry: Box<dyn Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
+        match carry.downcast::<Carry>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
+        }
+    }
+
+    fn status(&self) -> BankStatus {
+        let bytes = self
+            .branches
+            .iter()
+            .map(|branch| branch.vectors.bytes())
+            .sum();
+        let width: usize = self.branches.iter().map(|branch| branch.width).sum();
+        let most = self.max_normals * self.grid.patches() * width * size_of::<f32>();
+        BankStatus {
+            images: self.images,
+            prototypes: self
+                .branches
+                .iter()
+                .map(|branch| branch.vectors.len())
+                .sum(),
+            bytes,
+            capacity_bytes: if self.fitted() { bytes } else { most },
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("fitted", &self.fitted());
+        for (number, branch) in self.branches.iter().enumerate() {
+            branch.vectors.save(writer, &format!("branch{number}"));
+        }
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.images = reader.value("images")?;
+        let fitted = reader.value("fitted")?;
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            let name = format!("branch{number}");
+            branch
+                .vectors
+                .load(reader, &name, fitted, self.index.as_ref())?;
+        }
+        Ok(())
+    }
+}

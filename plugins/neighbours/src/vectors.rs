@@ -1,0 +1,151 @@
+//! Unit vectors of known normals, searched by cosine.
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, VectorIndex};
+
+use crate::error::NeighbourError;
+
+enum State {
+    /// The vectors `[n, width]` of each known normal.
+    Collecting(Vec<Array2<f32>>),
+    Fitted(Box<dyn VectorIndex>),
+}
+
+/// The vectors of one branch: those of the known normals one by one, after the training pass an index over all.
+pub(crate) struct Vectors {
+    width: usize,
+    state: State,
+}
+
+impl Vectors {
+    pub(crate) fn new(width: usize) -> Self {
+        Self {
+            width,
+            state: State::Collecting(Vec::new()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match &self.state {
+            State::Collecting(images) => images.iter().map(Array2::nrows).sum(),
+            State::Fitted(index) => index.len(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.state {
+            State::Collecting(_) => self.len() * self.width * size_of::<f32>(),
+            State::Fitted(index) => index.bytes(),
+        }
+    }
+
+    pub(crate) fn fitted(&self) -> bool {
+        matches!(self.state, State::Fitted(_))
+    }
+
+    /// Takes the vectors `[n, width]` of one known normal.
+    pub(crate) fn collect(&mut self, rows: Array2<f32>) -> Result<(), NeighbourError> {
+        match &mut self.state {
+            State::Collecting(images) => {
+                images.push(rows);
+                Ok(())
+            }
+            State::Fitted(_) => Err(NeighbourError::Fitted),
+        }
+    }
+
+    /// Moves the vectors into an index; images leave as they enter, so that they are never held twice.
+    pub(crate) fn fit(&mut self, factory: &dyn VectorIndexConfig) -> Result<(), BoxError> {
+        let mut index = factory.build(self.width, self.len())?;
+        let State::Collecting(images) = &mut self.state else {
+            return Err(NeighbourError::Fitted.into());
+        };
+        for image in images.drain(..) {
+            index.append(image.view())?;
+        }
+        self.state = State::Fitted(index);
+        Ok(())
+    }
+
+    /// One minus the mean of the `k` largest cosines of each query `[queries, width]`, at least 0.
+    pub(crate) fn distances(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Array1<f32>, BoxError> {
+        let State::Fitted(index) = &self.state else {
+            return Err(NeighbourError::NotFitted.into());
+        };
+        let found = index.search(queries, k)?.similarity;
+        let distance =
+            |row: ndarray::ArrayView1<'_, f32>| (1.0 - row.mean().unwrap_or(0.0)).max(0.0);
+        Ok(found.rows().into_iter().map(distance).collect())
+    }
+
+    /// Writes the vectors under `name`.
+    pub(crate) fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
+        match &self.state {
+            State::Collecting(images) => {
+                writer.value(&format!("{name}.images"), &images.len());
+                for (number, image) in images.iter().enumerate() {
+                    let values: Vec<f32> = image.iter().copied().collect();
+                    writer.floats(&format!("{name}.image{number}"), image.shape(), values);
+                }
+            }
+            State::Fitted(index) => {
+                // An index that cannot give its vectors back saves none; loading then says which entry is missing.
+                if let Ok(vectors) = index.vectors() {
+                    writer.floats(
+                        &format!("{name}.vectors"),
+                        &[index.len(), self.width],
+                        vectors,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Reads what [`save`](Self::save) wrote in the same phase.
+    pub(crate) fn load(
+        &mut self,
+        reader: &SnapshotReader<'_>,
+        name: &str,
+        fitted: bool,
+        factory: &dyn VectorIndexConfig,
+    ) -> Result<(), BoxError> {
+        if fitted {
+            let vectors = self.matrix(reader, &format!("{name}.vectors"))?;
+            let mut index = factory.build(self.width, vectors.nrows())?;
+            index.append(vectors.view())?;
+            self.state = State::Fitted(index);
+            return Ok(());
+        }
+        let count: usize = reader.value(&format!("{name}.images"))?;
+        let images: Result<Vec<_>, SnapshotError> = (0..count)
+            .map(|number| self.matrix(reader, &format!("{name}.image{number}")))
+            .collect();
+        self.state = State::Collecting(images?);
+        Ok(())
+    }
+
+    fn matrix(
+        &self,
+        reader: &SnapshotReader<'_>,
+        name: &str,
+    ) -> Result<Array2<f32>, SnapshotError> {
+        let matrix = reader.matrix(name)?;
+        let (rows, width) = matrix.dim();
+        if width == self.width && rows > 0 {
+            return Ok(matrix);
+        }
+        Err(SnapshotError::Entry {
+            name: name.to_owned(),
+            problem: format!(
+                "has shape [{rows}, {width}], expected [at least 1, {}]",
+                self.width
+            ),
+        })
+    }
+}

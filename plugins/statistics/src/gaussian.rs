@@ -1,0 +1,215 @@
+//! PaDiM's bank: a Gaussian per patch position.
+
+use std::any::Any;
+
+use ndarray::Array1;
+use rand::SeedableRng;
+use rand::seq::index::sample;
+use rand_chacha::ChaCha8Rng;
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role};
+
+use crate::error::StatisticsError;
+use crate::moments::{Moments, triangle};
+use crate::options::{GaussianOptions, require};
+use crate::tokens::{Blocks, finite};
+
+impl MemoryBankFactory for GaussianOptions {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        Ok(Box::new(GaussianBank::new(self, backbone)?))
+    }
+}
+
+/// The Gaussians of one stream.
+struct GaussianBank {
+    blocks: Blocks,
+    regularisation: f64,
+    /// The chosen of all dimensions put end to end, ascending.
+    dimensions: Vec<u32>,
+    /// Empty until the first normal.
+    moments: Moments,
+    images: u64,
+    fitted: bool,
+}
+
+struct Carry;
+
+impl GaussianBank {
+    fn new(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
+        let blocks = Blocks::new(&options.blocks, backbone)?;
+        let wanted = options.dimensions;
+        require(wanted >= 1, "dimensions", wanted, "at least 1")?;
+        let ridge = options.regularisation;
+        require(
+            ridge > 0.0 && ridge.is_finite(),
+            "regularisation",
+            ridge,
+            "a number above 0",
+        )?;
+        let total: usize = blocks.widths().iter().sum();
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let mut dimensions: Vec<u32> = sample(&mut rng, total, wanted.min(total))
+            .into_iter()
+            .map(|dimension| dimension as u32)
+            .collect();
+        dimensions.sort_unstable();
+        Ok(Self {
+            blocks,
+            regularisation: ridge,
+            dimensions,
+            moments: Moments::default(),
+            images: 0,
+            fitted: false,
+        })
+    }
+
+    /// The chosen dimensions of every patch `[patches, dimensions]`.
+    fn vectors(&self, features: &Features) -> Result<Vec<f32>, BoxError> {
+        let blocks = self.blocks.read(features)?;
+        let mut columns = Vec::with_capacity(self.dimensions.len());
+        let mut chosen = self.dimensions.iter().map(|&at| at as usize).peekable();
+        let mut before = 0;
+        for tokens in &blocks {
+            let after = before + tokens.ncols();
+            while let Some(at) = chosen.next_if(|&at| at < after) {
+                columns.push(tokens.column(at - before));
+            }
+            before = after;
+        }
+        let mut vectors = Vec::with_capacity(self.blocks.patches() * columns.len());
+        for patch in 0..self.blocks.patches() {
+            vectors.extend(columns.iter().map(|column| column[patch]));
+        }
+        finite(&vectors, "a block of tokens")?;
+        Ok(vectors)
+    }
+}
+
+impl MemoryBank for GaussianBank {
+    fn learning(&self) -> Learning {
+        Learning::Fit
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        if self.fitted {
+            return Err(StatisticsError::AlreadyFitted.into());
+        }
+        let vectors = self.vectors(features)?;
+        if self.images == 0 {
+            self.moments = Moments::new(self.blocks.patches(), self.dimensions.len());
+        }
+        self.moments.add(&vectors, self.images);
+        self.images += 1;
+        Ok(())
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        const NEEDED: u64 = 2;
+        if self.fitted {
+            return Err(StatisticsError::AlreadyFitted.into());
+        }
+        if self.images < NEEDED {
+            return Err(StatisticsError::TooFewNormals {
+                found: self.images,
+                needed: NEEDED,
+            }
+            .into());
+        }
+        self.moments.factor(self.images, self.regularisation)?;
+        self.fitted = true;
+        Ok(())
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        if !self.fitted {
+            return Err(StatisticsError::NotFitted.into());
+        }
+        let distances = self.moments.distances(&self.vectors(features)?);
+        finite(&distances, "the Mahalanobis distance")?;
+        let branch = Branch {
+            block: self.blocks.deepest(),
+            neighbourhood: 1,
+            rarity: Array1::from_vec(distances),
+            normal_rarity: None,
+        };
+        Ok(BankAssessment {
+            evidence: Evidence::new(vec![branch]),
+            carry: Box::new(Carry),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        _: &Features,
+        carry: Box<dyn Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
+        if carry.is::<Carry>() {
+            return Ok(());
+        }
+        Err(StatisticsError::ForeignAssessment.into())
+    }
+
+    fn status(&self) -> BankStatus {
+        let d = self.dimensions.len();
+        let chosen = d * size_of::<u32>();
+        let values = self.moments.mean.len() + self.moments.spread.len();
+        let capacity = self.blocks.patches() * (d + triangle(d));
+        BankStatus {
+            images: self.images,
+            prototypes: self.moments.mean.len() / d.max(1),
+            bytes: values * size_of::<f32>() + chosen,
+            capacity_bytes: capacity * size_of::<f32>() + chosen,
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("fitted", &self.fitted);
+        let d = self.dimensions.len();
+        writer.ints("dimensions", &[d], self.dimensions.as_slice());
+        let positions = self.moments.mean.len() / d.max(1);
+        writer.floats("mean", &[positions, d], self.moments.mean.as_slice());
+        let shape = [positions, triangle(d)];
+        writer.floats("spread", &shape, self.moments.spread.as_slice());
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.images = reader.value("images")?;
+        self.fitted = reader.value("fitted")?;
+        let d = self.dimensions.len();
+        let total: usize = self.blocks.widths().iter().sum();
+        let (shape, dimensions) = reader.ints("dimensions")?;
+        let ascending = dimensions.is_sorted_by(|a, b| a < b)
+            && dimensions.last().is_none_or(|&last| (last as usize) < total);
+        let entry = |name: &str, problem: String| SnapshotError::Entry {
+            name: name.to_owned(),
+            problem,
+        };
+        if shape != [d] || !ascending {
+            let problem = format!("has shape {shape:?}, expected {d} ascending numbers below {total}");
+            return Err(entry("dimensions", problem).into());
+        }
+        self.dimensions = dimensions;
+        let positions = if self.images == 0 { 0 } else { self.blocks.patches() };
+        let read = |name: &str, width: usize| {
+            let (shape, values) = reader.floats(name)?;
+            if shape != [positions, width] || (self.fitted && positions == 0) {
+                let problem = format!("has shape {shape:?}, expected [{positions}, {width}]");
+                return Err(entry(name, problem));
+            }
+            Ok(values)
+        };
+        let mut moments = Moments::new(0, d);
+        moments.mean = read("mean", d)?;
+        moments.spread = read("spread", triangle(d))?;
+        self.moments = moments;
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! Linear layers and what stands between them, in the precision of their block.
+
+use rareclip_models::onnx::Attribute;
+
+use super::builder::{Builder, CONTRIB};
+use super::quantise::{self, Quantised};
+use crate::Result;
+use crate::family::{Activation, Affine, Linear};
+use crate::operators::{self, ADD_SCALED, DOMAIN, MIDDLE, NORM_TO_BYTES, TO_BYTES};
+
+/// ONNX's element type of unsigned bytes.
+const U8: i32 = 2;
+/// ONNX's element type of signed bytes.
+const I8: i32 = 3;
+
+/// How the linear layers of a block are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    /// As they are.
+    F32,
+    /// Rounded weights, and activations rounded row by row as they come.
+    Int8,
+}
+
+/// A product without its bias, `[1, tokens, out]`.
+pub(super) struct Product {
+    pub(super) value: String,
+    /// Factor of every row, `[1, tokens, 1]`, still to be applied.
+    pub(super) scales: Option<String>,
+    /// The bias that belongs to it, `[out]`, still to be added.
+    pub(super) bias: Vec<f32>,
+}
+
+/// Activations on their way into linear layers.
+pub(super) enum Input {
+    /// As they are.
+    F32(String),
+    /// Bytes.
+    Int8(Bytes),
+}
+
+/// Activations `[1, tokens, inner]` as bytes: `scale (byte - zero)` is about the activation, less `offset`, over `balance`.
+pub(super) struct Bytes {
+    values: String,
+    /// Scale of every row, `[1, tokens, 1]`.
+    scales: String,
+    zero: String,
+    /// What every input channel was divided by, `[inner]`.
+    balance: Vec<f32>,
+    offset: Offset,
+}
+
+/// What was taken from activations before they were rounded; its product goes into the bias.
+enum Offset {
+    /// Of every channel, before it was divided by the balance.
+    Channels(Vec<f32>),
+    /// The same of all.
+    Constant(f32),
+}
+
+impl Builder<'_> {
+    /// A layer norm of `x`.
+    pub(super) fn norm(&mut self, x: &str, norm: &Affine, epsilon: f32) -> Result<String> {
+        let weight = self.vector(&norm.weight, None)?;
+        let bias = self.vector(&norm.bias, None)?;
+        let epsilon = vec![Attribute::float("epsilon", epsilon)];
+        Ok(self.node("", "LayerNormalization", &[x, &weight, &bias], epsilon))
+    }
+
+    /// A layer norm of `x` for the linear layers that read it.
+    ///
+    /// For bytes, its offset goes into the layers' biases, and its gain is shared with their weights.
+    pub(super) fn normed_input(
+        &mut self,
+        x: &str,
+        norm: &Affine,
+        epsilon: f32,
+        readers: &[&Linear],
+        arithmetic: Arithmetic,
+    ) -> Result<Input> {
+        if arithmetic == Arithmetic::F32 {
+            return Ok(Input::F32(self.norm(x, norm, epsilon)?));
+        }
+        let gain = self.vector_values(&norm.weight, None)?;
+        let offset = self.vector_values(&norm.bias, None)?;
+        let mut columns = vec![0.0; gain.len()];
+        for linear in readers {
+            let weight = self.vector_values(&linear.weight, linear.rows)?;
+            quantise::raise_to_columns(&mut columns, &weight);
+        }
+        let balance = quantise::balance(&gain, &columns);
+        let gain: Vec<f32> = gain.iter().zip(&balance).map(|(g, b)| g / b).collect();
+        let gain = self.constant("gain", &[gain.len()], &gain);
+        let epsilon = vec![Attribute::float("epsilon", epsilon)];
+        let (values, scales) = self.to_bytes(NORM_TO_BYTES, &[x, &gain], epsilon);
+        let zero = self.bytes("zero", &[], U8, vec![MIDDLE]);
+        Ok(Input::Int8(Bytes {
+            values,
+            scales,
+            zero,
+            balance,
+            offset: Offset::Channels(offset),
+        }))
+    }
+
+    /// Activations of either sign for a linear layer of `inner` inputs.
+    pub(super) fn plain_input(&mut self, x: &str, inner: usize, arithmetic: Arithmetic) -> Input {
+        if arithmetic == Arithmetic::F32 {
+            return Input::F32(x.to_owned());
+        }
+        let (values, scales) = self.to_bytes(TO_BYTES, &[x], Vec::new());
+        let zero = self.bytes("zero", &[], U8, vec![MIDDLE]);
+        Input::Int8(Bytes {
+            values,
+            scales,
+            zero,
+            balance: vec![1.0; inner],
+            offset: Offset::Constant(0.0),
+        })
+    }
+
+    /// The activation of a product, for a linear layer. It has a lower bound, so that all 256 bytes can be used.
+    pub(super) fn activated_input(&mut self, product: &Product, activation: Activation) -> Input {
+        let inner = product.bias.len();
+        let bias = self.constant("bias", &[inner], &product.bias);
+        let Some(factors) = &product.scales else {
+            return Input::F32(self.activate(&product.value, &bias, activation));
+        };
+        let operator = operators::activation_to_bytes(activation);
+        let inputs = [product.value.as_str(), factors, &bias];
+        let (values, scales) = self.to_bytes(operator, &inputs, Vec::new());
+        let zero = self.bytes("zero", &[], U8, vec![0]);
+        Input::Int8(Bytes {
+            values,
+            scales,
+            zero,
+            balance: vec![1.0; inner],
+            offset: Offset::Constant(operators::lower_bound(activation)),
+        })
+    }
+
+    fn activate(&mut self, x: &str, bias: &str, activation: Activation) -> String {
+        match activation {
+            Activation::Gelu => self.node(CONTRIB, "BiasGelu", &[x, bias], Vec::new()),
+            Activation::QuickGelu => {
+                let sum = self.node("", "Add", &[x, bias], Vec::new());
+                let alpha = vec![Attribute::float("alpha", 1.702)];
+                self.node(CONTRIB, "QuickGelu", &[&sum], alpha)
+            }
+        }
+    }
+
+    fn to_bytes(
+        &mut self,
+        operator: &str,
+        inputs: &[&str],
+        attributes: Vec<Attribute>,
+    ) -> (String, String) {
+        let outputs = (self.fresh("bytes"), self.fresh("scales"));
+        let names = [outputs.0.as_str(), &outputs.1];
+        self.push(DOMAIN, operator, inputs, &names, attributes);
+        outputs
+    }
+
+    /// A linear layer, `scale` applied to its outputs (`[out]`, LayerScale).
+    pub(super) fn linear(
+        &mut self,
+        input: &Input,
+        linear: &Linear,
+        scale: Option<&str>,
+    ) -> Result<Product> {
+        let scale = scale.map(|key| self.vector_values(key, None)).transpose()?;
+        let mut bias = self.vector_values(&linear.bias, linear.rows)?;
+        let input = match input {
+            Input::Int8(input) => input,
+            Input::F32(x) => {
+                let mut value = self.product(x, linear)?;
+                if let Some(scale) = scale {
+                    multiply(&mut bias, &scale);
+                    let scale = self.constant("scale", &[scale.len()], &scale);
+                    value = self.node("", "Mul", &[&value, &scale], Vec::new());
+                }
+                let scales = None;
+                return Ok(Product {
+                    value,
+                    scales,
+                    bias,
+                });
+            }
+        };
+        let weight = self.vector_values(&linear.weight, linear.rows)?;
+        let mut quantised = Quantised::new(&weight, &input.balance);
+        let from_offset = match &input.offset {
+            Offset::Channels(offset) => quantise::apply(&weight, offset),
+            Offset::Constant(constant) => {
+                let sums = quantised.of_ones();
+                sums.iter().map(|sum| sum * constant).collect()
+            }
+        };
+        for (bias, part) in bias.iter_mut().zip(from_offset) {
+            *bias += part;
+        }
+        if let Some(scale) = scale {
+            multiply(&mut bias, &scale);
+            multiply(&mut quantised.scales, &scale);
+        }
+        let outer = quantised.scales.len();
+        let steps = self.constant("steps", &[outer], &quantised.scales);
+        let values = quantised.values.iter().map(|value| value.cast_unsigned());
+        let shape = [input.balance.len(), outer];
+        let weight = self.bytes(&linear.weight, &shape, I8, values.collect());
+        // The operator takes one scale for all rows; those of the rows follow.
+        let one = self.constant("one", &[], &[1.0]);
+        let inputs = [input.values.as_str(), &weight, &one, &steps, &input.zero];
+        let value = self.node(CONTRIB, "MatMulIntegerToFloat", &inputs, Vec::new());
+        let scales = Some(input.scales.clone());
+        Ok(Product {
+            value,
+            scales,
+            bias,
+        })
+    }
+
+    /// A product with its row factors, without its bias.
+    pub(super) fn scaled(&mut self, product: &Product) -> String {
+        match &product.scales {
+            Some(scales) => self.node("", "Mul", &[&product.value, scales], Vec::new()),
+            None => product.value.clone(),
+        }
+    }
+
+    /// `x` plus a product with its bias.
+    pub(super) fn residual(&mut self, x: &str, product: &Product) -> String {
+        let bias = self.constant("bias", &[product.bias.len()], &product.bias);
+        match &product.scales {
+            Some(scales) => {
+                let inputs = [x, &product.value, scales, &bias];
+                self.node(DOMAIN, ADD_SCALED, &inputs, Vec::new())
+            }
+            None => {
+                let branch = self.node("", "Add", &[&product.value, &bias], Vec::new());
+                self.node("", "Add", &[x, &branch], Vec::new())
+            }
+        }
+    }
+}
+
+fn multiply(values: &mut [f32], factors: &[f32]) {
+    for (value, factor) in values.iter_mut().zip(factors) {
+        *value *= factor;
+    }
+}

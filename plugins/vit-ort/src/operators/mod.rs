@@ -1,0 +1,247 @@
+//! Operators of this crate in onnxruntime's graphs: the steps between two integer products, each in one pass over the rows.
+
+mod rows;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::operator::{
+    ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
+};
+use ort::value::TensorElementType::{Float32, Uint8};
+
+pub(crate) use rows::MIDDLE;
+
+use crate::error::runtime;
+use crate::family::Activation;
+
+/// Domain of the operators.
+pub(crate) const DOMAIN: &str = "rareclip";
+/// Rows `[1, rows, inner]` to bytes around [`MIDDLE`] and scales `[1, rows, 1]`.
+pub(crate) const TO_BYTES: &str = "ToBytes";
+/// Layer norm without offset, then as [`TO_BYTES`]. Reads rows and gain `[inner]`; attribute `epsilon`.
+pub(crate) const NORM_TO_BYTES: &str = "NormToBytes";
+/// Rows, their factors `[1, rows, 1]` and a bias `[inner]` to `x + rows * factors + bias`; reads `x` first.
+pub(crate) const ADD_SCALED: &str = "AddScaled";
+
+/// Rows, their factors and a bias to bytes of the activation, from [`lower_bound`] on, and scales.
+pub(crate) fn activation_to_bytes(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Gelu => "GeluToBytes",
+        Activation::QuickGelu => "QuickGeluToBytes",
+    }
+}
+
+/// No activation is below this; its byte is 0.
+pub(crate) fn lower_bound(activation: Activation) -> f32 {
+    match activation {
+        Activation::Gelu => -0.17,
+        Activation::QuickGelu => -0.1637,
+    }
+}
+
+/// All of them, for a session builder.
+pub(crate) fn domain() -> crate::Result<Arc<OperatorDomain>> {
+    let kinds = [
+        Kind::ToBytes,
+        Kind::NormToBytes,
+        Kind::Activation(Activation::Gelu),
+        Kind::Activation(Activation::QuickGelu),
+        Kind::AddScaled,
+    ];
+    let mut domain = OperatorDomain::new(DOMAIN).map_err(runtime("operators"))?;
+    for kind in kinds {
+        domain = domain.add(kind).map_err(runtime("operators"))?;
+    }
+    Ok(Arc::new(domain))
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    ToBytes,
+    NormToBytes,
+    Activation(Activation),
+    AddScaled,
+}
+
+impl Operator for Kind {
+    type Kernel<'attr> = RowKernel;
+
+    fn name(&self) -> &str {
+        match self {
+            Self::ToBytes => TO_BYTES,
+            Self::NormToBytes => NORM_TO_BYTES,
+            Self::Activation(activation) => activation_to_bytes(*activation),
+            Self::AddScaled => ADD_SCALED,
+        }
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        let count = match self {
+            Self::ToBytes => 1,
+            Self::NormToBytes => 2,
+            Self::Activation(_) => 3,
+            Self::AddScaled => 4,
+        };
+        (0..count).map(|_| OperatorInput::required(Float32))
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        let types: &[_] = match self {
+            Self::AddScaled => &[Float32],
+            _ => &[Uint8, Float32],
+        };
+        types.iter().map(|kind| OperatorOutput::required(*kind))
+    }
+
+    fn create_kernel<'attr>(&self, context: &KernelContext<'attr>) -> ort::Result<RowKernel> {
+        let epsilon = context.get::<f32>("epsilon").unwrap_or(0.0);
+        Ok(RowKernel {
+            kind: *self,
+            epsilon,
+        })
+    }
+}
+
+/// Rows that a thread takes at a time.
+const ROWS: usize = 16;
+
+struct RowKernel {
+    kind: Kind,
+    epsilon: f32,
+}
+
+impl ort::operator::Kernel for RowKernel {
+    fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
+        let x = input(context, 0)?;
+        let (shape, x) = x.try_extract_tensor::<f32>()?;
+        let inner = usize::try_from(shape.last().copied().unwrap_or(0)).unwrap_or(0);
+        let fits = |length: usize, expected: usize| match length == expected && inner > 0 {
+            true => Ok(()),
+            false => Err(ort::Error::new(format!(
+                "an operand has {length} elements instead of {expected}"
+            ))),
+        };
+        if let Kind::AddScaled = self.kind {
+            let operands = [input(context, 1)?, input(context, 2)?, input(context, 3)?];
+            let (_, values) = operands[0].try_extract_tensor::<f32>()?;
+            let (_, factors) = operands[1].try_extract_tensor::<f32>()?;
+            let (_, bias) = operands[2].try_extract_tensor::<f32>()?;
+            fits(values.len(), x.len())?;
+            fits(factors.len() * inner, x.len())?;
+            fits(bias.len(), inner)?;
+            let mut out = output(context, 0, shape)?;
+            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+            let chunks: Vec<_> = out.chunks_mut(ROWS * inner).map(Mutex::new).collect();
+            return parallel(context, &chunks, #[inline(always)] |chunk, out| {
+                for (row, out) in out.chunks_exact_mut(inner).enumerate() {
+                    let row = chunk * ROWS + row;
+                    let at = row * inner..(row + 1) * inner;
+                    let (x, values) = (&x[at.clone()], &values[at]);
+                    rows::add_scaled(x, values, factors[row], bias, out);
+                }
+            });
+        }
+        let operands = match self.kind {
+            Kind::NormToBytes => vec![input(context, 1)?],
+            Kind::Activation(_) => vec![input(context, 2)?, input(context, 1)?],
+            _ => Vec::new(),
+        };
+        let operand = |index: usize, expected: usize| match operands.get(index) {
+            Some(value) => {
+                let (_, values) = value.try_extract_tensor::<f32>()?;
+                fits(values.len(), expected).map(|()| values)
+            }
+            None => Ok::<&[f32], ort::Error>(&[]),
+        };
+        let per_channel = operand(0, inner)?;
+        let factors = operand(1, x.len() / inner.max(1))?;
+        let mut column = shape.to_vec();
+        column.iter_mut().last().into_iter().for_each(|axis| *axis = 1);
+        let (mut bytes, mut scales) = (output(context, 0, shape)?, output(context, 1, &column)?);
+        let (_, bytes) = bytes.try_extract_tensor_mut::<u8>()?;
+        let (_, scales) = scales.try_extract_tensor_mut::<f32>()?;
+        let chunks = bytes.chunks_mut(ROWS * inner).zip(scales.chunks_mut(ROWS));
+        let chunks: Vec<_> = chunks.map(Mutex::new).collect();
+        let (kind, epsilon) = (self.kind, self.epsilon);
+        parallel(context, &chunks, #[inline(always)] |chunk, (bytes, scales)| {
+            let mut scratch = vec![0.0; inner];
+            let outputs = bytes.chunks_exact_mut(inner).zip(scales.iter_mut());
+            for (row, (bytes, scale)) in outputs.enumerate() {
+                let row = chunk * ROWS + row;
+                let x = &x[row * inner..(row + 1) * inner];
+                *scale = match kind {
+                    Kind::NormToBytes => {
+                        rows::norm_to_bytes(x, per_channel, epsilon, &mut scratch, bytes)
+                    }
+                    Kind::Activation(activation) => {
+                        let lowest = lower_bound(activation);
+                        let (factor, bias) = (factors[row], per_channel);
+                        let scratch = &mut scratch;
+                        match activation {
+                            Activation::Gelu => {
+                                let gelu = (rows::gelu, lowest);
+                                rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
+                            }
+                            Activation::QuickGelu => {
+                                let gelu = (rows::quick_gelu, lowest);
+                                rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
+                            }
+                        }
+                    }
+                    _ => rows::to_bytes(x, bytes),
+                };
+            }
+        })
+    }
+}
+
+fn input(context: &ComputeContext, index: usize) -> ort::Result<ort::value::ValueRef<'_>> {
+    let missing = || ort::Error::new(format!("input {index} is missing"));
+    context.input(index)?.ok_or_else(missing)
+}
+
+fn output<'c>(
+    context: &'c ComputeContext,
+    index: usize,
+    shape: &[i64],
+) -> ort::Result<ort::value::ValueRefMut<'c>> {
+    let missing = || ort::Error::new(format!("output {index} is missing"));
+    context.output(index, shape.to_vec())?.ok_or_else(missing)
+}
+
+/// Runs `work` on every chunk, on the session's threads, with the best vector instructions of the processor.
+fn parallel<T: Send>(
+    context: &ComputeContext,
+    chunks: &[Mutex<T>],
+    work: impl Fn(usize, &mut T) + Sync + Send,
+) -> ort::Result<()> {
+    let arch = pulp::Arch::new();
+    context.par_for(chunks.len(), 0, |index| {
+        // Never contended: every chunk is one thread's.
+        let mut chunk = chunks[index].lock().unwrap_or_else(PoisonError::into_inner);
+        arch.dispatch(
+            #[inline(always)]
+            || work(index, &mut chunk),
+        );
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lower_bound;
+    use crate::family::Activation;
+
+    #[test]
+    fn the_lower_bounds_are_below_the_activations_and_near_their_minima() {
+        let exact = |activation, x: f64| match activation {
+            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Activation::QuickGelu => x / (1.0 + (-1.702 * x).exp()),
+        };
+        for activation in [Activation::Gelu, Activation::QuickGelu] {
+            let values = (-4000..0).map(|step| exact(activation, f64::from(step) * 1e-3));
+            let lowest = values.fold(0.0, f64::min);
+            let bound = f64::from(lower_bound(activation));
+            assert!(bound <= lowest && lowest - bound < 1e-3, "{activation:?}: {lowest}");
+        }
+    }
+}
