@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     for name in names {
-        let path = rareclip_models::fetch(&name, &mut |step| eprintln!("{name}: {step:?}"))?;
+        let path = rareclip_models::fetch(&name, &mut |step| match step {
+            rareclip_models::Step::Receiving { .. } => {}
+            step => eprintln!("{name}: {step:?}"),
+        })?;
         println!("{}", path.display());
     }
     Ok(())

@@ -86,6 +86,8 @@ pub enum Proof {
     Hub,
     /// The record of the folder or mirror it was copied from.
     Record,
+    /// Nothing: the file was made here of one whose checksum was compared.
+    Converted,
     /// Nothing: it is trusted from now on, and any change will be noticed.
     None,
 }
@@ -180,8 +182,14 @@ fn stage<'a>(
     }
     // Says for which machines there is none.
     artefact.source()?;
-    let mut failures = Vec::new();
-    for source in &sources {
+    let mut failures: Vec<(&str, Error)> = Vec::new();
+    let mut hub_is_away = false;
+    let mut rest = sources.iter().peekable();
+    while let Some(source) = rest.next() {
+        // It was said once why, and that is enough.
+        if hub_is_away && matches!(source.origin, Origin::Hub(_)) {
+            continue;
+        }
         progress(Step::Asking {
             source: source.name.clone(),
             place: source.place(),
@@ -191,7 +199,9 @@ fn stage<'a>(
             Ok(staged) => return Ok(staged),
             Err(error) if !passes(&error) => return Err(error),
             Err(error) => {
-                if sources.len() > failures.len() + 1 {
+                let away = matches!(error, Error::Unreachable { .. } | Error::HubOffline { .. });
+                hub_is_away |= away && matches!(source.origin, Origin::Hub(_));
+                if rest.peek().is_some() {
                     progress(Step::Passed {
                         source: source.name.clone(),
                         reason: error.to_string(),

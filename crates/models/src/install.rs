@@ -86,11 +86,14 @@ impl<'a> Staged<'a> {
         let Some(Convert { from, to, how }) = self.convert.take() else {
             return Ok(());
         };
-        let proof = self
-            .files
-            .iter()
-            .find(|(name, _)| *name == from)
-            .map_or(Proof::None, |(_, proof)| *proof);
+        let proof =
+            self.files
+                .iter()
+                .find(|(name, _)| *name == from)
+                .map_or(Proof::None, |(_, proof)| match proof {
+                    Proof::None => Proof::None,
+                    _ => Proof::Converted,
+                });
         let (source, target) = (self.folder().join(&from), self.folder().join(&to));
         match how {
             Conversion::Dinov2FromOnnx => {

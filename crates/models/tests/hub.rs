@@ -499,6 +499,19 @@ fn a_source_that_cannot_be_had_gives_way_to_the_next() {
 }
 
 #[test]
+fn a_hub_that_is_away_is_not_asked_for_every_source() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut both = unpinned();
+    let mut other = both.sources[0].clone();
+    other.name = "other".into();
+    both.sources.push(other);
+    let mut settings = settings(cache.path(), "http://127.0.0.1:1");
+    settings.attempts = 1;
+    let error = pull(&both, &settings).unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+#[test]
 fn where_no_source_is_left_each_says_why_and_the_way_by_hand_is_told() {
     let server = Server::start(|_| Reply::status(404));
     let cache = tempfile::tempdir().unwrap();

@@ -276,7 +276,7 @@ fn the_configs_that_come_with_the_program_take_the_stated_direction() {
         ("file-size", true),
     ] {
         let path = format!("{folder}{name}.toml");
-        let config = ConfigBuilder::new().file(path.as_ref()).unwrap().build().unwrap();
+        let config = ConfigBuilder::new().file(&path).unwrap().build().unwrap();
         let detector = Detector::build(&config).unwrap();
         let mut stream = detector.open_stream().unwrap();
         let mut score = |image| stream.push(image, PushOptions::LEARN).unwrap().scored.score;
@@ -284,7 +284,7 @@ fn the_configs_that_come_with_the_program_take_the_stated_direction() {
         assert_eq!(bright > dark, brighter_is_anomalous, "{name}");
     }
     let path = format!("{folder}random.toml");
-    let config = ConfigBuilder::new().file(path.as_ref()).unwrap().build().unwrap();
+    let config = ConfigBuilder::new().file(&path).unwrap().build().unwrap();
     Detector::build(&config).unwrap().open_stream().unwrap();
 }
 

@@ -12,7 +12,7 @@ use rareclip_core::{
     AnomalyMap, Backbone, BackboneFactory, Blur, BoxError, Features, MemoryBankFactory,
 };
 use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
-use rareclip_imaging::{Limits, decode_file, mask_binary, resize_map, resize_mask_nearest};
+use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
 use rareclip_statistics::{GaussianOptions, SubspaceOptions};
 use rareclip_vit_ort::{Tokens, VitOptions};
 
@@ -76,7 +76,7 @@ fn figures(
     let fitted = start.elapsed();
     let start = Instant::now();
     let (mut largest, mut top, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-    let mut pixels = PixelAccumulator::new(1 << 30);
+    let mut pixels = PixelAccumulator::default();
     let mut assessing = std::time::Duration::ZERO;
     for Sample { features, mask } in samples {
         let asked = Instant::now();
@@ -91,8 +91,8 @@ fn figures(
         largest.push(top_mean(&rarity.to_vec(), 0.0));
         top.push(top_mean(&rarity.to_vec(), 0.01));
         labels.push(mask.is_some());
-        let map = resize_map(map.values.view(), COMPARED, COMPARED)?;
-        pixels.push(map.view(), mask.as_ref().map(Array2::view))?;
+        let map = upsample_bilinear(map.values.view(), COMPARED, COMPARED)?;
+        pixels.push(map.view(), mask.as_ref().map(|mask| mask.view()))?;
     }
     let largest = image_metrics(&largest, &labels)?;
     let top = image_metrics(&top, &labels)?;
@@ -102,9 +102,9 @@ fn figures(
         "{name}: image AUROC {:.1} (largest patch) {:.1} (top 1 %), AP {:.1}; pixel AUROC {:.1}, AP {:.1}, AUPRO {:.1}; {} prototypes, {:.1} MB, fit {:.2} s, {:.1} ms an image, {:.1} s in all",
         percent(largest.auroc),
         percent(top.auroc),
-        percent(top.average_precision),
+        percent(top.ap),
         percent(pixels.auroc),
-        percent(pixels.average_precision),
+        percent(pixels.ap),
         percent(pixels.aupro),
         bank.status().prototypes,
         bank.status().bytes as f64 / 1e6,

@@ -68,8 +68,8 @@ pub(crate) struct CompareArgs {
     #[arg(value_name = "B")]
     b: PathBuf,
     /// The detector of A and the one of B [default: those of the same name in both].
-    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "LEFT,RIGHT")]
-    detectors: Vec<String>,
+    #[arg(long, value_name = "LEFT,RIGHT")]
+    detectors: Option<String>,
     /// Print as JSON.
     #[arg(long)]
     json: bool,
@@ -232,9 +232,15 @@ fn show(benchmark: &Benchmark) -> anyhow::Result<()> {
 
 pub(crate) fn compare(args: &CompareArgs) -> anyhow::Result<Exit> {
     let (a, b) = (Benchmark::read(&args.a)?, Benchmark::read(&args.b)?);
-    let pairs: Vec<(String, String)> = match args.detectors.as_slice() {
-        [left, right] => vec![(left.clone(), right.clone())],
-        _ => a
+    let pairs: Vec<(String, String)> = match &args.detectors {
+        Some(text) => {
+            let pair = text.split_once(',');
+            let (left, right) = pair.with_context(|| {
+                format!("--detectors {text}: expected two names with a comma between")
+            })?;
+            vec![(left.trim().to_owned(), right.trim().to_owned())]
+        }
+        None => a
             .detectors
             .iter()
             .filter(|name| b.detectors.contains(name))

@@ -126,7 +126,7 @@ fn info(dataset: &Dataset, as_json: bool) -> anyhow::Result<()> {
         "unknown",
         "masks",
         "defects",
-        "pixels",
+        "pixels (sampled)",
     ]);
     for category in &dataset.categories {
         let [normal, anomalous, unknown, masked] = counts(&category.test);
@@ -141,7 +141,7 @@ fn info(dataset: &Dataset, as_json: bool) -> anyhow::Result<()> {
             unknown.to_string(),
             masked.to_string(),
             defects.to_string(),
-            sizes(category).join(", "),
+            sizes(category),
         ]);
     }
     say(format!("{} in {}\n", dataset.kind, dataset.root.display()))?;
@@ -159,7 +159,7 @@ fn category_json(category: &Category) -> Value {
         "validation": split(&category.validation),
         "test": split(&category.test),
         "defects": defects(category),
-        "sizes_sampled": sizes(category),
+        "size_sampled": sizes(category),
     })
 }
 
@@ -176,8 +176,8 @@ fn defects(category: &Category) -> BTreeMap<&str, usize> {
     defects
 }
 
-/// The sizes of some images, evenly spread: the only one, or the range of the sides.
-fn sizes(category: &Category) -> Vec<String> {
+/// Width and height of some images, evenly spread: the only size, or the range of each side.
+fn sizes(category: &Category) -> String {
     let samples: Vec<&Sample> = category.samples().collect();
     let step = samples.len().div_ceil(SIZES_LOOKED_UP).max(1);
     let sizes = samples
@@ -193,8 +193,8 @@ fn sizes(category: &Category) -> Vec<String> {
         }
     };
     match (range(|size| size.0), range(|size| size.1)) {
-        (Some(width), Some(height)) => vec![format!("{width} x {height}")],
-        _ => vec!["unreadable".to_owned()],
+        (Some(width), Some(height)) => format!("{width} x {height}"),
+        _ => "unreadable".to_owned(),
     }
 }
 
@@ -390,7 +390,7 @@ mod tests {
         assert!(problems(&root, true).is_empty());
         let dataset = open(&root.path().display().to_string(), &[]).unwrap();
         assert_eq!(verify(&dataset, true).unwrap(), Exit::Success);
-        assert_eq!(sizes(&dataset.categories[0]), ["4 x 3"]);
+        assert_eq!(sizes(&dataset.categories[0]), "4 x 3");
         assert_eq!(counts(&dataset.categories[0].test), [1, 1, 0, 1]);
     }
 

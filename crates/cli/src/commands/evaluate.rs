@@ -37,7 +37,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     }
     if scores.is_empty() {
         bail!(
-            "no result of {} is an image of {}: names are compared from the end, e.g. {}",
+            "no result of {} is a labelled image of {}: names are compared from the end, e.g. {}",
             args.out.display(),
             args.truth,
             rows.first()

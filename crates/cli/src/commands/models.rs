@@ -166,7 +166,8 @@ fn pull(name: &str, from: Option<&str>, settings: &Settings) -> anyhow::Result<(
 /// What a pull is doing, on stderr.
 struct Reporter<'a> {
     name: &'a str,
-    artefact: &'a Artefact,
+    /// Until it was told.
+    summary: Option<&'a str>,
     line: Progress,
     /// A line per file, and whether nothing was there to compare it with.
     installed: Vec<(String, bool)>,
@@ -176,7 +177,7 @@ impl<'a> Reporter<'a> {
     fn new(name: &'a str, artefact: &'a Artefact) -> Self {
         Self {
             name,
-            artefact,
+            summary: Some(&artefact.summary),
             line: Progress::new(std::io::stderr().is_terminal()),
             installed: Vec::new(),
         }
@@ -199,7 +200,9 @@ impl<'a> Reporter<'a> {
         match step {
             Step::Present => eprintln!("{name}: already here"),
             Step::Asking { place, licence, .. } => {
-                eprintln!("{name}: {}", self.artefact.summary);
+                if let Some(summary) = self.summary.take() {
+                    eprintln!("{name}: {summary}");
+                }
                 eprintln!("{name}: from {place} (licence: {licence})");
             }
             Step::Downloading { package, bytes } => {
@@ -269,9 +272,13 @@ fn compared(proof: Proof) -> &'static str {
         Proof::Catalogue => "as in the catalogue",
         Proof::Hub => "as the hub says",
         Proof::Record => "as recorded where it was copied from",
+        Proof::Converted => "converted here from a file that was checked",
         Proof::None => "first use",
     }
 }
+
+/// Files below so many bytes come without a word.
+const SMALL_FILE: u64 = 1_000_000;
 
 /// How far a download is: twice a second on a terminal, else at every tenth.
 struct Progress {
@@ -309,6 +316,9 @@ impl Progress {
             self.told = None;
         }
         let total_bytes = total.unwrap_or(0);
+        if total.is_some_and(|total| total < SMALL_FILE) {
+            return None;
+        }
         let tenth = |bytes: u64| (bytes * 10).checked_div(total_bytes).unwrap_or(0);
         let done = total.is_some_and(|total| received >= total);
         let due = match self.told {

@@ -5,16 +5,33 @@ use maud::{Markup, html};
 use super::curves;
 use super::gallery::gallery;
 use super::pictures::Album;
-use super::series;
 use super::view::{Category, Entry, View, percent};
 use crate::report::histogram::{Histogram, Layer};
 use crate::report::text::{count, images as images_text, printable};
 
 /// Kinds of images in the order in which bars are stacked.
 const LAYERS: [(Option<bool>, Layer); 3] = [
-    (Some(false), Layer { class: "normal", word: "normal" }),
-    (None, Layer { class: "uncalibrated", word: "unlabelled" }),
-    (Some(true), Layer { class: "anomalous", word: "anomalous" }),
+    (
+        Some(false),
+        Layer {
+            class: "normal",
+            word: "normal",
+        },
+    ),
+    (
+        None,
+        Layer {
+            class: "uncalibrated",
+            word: "unlabelled",
+        },
+    ),
+    (
+        Some(true),
+        Layer {
+            class: "anomalous",
+            word: "anomalous",
+        },
+    ),
 ];
 
 /// Every category, folded but for the first.
@@ -46,7 +63,9 @@ pub(super) fn categories(view: &View<'_>, mut album: Option<&mut Album<'_>>) -> 
 
 fn seed_in_words(view: &View<'_>) -> String {
     match view.benchmark.seeds.as_slice() {
-        [first, _, ..] => format!("Curves, histograms and galleries are of the runs with seed {first}."),
+        [first, _, ..] => {
+            format!("Curves, histograms and galleries are of the runs with seed {first}.")
+        }
         _ => "Curves, histograms and galleries.".to_owned(),
     }
 }
@@ -113,13 +132,4 @@ fn histogram(category: &Category<'_>, entry: &Entry<'_>, layers: &[Layer]) -> Op
         threshold: threshold.map(|value| (value, "best F1 at")),
     }
     .svg(&name)
-}
-
-/// The detectors, for charts that show them all.
-pub(super) fn legend(view: &View<'_>) -> Markup {
-    let names = view.benchmark.detectors.iter().enumerate();
-    let entries: Vec<_> = names
-        .map(|(at, name)| (at, name.as_str(), String::new()))
-        .collect();
-    series::legend(&entries)
 }

@@ -40,9 +40,15 @@ pub(super) fn roc(scored: &[(f64, bool)]) -> Option<Points> {
         return None;
     }
     let share = |(hits, alarms): &(usize, usize)| {
-        (*alarms as f64 / normal as f64, *hits as f64 / anomalous as f64)
+        (
+            *alarms as f64 / normal as f64,
+            *hits as f64 / anomalous as f64,
+        )
     };
-    let points: Points = [(0.0, 0.0)].into_iter().chain(steps.iter().map(share)).collect();
+    let points: Points = [(0.0, 0.0)]
+        .into_iter()
+        .chain(steps.iter().map(share))
+        .collect();
     Some(thinned(&straightened(&points), MAX_POINTS))
 }
 
@@ -60,7 +66,11 @@ pub(super) fn precision_recall(scored: &[(f64, bool)]) -> Option<Points> {
         // Thresholds that reach no further anomalous image have no width.
         if hits > before {
             let precision = hits as f64 / (hits + alarms) as f64;
-            treads.push((before as f64 / anomalous as f64, hits as f64 / anomalous as f64, precision));
+            treads.push((
+                before as f64 / anomalous as f64,
+                hits as f64 / anomalous as f64,
+                precision,
+            ));
             before = hits;
         }
     }
@@ -120,7 +130,13 @@ pub(super) fn charts(category: &Category<'_>) -> Option<Markup> {
             Some((entry, roc(&scored)?, precision_recall(&scored)?))
         })
         .collect();
-    let metrics = |entry: &Entry<'_>| entry.run.image.as_ref().map_or((None, None), |m| (m.auroc, m.ap));
+    let metrics = |entry: &Entry<'_>| {
+        entry
+            .run
+            .image
+            .as_ref()
+            .map_or((None, None), |m| (m.auroc, m.ap))
+    };
     let legend: Vec<(usize, &str, String)> = curves
         .iter()
         .map(|(entry, ..)| {
@@ -133,11 +149,24 @@ pub(super) fn charts(category: &Category<'_>) -> Option<Markup> {
     let base = first.labelled();
     let anomalous = base.iter().filter(|image| image.1).count() as f64 / base.len() as f64;
     let in_words = |name: &str| {
-        let values: Vec<String> = legend.iter().map(|(_, name, value)| format!("{name}: {value}")).collect();
-        format!("{name} of category {}. {}.", category.name, values.join("; "))
+        let values: Vec<String> = legend
+            .iter()
+            .map(|(_, name, value)| format!("{name}: {value}"))
+            .collect();
+        format!(
+            "{name} of category {}. {}.",
+            category.name,
+            values.join("; ")
+        )
     };
-    let roc: Vec<_> = curves.iter().map(|(entry, roc, _)| (entry.detector, roc)).collect();
-    let pr: Vec<_> = curves.iter().map(|(entry, _, pr)| (entry.detector, pr)).collect();
+    let roc: Vec<_> = curves
+        .iter()
+        .map(|(entry, roc, _)| (entry.detector, roc))
+        .collect();
+    let pr: Vec<_> = curves
+        .iter()
+        .map(|(entry, _, pr)| (entry.detector, pr))
+        .collect();
     Some(html! {
         (series::legend(&legend))
         div.charts.pair {
@@ -206,11 +235,23 @@ mod tests {
 
     #[test]
     fn a_curve_turns_where_the_class_does() {
-        let scored = [(4.0, true), (3.0, true), (2.0, false), (1.0, true), (0.0, false)];
+        let scored = [
+            (4.0, true),
+            (3.0, true),
+            (2.0, false),
+            (1.0, true),
+            (0.0, false),
+        ];
         let third = 2.0 / 3.0;
         assert_eq!(
             roc(&scored).unwrap(),
-            [(0.0, 0.0), (0.0, third), (0.5, third), (0.5, 1.0), (1.0, 1.0)]
+            [
+                (0.0, 0.0),
+                (0.0, third),
+                (0.5, third),
+                (0.5, 1.0),
+                (1.0, 1.0)
+            ]
         );
         assert_eq!(
             precision_recall(&scored).unwrap(),
@@ -220,7 +261,10 @@ mod tests {
 
     #[test]
     fn equal_scores_make_a_slope() {
-        assert_eq!(roc(&[(1.0, true), (1.0, false)]).unwrap(), [(0.0, 0.0), (1.0, 1.0)]);
+        assert_eq!(
+            roc(&[(1.0, true), (1.0, false)]).unwrap(),
+            [(0.0, 0.0), (1.0, 1.0)]
+        );
     }
 
     #[test]
@@ -234,12 +278,24 @@ mod tests {
 
     #[test]
     fn many_images_make_a_short_curve_that_ends_at_the_corner() {
-        let scored: Vec<_> = (0..9000).map(|k| (f64::from(9000 - k), k % 2 == 0)).collect();
-        for (points, end) in [(roc(&scored), (1.0, 1.0)), (precision_recall(&scored), (1.0, 0.5))] {
+        let scored: Vec<_> = (0..9000)
+            .map(|k| (f64::from(9000 - k), k % 2 == 0))
+            .collect();
+        for (points, end) in [
+            (roc(&scored), (1.0, 1.0)),
+            (precision_recall(&scored), (1.0, 0.5)),
+        ] {
             let points = points.unwrap();
-            assert!((150..=MAX_POINTS).contains(&points.len()), "{}", points.len());
+            assert!(
+                (150..=MAX_POINTS).contains(&points.len()),
+                "{}",
+                points.len()
+            );
             let last = points[points.len() - 1];
-            assert!((last.0 - end.0).abs() < 1e-9 && (last.1 - end.1).abs() < 1e-3, "{last:?}");
+            assert!(
+                (last.0 - end.0).abs() < 1e-9 && (last.1 - end.1).abs() < 1e-3,
+                "{last:?}"
+            );
         }
     }
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use rareclip_imaging::{MapScale, Preset};
 
-use super::pictures::{Album, Maps, Pair};
+use super::pictures::{Album, Pair};
 use super::view::{Category, Entry, Scored, View};
 use crate::report::shell;
 use crate::report::text::{count, images as images_text, number, printable};
@@ -32,17 +32,24 @@ struct Kind<'a> {
 fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
     let of = |label: Option<bool>| -> Vec<Scored<'a>> {
         let images = entry.ranked.iter().copied();
-        images.filter(|scored| scored.image.label == label).collect()
+        images
+            .filter(|scored| scored.image.label == label)
+            .collect()
     };
     let (anomalous, normal, unknown) = (of(Some(true)), of(Some(false)), of(None));
-    let above = |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score > score).count();
-    let below = |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score < score).count();
+    let above =
+        |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score > score).count();
+    let below =
+        |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score < score).count();
     // Of few anomalies none is shown twice.
     let found = most.min(anomalous.len().div_ceil(2));
     let missed = most.min(anomalous.len() - found);
     let of_normals = |scored: &Scored<'a>| {
         let higher = above(scored.score, &normal);
-        (*scored, format!("{} normal images score higher", count(higher)))
+        (
+            *scored,
+            format!("{} normal images score higher", count(higher)),
+        )
     };
     let all = [
         Kind {
@@ -51,7 +58,12 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
         },
         Kind {
             title: "Worst missed: anomalous images of the lowest scores, the lowest first",
-            images: anomalous.iter().rev().take(missed).map(of_normals).collect(),
+            images: anomalous
+                .iter()
+                .rev()
+                .take(missed)
+                .map(of_normals)
+                .collect(),
         },
         Kind {
             title: "Worst false alarms: normal images of the highest scores",
@@ -60,7 +72,10 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
                 .take(most)
                 .map(|scored| {
                     let lower = below(scored.score, &anomalous);
-                    (*scored, format!("{} anomalous images score lower", count(lower)))
+                    (
+                        *scored,
+                        format!("{} anomalous images score lower", count(lower)),
+                    )
                 })
                 .collect(),
         },
@@ -68,16 +83,26 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
             title: "Highest scores among images without a label",
             images: unknown
                 .iter()
-                .take(if anomalous.is_empty() && normal.is_empty() { KINDS * most } else { most })
+                .take(if anomalous.is_empty() && normal.is_empty() {
+                    KINDS * most
+                } else {
+                    most
+                })
                 .map(|scored| (*scored, String::new()))
                 .collect(),
         },
     ];
-    all.into_iter().filter(|kind| !kind.images.is_empty()).collect()
+    all.into_iter()
+        .filter(|kind| !kind.images.is_empty())
+        .collect()
 }
 
 /// The gallery of a category, detector by detector. Without an album, names and scores alone.
-pub(super) fn gallery(view: &View<'_>, category: &Category<'_>, mut album: Option<&mut Album<'_>>) -> Markup {
+pub(super) fn gallery(
+    view: &View<'_>,
+    category: &Category<'_>,
+    mut album: Option<&mut Album<'_>>,
+) -> Markup {
     let most = images_of_a_kind(view);
     if let Some(album) = &mut album {
         album.next_category();
@@ -89,7 +114,12 @@ pub(super) fn gallery(view: &View<'_>, category: &Category<'_>, mut album: Optio
     }
 }
 
-fn of_detector(view: &View<'_>, entry: &Entry<'_>, most: usize, mut album: Option<&mut Album<'_>>) -> Markup {
+fn of_detector(
+    view: &View<'_>,
+    entry: &Entry<'_>,
+    most: usize,
+    mut album: Option<&mut Album<'_>>,
+) -> Markup {
     let preset = preset(view, entry);
     let maps = album.as_ref().and_then(|album| album.maps(entry.run));
     html! {
@@ -124,10 +154,17 @@ fn scale_in_words(scale: Option<MapScale>, entry: &Entry<'_>) -> String {
     let Some(scale) = scale else {
         return "No maps were kept of this run, so there are no overlays.".to_owned();
     };
-    let normal = entry.run.images.iter().filter(|image| image.label == Some(false));
+    let normal = entry
+        .run
+        .images
+        .iter()
+        .filter(|image| image.label == Some(false));
     let of = match normal.count() {
         0 => "of all images, for lack of normal ones".to_owned(),
-        number => format!("of {}", images_text(number).replace("image", "normal image")),
+        number => format!(
+            "of {}",
+            images_text(number).replace("image", "normal image")
+        ),
     };
     format!(
         "One scale for all overlays of this run: darkest at {} and below, brightest at {} and above, the \
@@ -164,7 +201,7 @@ fn card(scored: &Scored<'_>, remark: &str, pair: Option<Result<Pair, String>>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::bench::tests::{image, run};
+    use crate::report::bench::tests::fixtures::{image, run};
 
     fn titles_and_ids(scores: &[(f32, Option<bool>)], most: usize) -> Vec<(String, Vec<String>)> {
         let images = scores.iter().enumerate();
@@ -172,21 +209,40 @@ mod tests {
         let run = run("d", "c", 0, images.collect());
         let entry = Entry::of(0, &run);
         let title = |kind: &Kind<'_>| kind.title.split(':').next().unwrap_or_default().to_owned();
-        let ids = |kind: &Kind<'_>| kind.images.iter().map(|(one, _)| one.image.id.clone()).collect();
-        kinds(&entry, most).iter().map(|kind| (title(kind), ids(kind))).collect()
+        let ids = |kind: &Kind<'_>| {
+            kind.images
+                .iter()
+                .map(|(one, _)| one.image.id.clone())
+                .collect()
+        };
+        kinds(&entry, most)
+            .iter()
+            .map(|kind| (title(kind), ids(kind)))
+            .collect()
     }
 
     #[test]
     fn hits_misses_and_false_alarms_are_the_ends_of_the_ranking() {
         let (bad, good) = (Some(true), Some(false));
-        let scores = [(9.0, bad), (8.0, bad), (1.0, bad), (2.0, bad), (5.0, good), (0.5, good), (3.0, good)];
+        let scores = [
+            (9.0, bad),
+            (8.0, bad),
+            (1.0, bad),
+            (2.0, bad),
+            (5.0, good),
+            (0.5, good),
+            (3.0, good),
+        ];
         let found = titles_and_ids(&scores, 2);
         let expected = [
             ("Best found", ["0", "1"]),
             ("Worst missed", ["2", "3"]),
             ("Worst false alarms", ["4", "6"]),
         ];
-        assert_eq!(found, expected.map(|(title, ids)| (title.to_owned(), ids.map(str::to_owned).to_vec())));
+        assert_eq!(
+            found,
+            expected.map(|(title, ids)| (title.to_owned(), ids.map(str::to_owned).to_vec()))
+        );
     }
 
     #[test]

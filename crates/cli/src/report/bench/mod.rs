@@ -34,11 +34,7 @@ const SCRIPT: &str = include_str!("bench.js");
 ///
 /// # Errors
 /// When detectors were not run on the same images, or a config cannot be written as TOML.
-pub(crate) fn render(
-    benchmark: &Benchmark,
-    plan: &Plan,
-    pictures: bool,
-) -> anyhow::Result<String> {
+pub(crate) fn render(benchmark: &Benchmark, plan: &Plan, pictures: bool) -> anyhow::Result<String> {
     let view = View::of(benchmark);
     let mut notes = Footnotes::default();
     let overview = tables::overview(&view, &mut notes);
@@ -81,8 +77,16 @@ pub(crate) fn markdown(benchmark: &Benchmark) -> String {
 
 fn header(view: &View<'_>, title: &str) -> Markup {
     let benchmark = view.benchmark;
-    let images = view.categories.iter().map(|category| category.images()).sum();
-    let anomalous: usize = view.categories.iter().map(|one| one.count(Some(true))).sum();
+    let images = view
+        .categories
+        .iter()
+        .map(|category| category.images())
+        .sum();
+    let anomalous: usize = view
+        .categories
+        .iter()
+        .map(|one| one.count(Some(true)))
+        .sum();
     let labelled = anomalous > 0 || view.categories.iter().any(|one| one.count(Some(false)) > 0);
     let seeds: Vec<String> = benchmark.seeds.iter().map(u64::to_string).collect();
     let mut figures = vec![
@@ -93,7 +97,10 @@ fn header(view: &View<'_>, title: &str) -> Markup {
         figures.push(("anomalous", count(anomalous)));
     }
     figures.push(("detectors", count(benchmark.detectors.len())));
-    figures.push((if seeds.len() == 1 { "seed" } else { "seeds" }, seeds.join(", ")));
+    figures.push((
+        if seeds.len() == 1 { "seed" } else { "seeds" },
+        seeds.join(", "),
+    ));
     let figures: Vec<_> = figures
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
@@ -123,8 +130,13 @@ fn finding(view: &View<'_>, images: usize) -> String {
     match (best.as_slice(), view.metrics.is_empty()) {
         ([only], _) if benchmark.detectors.len() == 1 => format!("{}.", shown(only)),
         ([first, ..], _) => format!("Highest {}.", shown(first)),
-        ([], true) => format!("{} without labels: scores alone, no metrics.", images_text(images)),
-        ([], false) => "The image AUROC is not defined: it needs images of both classes.".to_owned(),
+        ([], true) => format!(
+            "{} without labels: scores alone, no metrics.",
+            images_text(images)
+        ),
+        ([], false) => {
+            "The image AUROC is not defined: it needs images of both classes.".to_owned()
+        }
     }
 }
 
@@ -142,7 +154,6 @@ fn overview_section(view: &View<'_>, overview: Option<&Sheet>, notes: &Footnotes
                             h3 { "Speed and quality" }
                             p { "Up is better, left is faster. " (left_out(view, points.len())) }
                         }
-                        (categories::legend(view))
                         (chart)
                     }
                 }
@@ -154,7 +165,10 @@ fn overview_section(view: &View<'_>, overview: Option<&Sheet>, notes: &Footnotes
 fn left_out(view: &View<'_>, drawn: usize) -> String {
     match view.benchmark.detectors.len() - drawn {
         0 => String::new(),
-        missing => format!("{} without an AUROC or a time not drawn.", View::counted(missing, "detector", "detectors")),
+        missing => format!(
+            "Not drawn for lack of an AUROC or a time: {}.",
+            count(missing)
+        ),
     }
 }
 

@@ -11,8 +11,8 @@ use ndarray_npy::ReadNpyExt;
 use rareclip_bench::{Plan, Run};
 use rareclip_eval::dataset::{PixelTruth, Sample};
 use rareclip_imaging::{
-    ImagingError, Limits, MapScale, Preset, RgbPicture, contour, decode_file, encode_jpeg, mask_binary, overlay,
-    thumbnail,
+    ImagingError, Limits, MapScale, Preset, RgbPicture, contour, decode_file, encode_jpeg,
+    mask_binary, overlay, thumbnail,
 };
 use tracing::debug;
 
@@ -115,7 +115,11 @@ fn scale_of(maps: &Array3<f32>, run: &Run) -> MapScale {
 impl<'a> Album<'a> {
     /// The images of `plan`.
     pub(super) fn new(plan: &'a Plan) -> Self {
-        let tests = plan.dataset.categories.iter().flat_map(|category| &category.test);
+        let tests = plan
+            .dataset
+            .categories
+            .iter()
+            .flat_map(|category| &category.test);
         Self {
             plan,
             samples: tests.map(|sample| (sample.id.as_str(), sample)).collect(),

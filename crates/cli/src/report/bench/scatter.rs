@@ -199,11 +199,19 @@ mod tests {
             name: "x",
         };
         let frame = Frame::new((800.0, 400.0), axis(), axis());
-        let places = [(400.0, 200.0), (402.0, 201.0), (404.0, 198.0), (780.0, 30.0)];
+        let places = [
+            (400.0, 200.0),
+            (402.0, 201.0),
+            (404.0, 198.0),
+            (780.0, 30.0),
+        ];
         let labels = ["rareclip", "rareclip-int8", "patchcore@4", "musc"].map(str::to_owned);
         let spots = placed(&frame, &places, &labels);
         for (at, spot) in spots.iter().enumerate() {
-            assert!(spot.right <= frame.x.units.1 && spot.left >= frame.x.units.0, "{spot:?}");
+            assert!(
+                spot.right <= frame.x.units.1 && spot.left >= frame.x.units.0,
+                "{spot:?}"
+            );
             for other in &spots[at + 1..] {
                 assert_eq!(spot.overlap(other), 0.0, "{spot:?} {other:?}");
             }

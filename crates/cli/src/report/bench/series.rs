@@ -10,7 +10,11 @@ const DASHES: usize = 5;
 
 /// The classes of the detector at this place of the tables.
 pub(super) fn class(detector: usize) -> String {
-    format!("series colour-{} dash-{}", detector % COLOURS, detector % DASHES)
+    format!(
+        "series colour-{} dash-{}",
+        detector % COLOURS,
+        detector % DASHES
+    )
 }
 
 /// The path of a detector's mark around a point: disc, square, triangle, diamond or cross.

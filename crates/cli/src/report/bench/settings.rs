@@ -24,13 +24,16 @@ pub(super) fn environment(benchmark: &Benchmark) -> Vec<(String, String)> {
         ("seeds", seeds.join(", ")),
         ("rareclip", machine.version.clone()),
         ("platform", machine.platform.clone()),
-        ("processor", machine.processor.clone().unwrap_or_else(unknown)),
+        (
+            "processor",
+            machine.processor.clone().unwrap_or_else(unknown),
+        ),
         ("cores", machine.cores.to_string()),
         (
             "memory",
-            machine
-                .memory_bytes
-                .map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))),
+            machine.memory_bytes.map_or_else(unknown, |bytes| {
+                format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30))
+            }),
         ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -92,7 +95,11 @@ fn without_nulls(value: &Value) -> Value {
             .filter(|(_, value)| !value.is_null())
             .map(|(key, value)| (key.clone(), without_nulls(value)))
             .collect(),
-        Value::Array(items) => items.iter().filter(|item| !item.is_null()).map(without_nulls).collect(),
+        Value::Array(items) => items
+            .iter()
+            .filter(|item| !item.is_null())
+            .map(without_nulls)
+            .collect(),
         other => other.clone(),
     }
 }
@@ -105,9 +112,19 @@ mod tests {
 
     #[test]
     fn a_command_is_quoted_where_a_shell_needs_it_and_names_no_folder_of_the_program() {
-        let words = ["/opt/bin/rareclip", "bench", "--dataset", "mvtec:my data", "it's", ""];
+        let words = [
+            "/opt/bin/rareclip",
+            "bench",
+            "--dataset",
+            "mvtec:my data",
+            "it's",
+            "",
+        ];
         let words = words.map(str::to_owned);
-        assert_eq!(command(&words), r"rareclip bench --dataset 'mvtec:my data' 'it'\''s' ''");
+        assert_eq!(
+            command(&words),
+            r"rareclip bench --dataset 'mvtec:my data' 'it'\''s' ''"
+        );
     }
 
     #[test]

@@ -231,13 +231,19 @@ mod tests {
 
     #[test]
     fn all_that_print_the_best_value_are_best_and_what_is_missing_is_not() {
-        assert_eq!(best(&["97.1", "98.2 ± 0.1", "n/a", "98.2"], Best::Highest), [1, 3]);
+        assert_eq!(
+            best(&["97.1", "98.2 ± 0.1", "n/a", "98.2"], Best::Highest),
+            [1, 3]
+        );
         assert_eq!(best(&["-", "12", "7"], Best::Lowest), [2]);
     }
 
     #[test]
     fn a_mean_over_fewer_categories_does_not_compete() {
-        assert_eq!(best(&["99.0 (3 categories)", "97.0", "96.0"], Best::Highest), [1]);
+        assert_eq!(
+            best(&["99.0 (3 categories)", "97.0", "96.0"], Best::Highest),
+            [1]
+        );
     }
 
     #[test]
@@ -252,7 +258,10 @@ mod tests {
         sheet.best_of_column(1, Best::Highest);
         sheet.note(0, 1, 3);
         let text = sheet.markdown();
-        assert!(text.ends_with("| a\\|b | 1.0[^3] |\n| c | **2.0** |\n"), "{text}");
+        assert!(
+            text.ends_with("| a\\|b | 1.0[^3] |\n| c | **2.0** |\n"),
+            "{text}"
+        );
     }
 
     #[test]

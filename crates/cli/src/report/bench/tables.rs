@@ -59,7 +59,9 @@ fn source(figure: &Figure) -> String {
 /// Every metric by category. Of one category alone the overview tells all.
 pub(super) fn all_by_category(view: &View<'_>, notes: &mut Footnotes) -> Vec<Sheet> {
     let metrics = view.metrics.iter().filter(|_| view.categories.len() > 1);
-    metrics.map(|metric| by_category(view, *metric, notes)).collect()
+    metrics
+        .map(|metric| by_category(view, *metric, notes))
+        .collect()
 }
 
 /// A metric by category with the mean, and what was published of it.
@@ -80,7 +82,12 @@ fn by_category(view: &View<'_>, metric: Metric, notes: &mut Footnotes) -> Sheet 
         let cells = figures
             .iter()
             .map(|figure| figure.map_or(String::new(), |(_, value)| format!("{value:.1}")));
-        let row = sheet.push(["published mean".to_owned()].into_iter().chain(cells).collect());
+        let row = sheet.push(
+            ["published mean".to_owned()]
+                .into_iter()
+                .chain(cells)
+                .collect(),
+        );
         for (at, figure) in figures.iter().enumerate() {
             if let Some((figure, _)) = figure {
                 sheet.note(row, at + 1, notes.number(source(figure)));
@@ -114,7 +121,11 @@ pub(super) fn costs(view: &View<'_>) -> Sheet {
 /// The bootstrap interval of the image AUROC by category; `None` where there is none.
 pub(super) fn intervals(view: &View<'_>) -> Option<Sheet> {
     let cell = |category: &Category<'_>, detector: usize| {
-        let run = category.entries.iter().find(|entry| entry.detector == detector)?.run;
+        let run = category
+            .entries
+            .iter()
+            .find(|entry| entry.detector == detector)?
+            .run;
         let (auroc, interval) = (run.image.as_ref()?.auroc, run.image_auroc_interval?);
         Some(format!(
             "{} [{}, {}]",
@@ -132,7 +143,12 @@ pub(super) fn intervals(view: &View<'_>) -> Option<Sheet> {
         })
         .collect();
     let names = view.benchmark.detectors.iter();
-    grid(view, "Image AUROC in percent with its 95 % bootstrap interval", names, rows)
+    grid(
+        view,
+        "Image AUROC in percent with its 95 % bootstrap interval",
+        names,
+        rows,
+    )
 }
 
 /// DeLong's paired test of every further detector against the first; `None` where there is nothing to test.
@@ -162,7 +178,9 @@ pub(super) fn tests(view: &View<'_>) -> anyhow::Result<Option<Sheet>> {
             }));
         }
     }
-    let title = format!("Image AUROC against {first}: difference in percent points, and DeLong's paired test");
+    let title = format!(
+        "Image AUROC against {first}: difference in percent points, and DeLong's paired test"
+    );
     Ok(grid(view, &title, others.iter(), rows))
 }
 
@@ -187,11 +205,17 @@ fn grid<'a>(
     let named = view.categories.iter().zip(rows);
     Some(Sheet::new(Table {
         title: title.to_owned(),
-        header: ["category".to_owned()].into_iter().chain(columns.cloned()).collect(),
+        header: ["category".to_owned()]
+            .into_iter()
+            .chain(columns.cloned())
+            .collect(),
         rows: named
             .map(|(category, row)| {
                 let cells = row.into_iter().map(na);
-                [category.name.to_owned()].into_iter().chain(cells).collect()
+                [category.name.to_owned()]
+                    .into_iter()
+                    .chain(cells)
+                    .collect()
             })
             .collect(),
     }))

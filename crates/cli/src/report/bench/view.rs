@@ -56,12 +56,6 @@ impl<'a> View<'a> {
                 .collect(),
         }
     }
-
-    /// What there is more of than one, in words: `3 detectors`.
-    pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
-        let word = if number == 1 { one } else { many };
-        format!("{} {word}", crate::report::text::count(number))
-    }
 }
 
 impl<'a> Category<'a> {
@@ -98,7 +92,8 @@ impl<'a> Category<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn of(detector: usize, run: &'a Run) -> Self {
+    /// A run of the detector at this place of the tables.
+    pub(super) fn of(detector: usize, run: &'a Run) -> Self {
         let images = run.images.iter().enumerate();
         let mut ranked: Vec<_> = images
             .filter(|(_, image)| image.score.is_finite())
@@ -132,8 +127,5 @@ impl<'a> Entry<'a> {
 
 /// A share as percent, or `n/a`.
 pub(super) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(
-        || "n/a".to_owned(),
-        |share| format!("{:.1}", 100.0 * share),
-    )
+    share.map_or_else(|| "n/a".to_owned(), |share| format!("{:.1}", 100.0 * share))
 }

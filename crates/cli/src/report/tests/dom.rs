@@ -160,7 +160,16 @@ impl Page {
             0
         );
         assert_eq!(self.all("script").len(), 1, "only the page's own script");
-        for name in ["d", "x", "y", "width", "height", "viewBox", "points", "transform"] {
+        for name in [
+            "d",
+            "x",
+            "y",
+            "width",
+            "height",
+            "viewBox",
+            "points",
+            "transform",
+        ] {
             for place in self.attributes(&format!("[{name}]"), name) {
                 assert!(!place.contains("NaN") && !place.contains("inf"), "{place}");
             }
