@@ -10,7 +10,6 @@ use clap::Args as ClapArgs;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use rareclip_bench::table::{self, Table};
 use rareclip_bench::{Benchmark, Entrant, Plan, Progress};
-use rareclip_eval::dataset::{Dataset, Spec};
 
 use super::{say, table as plain_table};
 use crate::args::ConfigArgs;
@@ -112,8 +111,7 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
         .map(|text| entrant(text.trim(), &args.set))
         .collect();
     let entrants = entrants?;
-    let spec: Spec = args.dataset.parse()?;
-    let dataset = Dataset::open(&spec)?;
+    let dataset = super::datasets::open(&args.dataset, &[])?;
     let mut seeds = args.seeds.clone();
     seeds.dedup();
     Ok(Plan {

@@ -97,9 +97,8 @@ impl Vit {
         let heads = overrides
             .heads
             .or(beside.heads)
-            .unwrap_or(width / 64)
-            .max(1);
-        if width == 0 || !width.is_multiple_of(heads) {
+            .unwrap_or(family.heads(width));
+        if width == 0 || heads == 0 || !width.is_multiple_of(heads) {
             return Err(Error::Heads { width, heads });
         }
         let mlp = match keys.blocks.first() {
@@ -159,6 +158,15 @@ impl Vit {
 }
 
 impl Family {
+    /// Attention heads at a width, where no config says: no tensor's shape tells.
+    pub fn heads(self, width: usize) -> usize {
+        match (self, width) {
+            // ViT-H/14, ViT-g/14 and ViT-bigG/14 have wider heads than the rest.
+            (Self::Clip, 1280 | 1408 | 1664) => 16,
+            _ => (width / 64).max(1),
+        }
+    }
+
     /// Epsilon of the layer norms, where no config says otherwise.
     pub fn epsilon(self) -> f32 {
         match self {

@@ -29,7 +29,8 @@ pub struct VitOptions {
     /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
     /// weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
-    /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width.
+    /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width, or 16 where the width is
+    /// that of CLIP's ViT-H/14, ViT-g/14 or ViT-bigG/14.
     pub heads: Option<usize>,
     /// How the position table is brought to another image size. Default: the family's own rule.
     pub position_resize: Option<PositionResize>,

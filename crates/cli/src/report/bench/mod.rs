@@ -205,7 +205,7 @@ fn certainty_section(view: &View<'_>) -> anyhow::Result<Markup> {
 fn cost_section(view: &View<'_>) -> Markup {
     html! {
         section aria-labelledby="costs" {
-            h2 id="costs" { "Time and memory" }
+            h2 id="costs" { "What it costs" }
             (tables::costs(view).html())
             p.note {
                 "Milliseconds an image, by stage; a dash is a stage that the detector does not have. Fit: learning from the known "

@@ -41,7 +41,7 @@ pub(super) fn legend(entries: &[(usize, &str, String)]) -> Markup {
                     svg class={ "swatch " (class(*detector)) } viewBox="0 0 36 14" aria-hidden="true" {
                         path.line d="M0 7H36" {}
                     }
-                    (printable(name)) " " (printable(remark))
+                    (printable(name)) ": " (printable(remark))
                 }
             }
         }

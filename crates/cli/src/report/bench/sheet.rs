@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use rareclip_bench::table::Table;
 
+use super::tables::CAVEAT;
 use crate::report::shell;
 use crate::report::text::printable;
 
-/// Texts that tables refer to by number.
+/// Sources of published figures, to which tables refer by number.
 #[derive(Default)]
 pub(super) struct Footnotes {
     texts: Vec<String>,
@@ -30,6 +31,7 @@ impl Footnotes {
     pub(super) fn html(&self) -> Markup {
         html! {
             @if !self.texts.is_empty() {
+                p.note { (CAVEAT) }
                 ol.footnotes aria-label="Footnotes" {
                     @for (text, number) in self.texts.iter().zip(1..) {
                         li id={ "footnote-" (number) } { (printable(text)) }
@@ -41,10 +43,14 @@ impl Footnotes {
 
     /// As Markdown.
     pub(super) fn markdown(&self) -> String {
+        if self.texts.is_empty() {
+            return String::new();
+        }
         let lines = self.texts.iter().zip(1..);
-        lines
+        let lines: String = lines
             .map(|(text, number)| format!("[^{number}]: {text}\n"))
-            .collect()
+            .collect();
+        format!("{CAVEAT}\n\n{lines}")
     }
 }
 
@@ -269,6 +275,6 @@ mod tests {
         let mut notes = Footnotes::default();
         let numbers = ["x", "y", "x"].map(|text| notes.number(text.to_owned()));
         assert_eq!(numbers, [1, 2, 1]);
-        assert_eq!(notes.markdown(), "[^1]: x\n[^2]: y\n");
+        assert!(notes.markdown().ends_with("\n\n[^1]: x\n[^2]: y\n"));
     }
 }

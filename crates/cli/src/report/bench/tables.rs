@@ -48,12 +48,12 @@ pub(super) fn overview(view: &View<'_>, notes: &mut Footnotes) -> Option<Sheet> 
     Some(sheet)
 }
 
+/// What holds for every published figure.
+pub(super) const CAVEAT: &str = "A published figure is of the backbone and resolution its source names, and a mean over \
+                                 all categories of the data set.";
+
 fn source(figure: &Figure) -> String {
-    format!(
-        "{}; the published mean over all categories of {}. Another backbone, resolution or subset of \
-         categories makes another number.",
-        figure.source, figure.dataset
-    )
+    format!("{}; {}", figure.source, figure.dataset)
 }
 
 /// Every metric by category. Of one category alone the overview tells all.

@@ -1,9 +1,9 @@
 //! What the detectors of this crate reach on a data set in MVTec's layout: mean and deviation over three seeds.
 //!
-//! `cargo run --release -p rareclip-neighbours --example figures -- CONFIG DATA SHOTS [KEY=VALUE ...]`
+//! `cargo run --release -p rareclip-neighbours --example neighbours-figures -- CONFIG DATA SHOTS [KEY=VALUE ...]`
 //!
-//! SHOTS is the number of random normals to learn from, or `all`; the seed chooses them and the coreset. Maps are compared at
-//! 256 x 256 pixels.
+//! SHOTS are numbers of random normals to learn from, such as `1,4,16`, or `all`; the seed chooses them and the coreset. Maps are
+//! compared at 256 x 256 pixels.
 
 #![allow(clippy::print_stdout)]
 
@@ -36,7 +36,7 @@ const COLUMNS: [&str; 6] = [
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, data, shots, sets @ ..] = &arguments[..] else {
-        return Err("usage: figures CONFIG DATA SHOTS [KEY=VALUE ...]".into());
+        return Err("usage: neighbours-figures CONFIG DATA SHOTS [KEY=VALUE ...]".into());
     };
     let dataset = Dataset::open(&Spec::new(None, data))?;
     let category = dataset.categories.first().ok_or("no category")?;
@@ -50,33 +50,34 @@ fn main() -> Result<(), Failure> {
         .map(|sample| mask(sample, detector.spec().input.side))
         .collect();
     let masks = masks?;
-    let mut rows = Vec::new();
-    for seed in 0..SEEDS {
-        let config = read(Path::new(config), sets, seed)?;
-        let detector = Detector::build_on(&config, detector.backbone().clone())?;
-        let order: Vec<usize> = (0..train.len()).collect();
-        let normals = match shots.as_str() {
-            "all" => order,
-            count => shuffled(&order, seed)
-                .into_iter()
-                .take(count.parse()?)
-                .collect(),
-        };
-        let normals = normals.into_iter().map(|at| &train[at]);
-        rows.push(run(&detector, normals, &test, &category.test, &masks)?);
-        println!("seed {seed}: {:.1?}", rows[rows.len() - 1]);
-    }
-    for (at, name) in COLUMNS.iter().enumerate() {
-        let values: Vec<f64> = rows.iter().map(|row| row[at]).collect();
-        let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let variance = values
-            .iter()
-            .map(|value| (value - mean).powi(2))
-            .sum::<f64>();
-        let deviation = (variance / values.len() as f64).sqrt();
-        println!("{name}: {mean:.1} ± {deviation:.1}");
+    for shots in shots.split(',') {
+        let mut rows = Vec::new();
+        for seed in 0..SEEDS {
+            let config = read(Path::new(config), sets, seed)?;
+            let detector = Detector::build_on(&config, detector.backbone().clone())?;
+            let mut order: Vec<usize> = (0..train.len()).collect();
+            if shots != "all" {
+                order = shuffled(&order, seed);
+                order.truncate(shots.parse()?);
+            }
+            let normals = order.into_iter().map(|at| &train[at]);
+            rows.push(run(&detector, normals, &test, &category.test, &masks)?);
+            println!("{shots} normals, seed {seed}: {:.1?}", rows[rows.len() - 1]);
+        }
+        summary(shots, &rows);
     }
     Ok(())
+}
+
+fn summary(shots: &str, rows: &[[f64; 6]]) {
+    for (at, name) in COLUMNS.iter().enumerate() {
+        let values: Vec<f64> = rows.iter().map(|row| row[at]).collect();
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / count).sqrt();
+        println!("{shots} normals, {name}: {mean:.1} ± {deviation:.1}");
+    }
 }
 
 fn read(path: &Path, sets: &[String], seed: u64) -> Result<DetectorConfig, Failure> {
