@@ -68,7 +68,7 @@ fn build(arguments: &Arguments) -> Outcome<Detector> {
     let mut builder = ConfigBuilder::new()
         .file(configs.join("rareclip.toml"))?
         .set(&format!("backbone.model={clip}"))?
-        .set(&format!("prompt.model={clip}"))?
+        .set(&format!("prompt.text.model={clip}"))?
         .set(&format!("prompt.weights={tpb}"))?;
     for assignment in &arguments.assignments {
         builder = builder.set(assignment)?;

@@ -8,17 +8,33 @@ use rareclip_core::config::ConfigBuilder;
 
 use crate::args::ConfigArgs;
 
+/// Lists files of the `configs` folder by name.
+macro_rules! configs {
+    ($($name:literal,)*) => {
+        &[$(($name, include_str!(concat!("../../../configs/", $name, ".toml")))),*]
+    };
+}
+
 /// The configs of the `configs` folder, by name.
-pub(crate) const CONFIGS: &[(&str, &str)] = &[
-    ("rareclip", include_str!("../../../configs/rareclip.toml")),
-    (
-        "rarity-dinov2",
-        include_str!("../../../configs/rarity-dinov2.toml"),
-    ),
-    (
-        "rarity-direct-dinov2",
-        include_str!("../../../configs/rarity-direct-dinov2.toml"),
-    ),
+pub(crate) const CONFIGS: &[(&str, &str)] = configs![
+    "rareclip",
+    "rareclip-int8",
+    "rarity-dinov2",
+    "rarity-direct-dinov2",
+    "april-gan",
+    "winclip",
+    "musc-dinov2",
+    "anomalydino",
+    "patchcore-dinov2",
+    "patchcore-efficientnet",
+    "padim-dinov2",
+    "subspacead",
+    "knn-embedding",
+    "baseline-brightness",
+    "baseline-darkness",
+    "baseline-contrast",
+    "baseline-file-size",
+    "baseline-random",
 ];
 
 /// The detector's config from `--config`, the environment, `--set` and shorthand flags, in this order.
@@ -47,4 +63,39 @@ fn unknown_config(name: &str) -> String {
         "config {name}: no such file, and no built-in config of that name (there are {}){nearest}",
         names.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::CONFIGS;
+
+    #[test]
+    fn every_file_of_the_configs_folder_is_built_in() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+        let files: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        let listed = CONFIGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(files, listed);
+    }
+
+    #[test]
+    fn every_built_in_config_is_right_and_bears_the_name_of_its_file() {
+        for (name, text) in CONFIGS {
+            let config = rareclip_core::config::ConfigBuilder::new()
+                .library(CONFIGS)
+                .toml(name, text)
+                .and_then(|builder| builder.build())
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(config.name, *name);
+            config
+                .resolved()
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!config.description.is_empty(), "{name}");
+        }
+    }
 }

@@ -17,9 +17,13 @@ pub mod results;
 mod scan;
 
 // Linked for their components, which register themselves.
+use rareclip_baselines as _;
 use rareclip_index_exact as _;
+use rareclip_mutual as _;
+use rareclip_neighbours as _;
 use rareclip_prompt as _;
 use rareclip_rarity as _;
+use rareclip_statistics as _;
 #[cfg(feature = "ort")]
 use rareclip_vit_ort as _;
 

@@ -69,5 +69,7 @@ fn main() -> Result<(), BoxError> {
         return Err("usage: figures DATA CONFIG...".into());
     };
     let dataset = Dataset::open(&Spec::new(None, data))?;
-    configs.iter().try_for_each(|config| figures(&dataset, config))
+    configs
+        .iter()
+        .try_for_each(|config| figures(&dataset, config))
 }

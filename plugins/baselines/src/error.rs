@@ -16,7 +16,9 @@ pub enum BaselineError {
     #[error("block {0} is asked for, the backbone `thumbnail` has block 1 alone; change `blocks`")]
     NoSuchBlock(usize),
     /// The scorer reads colours, which other backbones do not give.
-    #[error("the scorer `statistic` reads the colours of the backbone `thumbnail`: set [backbone] type = \"thumbnail\"")]
+    #[error(
+        "the scorer `statistic` reads the colours of the backbone `thumbnail`: set [backbone] type = \"thumbnail\""
+    )]
     NotAThumbnail,
     /// An array has the wrong shape.
     #[error("{what} has shape {found:?}, expected {expected:?}")]

@@ -8,9 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{
-    AnomalyMap, BoxError, Features, Grid, Role, ScoreInput, Scored, Scorer,
-};
+use rareclip_core::{AnomalyMap, BoxError, Features, Grid, Role, ScoreInput, Scored, Scorer};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -139,7 +137,11 @@ fn contrast(tokens: ArrayView2<'_, f32>) -> Measured {
         variance += (between.sum::<f64>() + within.sum::<f64>()) / count / 3.0;
     }
     let cell = |token: ndarray::ArrayView1<'_, f32>| {
-        let squares: f32 = token.iter().skip(3).map(|deviation| deviation * deviation).sum();
+        let squares: f32 = token
+            .iter()
+            .skip(3)
+            .map(|deviation| deviation * deviation)
+            .sum();
         (squares / 3.0).sqrt()
     };
     Measured {
@@ -157,7 +159,9 @@ fn random(tokens: ArrayView2<'_, f32>, seed: u64) -> Measured {
         }
     };
     stir(&seed.to_le_bytes());
-    tokens.iter().for_each(|value| stir(&value.to_bits().to_le_bytes()));
+    tokens
+        .iter()
+        .for_each(|value| stir(&value.to_bits().to_le_bytes()));
     let mut rng = ChaCha8Rng::seed_from_u64(hash);
     Measured {
         image: rng.random(),

@@ -124,6 +124,9 @@ impl Backbone for Thumbnail {
             }
             .into());
         }
-        Ok(images.axis_iter(Axis(0)).map(|image| self.features(image)).collect())
+        Ok(images
+            .axis_iter(Axis(0))
+            .map(|image| self.features(image))
+            .collect())
     }
 }

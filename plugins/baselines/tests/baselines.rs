@@ -26,7 +26,9 @@ fn thumbnail() -> Arc<dyn Backbone> {
 /// An image `[1, 3, 4, 4]` of one gray plane.
 fn gray(pixels: [[f32; 4]; 4]) -> Array4<f32> {
     let plane = arr2(&pixels);
-    stack(Axis(0), &[plane.view(); 3]).unwrap().insert_axis(Axis(0))
+    stack(Axis(0), &[plane.view(); 3])
+        .unwrap()
+        .insert_axis(Axis(0))
 }
 
 const EDGE: [[f32; 4]; 4] = [
@@ -72,7 +74,10 @@ fn corners(scored: &Scored) -> [f32; 4] {
 
 fn close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
-    let near = found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6);
+    let near = found
+        .iter()
+        .zip(expected)
+        .all(|(a, b)| (a - b).abs() < 1e-6);
     assert!(near, "{found:?} is not {expected:?}");
 }
 
@@ -84,9 +89,18 @@ fn refusal<T>(result: Result<T, BoxError>) -> BaselineError {
 #[test]
 fn tokens_are_means_and_deviations_of_the_colours() {
     let tokens = &features(EDGE).tokens[&1];
-    close(tokens.row(0).as_slice().unwrap(), &[0.5, 0.5, 0.5, 0.5, 0.5, 0.5]);
-    close(tokens.row(1).as_slice().unwrap(), &[0.5, 0.5, 0.5, 0.0, 0.0, 0.0]);
-    close(tokens.row(2).as_slice().unwrap(), &[0.2, 0.2, 0.2, 0.0, 0.0, 0.0]);
+    close(
+        tokens.row(0).as_slice().unwrap(),
+        &[0.5, 0.5, 0.5, 0.5, 0.5, 0.5],
+    );
+    close(
+        tokens.row(1).as_slice().unwrap(),
+        &[0.5, 0.5, 0.5, 0.0, 0.0, 0.0],
+    );
+    close(
+        tokens.row(2).as_slice().unwrap(),
+        &[0.2, 0.2, 0.2, 0.0, 0.0, 0.0],
+    );
 }
 
 #[test]
@@ -94,7 +108,10 @@ fn channels_are_kept_apart() {
     let mut image = gray([[0.0; 4]; 4]);
     image.index_axis_mut(Axis(1), 2).fill(0.8);
     let tokens = thumbnail().encode(image.view()).unwrap()[0].tokens[&1].clone();
-    close(tokens.row(3).as_slice().unwrap(), &[0.0, 0.0, 0.8, 0.0, 0.0, 0.0]);
+    close(
+        tokens.row(3).as_slice().unwrap(),
+        &[0.0, 0.0, 0.8, 0.0, 0.0, 0.0],
+    );
 }
 
 #[test]
@@ -134,7 +151,11 @@ fn contrast_is_the_deviation_over_the_whole_image() {
 
 #[test]
 fn lower_turns_the_order_round() {
-    for statistic in [Statistic::Brightness, Statistic::Contrast, Statistic::Random] {
+    for statistic in [
+        Statistic::Brightness,
+        Statistic::Contrast,
+        Statistic::Random,
+    ] {
         let higher = scored(statistic, Sign::Higher, &features(EDGE));
         let lower = scored(statistic, Sign::Lower, &features(EDGE));
         close(&[lower.score], &[-higher.score]);
@@ -264,7 +285,9 @@ fn the_configs_that_come_with_the_program_take_the_stated_direction() {
         .map(|level| {
             let wave = |x: usize| level * (1.0 + 0.5 * (x as f32 * 0.3).sin());
             let image = Array4::from_shape_fn((1, 3, 256, 256), |(_, _, _, x)| wave(x));
-            let backbone = ThumbnailOptions::default().build(&BTreeSet::from([1])).unwrap();
+            let backbone = ThumbnailOptions::default()
+                .build(&BTreeSet::from([1]))
+                .unwrap();
             backbone.encode(image.view()).unwrap().remove(0)
         })
         .into();

@@ -74,24 +74,32 @@ fn main() -> Result<(), BoxError> {
     let start = Instant::now();
     let (mut raw, mut scores) = (Vec::new(), Vec::new());
     let mut pixels = PixelAccumulator::default();
-    detector.open_stream()?.score_batch(&set, &mut |at, outcome| {
-        raw.push(f64::from(outcome.scored.raw_score));
-        scores.push(f64::from(outcome.scored.score));
-        let map = upsample_bilinear(outcome.scored.map.values.view(), SIDE, SIDE)?;
-        let mask = masks[at].as_ref();
-        let pushed = pixels.push(map.view(), mask.map(|mask| mask.view()));
-        pushed.map_err(|error| rareclip_core::Error::Calibration(error.to_string()))
-    })?;
+    detector
+        .open_stream()?
+        .score_batch(&set, &mut |at, outcome| {
+            raw.push(f64::from(outcome.scored.raw_score));
+            scores.push(f64::from(outcome.scored.score));
+            let map = upsample_bilinear(outcome.scored.map.values.view(), SIDE, SIDE)?;
+            let mask = masks[at].as_ref();
+            let pushed = pixels.push(map.view(), mask.map(|mask| mask.view()));
+            pushed.map_err(|error| rareclip_core::Error::Calibration(error.to_string()))
+        })?;
     let seconds = start.elapsed().as_secs_f64();
     let pixels = pixels.finish();
     let percent = |value: Option<f64>| value.map_or(f64::NAN, |value| 100.0 * value);
     for (name, scores) in [("without re-scoring", &raw), ("with re-scoring", &scores)] {
         let image = image_metrics(scores, &labels)?;
         let values = [image.auroc, image.ap, image.f1_max].map(percent);
-        println!("{name}: image AUROC {:.1}, AP {:.1}, F1 {:.1}", values[0], values[1], values[2]);
+        println!(
+            "{name}: image AUROC {:.1}, AP {:.1}, F1 {:.1}",
+            values[0], values[1], values[2]
+        );
     }
     let values = [pixels.auroc, pixels.ap, pixels.aupro].map(percent);
-    println!("pixel AUROC {:.1}, AP {:.1}, AUPRO {:.1}", values[0], values[1], values[2]);
+    println!(
+        "pixel AUROC {:.1}, AP {:.1}, AUPRO {:.1}",
+        values[0], values[1], values[2]
+    );
     println!("{} images in {seconds:.1} s", labels.len());
     Ok(())
 }

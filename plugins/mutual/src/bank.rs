@@ -6,9 +6,7 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{
-    BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role,
-};
+use rareclip_core::{BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role};
 use rayon::prelude::*;
 
 use crate::error::MutualError;
@@ -48,11 +46,26 @@ impl MutualBank {
         let distinct = |list: &[usize]| {
             !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]))
         };
-        require(distinct(blocks), "blocks", blocks, "a list of different blocks")?;
+        require(
+            distinct(blocks),
+            "blocks",
+            blocks,
+            "a list of different blocks",
+        )?;
         let odd = sides.iter().all(|side| side % 2 == 1) && distinct(sides);
-        require(odd, "neighbourhoods", sides, "a list of different odd numbers")?;
+        require(
+            odd,
+            "neighbourhoods",
+            sides,
+            "a list of different odd numbers",
+        )?;
         let share = options.share;
-        require(share > 0.0 && share <= 1.0, "share", share, "above 0, up to 1")?;
+        require(
+            share > 0.0 && share <= 1.0,
+            "share",
+            share,
+            "above 0, up to 1",
+        )?;
         require(options.subset >= 2, "subset", options.subset, "at least 2")?;
         let mut branches = Vec::with_capacity(blocks.len() * sides.len());
         for &neighbourhood in sides {
@@ -158,12 +171,7 @@ impl MemoryBank for MutualBank {
         Err(MutualError::NeedsBatch.into())
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        _: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
+    fn absorb(&mut self, _: &Features, _: Box<dyn Any + Send>, _: Role) -> Result<(), BoxError> {
         Err(MutualError::NeedsBatch.into())
     }
 
@@ -189,7 +197,13 @@ mod tests {
 
     #[test]
     fn no_part_is_too_large_or_of_one_image() {
-        let found = [parts(60, 60), parts(61, 60), parts(248, 60), parts(2, 2), parts(3, 2)];
+        let found = [
+            parts(60, 60),
+            parts(61, 60),
+            parts(248, 60),
+            parts(2, 2),
+            parts(3, 2),
+        ];
         assert_eq!(found, [1, 2, 5, 1, 1]);
     }
 }

@@ -39,7 +39,9 @@ pub enum MutualError {
         found: usize,
     },
     /// One image was shown by itself.
-    #[error("the bank `mutual` compares the images of a whole set; score a batch instead of one image")]
+    #[error(
+        "the bank `mutual` compares the images of a whole set; score a batch instead of one image"
+    )]
     NeedsBatch,
     /// The scorer needs what a bank says.
     #[error("the `mutual` scorer needs a bank: add a [bank] table, e.g. type = \"mutual\"")]

@@ -34,7 +34,10 @@ pub(crate) fn aggregate(
         for (column, out) in out.chunks_exact_mut(width).enumerate() {
             out.fill(0.0);
             for other in around(column, side / 2, grid.columns) {
-                for (sum, value) in out.iter_mut().zip(&columns[other * width..(other + 1) * width]) {
+                for (sum, value) in out
+                    .iter_mut()
+                    .zip(&columns[other * width..(other + 1) * width])
+                {
                     *sum += value;
                 }
             }

@@ -154,7 +154,9 @@ fn refined(image: usize, embeddings: &[Vec<f32>], scores: &[f32], windows: &[usi
     // The image itself comes first: another of the same embedding is no closer.
     alike.sort_by(|a, b| {
         let itself = |at: usize| at != image;
-        (itself(a.1).cmp(&itself(b.1))).then(b.0.total_cmp(&a.0)).then(a.1.cmp(&b.1))
+        (itself(a.1).cmp(&itself(b.1)))
+            .then(b.0.total_cmp(&a.0))
+            .then(a.1.cmp(&b.1))
     });
     let mean = |&window: &usize| {
         let near = &alike[..window.min(alike.len())];
@@ -162,7 +164,10 @@ fn refined(image: usize, embeddings: &[Vec<f32>], scores: &[f32], windows: &[usi
         if weight <= 0.0 {
             return scores[image];
         }
-        let sum: f32 = near.iter().map(|&(similarity, at)| similarity * scores[at]).sum();
+        let sum: f32 = near
+            .iter()
+            .map(|&(similarity, at)| similarity * scores[at])
+            .sum();
         sum / weight
     };
     windows.iter().map(mean).sum::<f32>() / windows.len() as f32

@@ -106,7 +106,10 @@ fn read(tile: &[f32], of_a: &mut [f32], of_b: &mut [f32]) {
                 *lane = if value > *lane { value } else { *lane };
             }
         }
-        *of_a = lanes.iter().chain(rest).fold(*of_a, |best, &value| best.max(value));
+        *of_a = lanes
+            .iter()
+            .chain(rest)
+            .fold(*of_a, |best, &value| best.max(value));
         for (best, &value) in of_b.iter_mut().zip(row) {
             *best = if value > *best { value } else { *best };
         }
@@ -136,7 +139,12 @@ mod tests {
 
     #[test]
     fn the_nearest_share_rounds_down_and_is_never_none() {
-        let found = [nearest(59, 0.3), nearest(3, 0.3), nearest(1, 0.3), nearest(4, 1.0)];
+        let found = [
+            nearest(59, 0.3),
+            nearest(3, 0.3),
+            nearest(1, 0.3),
+            nearest(4, 1.0),
+        ];
         assert_eq!(found, [17, 1, 1, 4]);
     }
 
@@ -188,7 +196,9 @@ mod tests {
         for patch in 0..patches {
             for (image, found) in [(0, best[patch]), (1, best[patches + patch])] {
                 let gaps = (0..patches).map(|other| angle(image, patch) - angle(1 - image, other));
-                let expected = gaps.fold(f32::INFINITY, |best, gap| best.min(gap.abs())).cos();
+                let expected = gaps
+                    .fold(f32::INFINITY, |best, gap| best.min(gap.abs()))
+                    .cos();
                 assert!((found - expected).abs() < 1e-6, "{image} {patch}");
             }
         }

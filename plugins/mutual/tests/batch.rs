@@ -57,7 +57,11 @@ fn image(values: &[f32], angle: f32) -> Features {
         (at + 1, Array2::from_shape_vec((12, WIDTH), values).unwrap())
     };
     let tokens: BTreeMap<_, _> = [block(0), block(1)].into();
-    Features::new(GRID, tokens, Array1::from_vec(vec![angle.cos(), angle.sin()]))
+    Features::new(
+        GRID,
+        tokens,
+        Array1::from_vec(vec![angle.cos(), angle.sin()]),
+    )
 }
 
 /// `count` images that differ, by a fixed recipe.
@@ -93,7 +97,11 @@ fn refine(windows: &[usize], images: &[Features], scores: &mut [f32]) -> Result<
 }
 
 fn rarity(evidence: &Evidence) -> Vec<f32> {
-    evidence.branches.iter().flat_map(|branch| branch.rarity.to_vec()).collect()
+    evidence
+        .branches
+        .iter()
+        .flat_map(|branch| branch.rarity.to_vec())
+        .collect()
 }
 
 fn refusal<T>(result: Result<T, BoxError>) -> MutualError {
@@ -211,14 +219,20 @@ fn one_image_cannot_be_scored() {
     let refused = assessed(&options(), &images(1));
     assert_eq!(refusal(refused), MutualError::TooFewImages { found: 1 });
     let image = &images(1)[0];
-    assert_eq!(refusal(bank(&options()).assess(image)), MutualError::NeedsBatch);
+    assert_eq!(
+        refusal(bank(&options()).assess(image)),
+        MutualError::NeedsBatch
+    );
     assert_eq!(bank(&options()).learning(), Learning::Batch);
 }
 
 #[test]
 fn nothing_is_held_between_sets() {
     let status = bank(&options()).status();
-    assert_eq!((status.bytes, status.capacity_bytes, status.images), (0, 0, 0));
+    assert_eq!(
+        (status.bytes, status.capacity_bytes, status.images),
+        (0, 0, 0)
+    );
 }
 
 #[test]
@@ -247,7 +261,10 @@ fn options_that_cannot_be_worked_with_say_which() {
     };
     for (option, found) in [
         ("blocks", refused(|options| options.blocks = vec![])),
-        ("neighbourhoods", refused(|options| options.neighbourhoods = vec![2])),
+        (
+            "neighbourhoods",
+            refused(|options| options.neighbourhoods = vec![2]),
+        ),
         ("share", refused(|options| options.share = 0.0)),
         ("subset", refused(|options| options.subset = 1)),
     ] {
@@ -258,11 +275,19 @@ fn options_that_cannot_be_worked_with_say_which() {
         available: vec![1, 2],
     };
     assert_eq!(refused(|options| options.blocks = vec![7]), missing);
-    let none = MutualScorerOptions::default().build(&backbone(), &[]).map(drop);
+    let none = MutualScorerOptions::default()
+        .build(&backbone(), &[])
+        .map(drop);
     assert_eq!(refusal(none), MutualError::NoEvidence);
     let zero = MutualScorerOptions { windows: vec![0] };
     let refused = refusal(zero.build(&backbone(), &[1]).map(drop));
-    assert!(matches!(refused, MutualError::Option { option: "windows", .. }));
+    assert!(matches!(
+        refused,
+        MutualError::Option {
+            option: "windows",
+            ..
+        }
+    ));
 }
 
 fn input<'a>(features: &'a Features, evidence: Option<&'a Evidence>) -> ScoreInput<'a> {
@@ -290,7 +315,11 @@ fn the_score_is_the_largest_value_of_the_mean_of_the_branches() {
     // Patch 0 lies in a corner, where the enlarged map keeps it as it is.
     let evidence = Evidence::new(vec![branch(0, 0.75), branch(5, 0.5)]);
     let image = &images(1)[0];
-    let scored = scorer(&[1]).assess(&input(image, Some(&evidence))).unwrap().scored.unwrap();
+    let scored = scorer(&[1])
+        .assess(&input(image, Some(&evidence)))
+        .unwrap()
+        .scored
+        .unwrap();
     assert_eq!(scored.map.values.dim(), (24, 24));
     assert_eq!((scored.raw_score, scored.score), (0.5, 0.5));
     let none = scorer(&[1]).assess(&input(image, None)).map(drop);
@@ -306,7 +335,10 @@ fn a_lone_false_alarm_is_calmed_by_images_that_look_alike() {
     let mut scores = [0.9, 0.1, 0.5, 0.5];
     refine(&[1, 2], &set, &mut scores).unwrap();
     // The mean of its own score and of the mean with its neighbour.
-    assert!((scores[0] - 0.7).abs() < 1e-4 && (scores[1] - 0.3).abs() < 1e-4, "{scores:?}");
+    assert!(
+        (scores[0] - 0.7).abs() < 1e-4 && (scores[1] - 0.3).abs() < 1e-4,
+        "{scores:?}"
+    );
     assert!((scores[2] - 0.5).abs() < 1e-6);
 }
 

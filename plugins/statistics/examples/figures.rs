@@ -42,7 +42,8 @@ fn encode(backbone: &dyn Backbone, path: &Path) -> Result<Features, BoxError> {
 }
 
 fn mask(root: &Path, image: &Path) -> Result<Option<Array2<bool>>, BoxError> {
-    let part = |path: Option<&std::ffi::OsStr>| path.and_then(|name| name.to_str()).map(str::to_owned);
+    let part =
+        |path: Option<&std::ffi::OsStr>| path.and_then(|name| name.to_str()).map(str::to_owned);
     let kind = part(image.parent().and_then(Path::file_name)).unwrap_or_default();
     if kind == "good" {
         return Ok(None);
@@ -59,7 +60,11 @@ fn top_mean(values: &[f32], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let count = ((sorted.len() as f64 * share) as usize).max(1);
-    sorted[..count].iter().map(|&value| f64::from(value)).sum::<f64>() / count as f64
+    sorted[..count]
+        .iter()
+        .map(|&value| f64::from(value))
+        .sum::<f64>()
+        / count as f64
 }
 
 fn figures(
@@ -138,7 +143,11 @@ fn main() -> Result<(), BoxError> {
                 samples.push(Sample { features, mask });
             }
         }
-        println!("{tokens:?} tokens, {} normals, {} images", normals.len(), samples.len());
+        println!(
+            "{tokens:?} tokens, {} normals, {} images",
+            normals.len(),
+            samples.len()
+        );
         for (blocks, regularisation) in [
             (vec![3, 6, 9], 0.01),
             (vec![6, 9], 0.01),

@@ -39,7 +39,9 @@ pub enum StatisticsError {
         expected: Vec<usize>,
     },
     /// A spread cannot be told from so few.
-    #[error("{found} known normals are too few for a covariance, {needed} are the least; show more")]
+    #[error(
+        "{found} known normals are too few for a covariance, {needed} are the least; show more"
+    )]
     TooFewNormals {
         /// Known normals shown.
         found: u64,
@@ -47,7 +49,9 @@ pub enum StatisticsError {
         needed: u64,
     },
     /// An image was compared before the training pass had ended.
-    #[error("the training pass has not ended: show known normals and end it before the first image to be scored")]
+    #[error(
+        "the training pass has not ended: show known normals and end it before the first image to be scored"
+    )]
     NotFitted,
     /// The training pass went on, or was ended again, after its end.
     #[error("the training pass has ended; start a new stream to learn from other normals")]

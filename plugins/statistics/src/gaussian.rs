@@ -187,17 +187,24 @@ impl MemoryBank for GaussianBank {
         let total: usize = self.blocks.widths().iter().sum();
         let (shape, dimensions) = reader.ints("dimensions")?;
         let ascending = dimensions.is_sorted_by(|a, b| a < b)
-            && dimensions.last().is_none_or(|&last| (last as usize) < total);
+            && dimensions
+                .last()
+                .is_none_or(|&last| (last as usize) < total);
         let entry = |name: &str, problem: String| SnapshotError::Entry {
             name: name.to_owned(),
             problem,
         };
         if shape != [d] || !ascending {
-            let problem = format!("has shape {shape:?}, expected {d} ascending numbers below {total}");
+            let problem =
+                format!("has shape {shape:?}, expected {d} ascending numbers below {total}");
             return Err(entry("dimensions", problem).into());
         }
         self.dimensions = dimensions;
-        let positions = if self.images == 0 { 0 } else { self.blocks.patches() };
+        let positions = if self.images == 0 {
+            0
+        } else {
+            self.blocks.patches()
+        };
         let read = |name: &str, width: usize| {
             let (shape, values) = reader.floats(name)?;
             if shape != [positions, width] || (self.fitted && positions == 0) {

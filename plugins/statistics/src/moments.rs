@@ -140,7 +140,10 @@ mod tests {
         );
         // Regularised variances 2 and 6.
         let found = moments.distances(&[12.0, 8.0]);
-        assert!((found[0] - (4.0f32 / 2.0 + 9.0 / 6.0).sqrt()).abs() < 1e-6, "{found:?}");
+        assert!(
+            (found[0] - (4.0f32 / 2.0 + 9.0 / 6.0).sqrt()).abs() < 1e-6,
+            "{found:?}"
+        );
     }
 
     #[test]

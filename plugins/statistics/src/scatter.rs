@@ -55,7 +55,11 @@ impl Scatter {
         );
         let before = self.count as f64;
         let share = added as f64 / (before + added as f64);
-        let shift: Vec<f64> = mean.iter().zip(&self.mean).map(|(new, old)| new - old).collect();
+        let shift: Vec<f64> = mean
+            .iter()
+            .zip(&self.mean)
+            .map(|(new, old)| new - old)
+            .collect();
         for (line, &scale) in self.sums.chunks_exact_mut(width.max(1)).zip(&shift) {
             for (sum, &other) in line.iter_mut().zip(&shift) {
                 *sum += before * share * scale * other;
@@ -164,12 +168,27 @@ mod tests {
         let mut scatter = Scatter::new(3);
         // Variances 8, 2 and 0 of 10.
         scatter.add(
-            arr2(&[[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, -1.0, 0.0]]).view(),
+            arr2(&[
+                [2.0, 0.0, 0.0],
+                [-2.0, 0.0, 0.0],
+                [0.0, 1.0, 0.0],
+                [0.0, -1.0, 0.0],
+            ])
+            .view(),
         );
         let components = |share| scatter.outside(share).unwrap().components;
-        assert_eq!([components(0.5), components(0.79), components(0.81)], [1, 1, 2]);
+        assert_eq!(
+            [components(0.5), components(0.79), components(0.81)],
+            [1, 1, 2]
+        );
         let outside = scatter.outside(0.5).unwrap();
         assert_eq!(outside.basis.dim(), (2, 3));
-        assert!(outside.basis.column(0).iter().all(|value| value.abs() < 1e-6));
+        assert!(
+            outside
+                .basis
+                .column(0)
+                .iter()
+                .all(|value| value.abs() < 1e-6)
+        );
     }
 }

@@ -74,7 +74,10 @@ impl Subspace {
             };
             (0..count).map(length).collect::<Vec<f32>>()
         };
-        deviations.par_chunks(ROWS * width).flat_map_iter(part).collect()
+        deviations
+            .par_chunks(ROWS * width)
+            .flat_map_iter(part)
+            .collect()
     }
 }
 

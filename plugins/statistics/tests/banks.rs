@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    WIDTH, backbone, bits, empty, fitted, from_values, gaussian, rarity, refusal, restored, subspace,
+    WIDTH, backbone, bits, empty, fitted, from_values, gaussian, rarity, refusal, restored,
+    subspace,
 };
 use rareclip_core::{Features, Learning, MemoryBankFactory, Role};
 use rareclip_statistics::{GaussianOptions, StatisticsError, SubspaceOptions};
@@ -13,7 +14,13 @@ use rareclip_statistics::{GaussianOptions, StatisticsError, SubspaceOptions};
 fn images(count: usize) -> Vec<Features> {
     let value = |image: usize, at: usize| ((image * 37 + at * 11) as f32 * 0.7).sin() + at as f32;
     (0..count)
-        .map(|image| from_values(&(0..8 * WIDTH).map(|at| value(image, at)).collect::<Vec<_>>()))
+        .map(|image| {
+            from_values(
+                &(0..8 * WIDTH)
+                    .map(|at| value(image, at))
+                    .collect::<Vec<_>>(),
+            )
+        })
         .collect()
 }
 
@@ -35,10 +42,14 @@ fn state_saved_in_the_middle_of_the_training_pass_continues_to_the_bit() {
     let (normals, query) = (images(6), &images(9)[8]);
     for options in both() {
         let mut bank = empty(&*options);
-        normals[..3].iter().for_each(|normal| bank.collect(normal).unwrap());
+        normals[..3]
+            .iter()
+            .for_each(|normal| bank.collect(normal).unwrap());
         let mut other = restored(&*options, &*bank).unwrap();
         for bank in [&mut bank, &mut other] {
-            normals[3..].iter().for_each(|normal| bank.collect(normal).unwrap());
+            normals[3..]
+                .iter()
+                .for_each(|normal| bank.collect(normal).unwrap());
             bank.fit().unwrap();
         }
         assert_eq!(bits(&rarity(&*bank, query)), bits(&rarity(&*other, query)));
@@ -50,7 +61,9 @@ fn state_saved_in_the_middle_of_the_training_pass_continues_to_the_bit() {
 fn state_saved_before_the_first_normal_is_empty_state() {
     for options in both() {
         let mut bank = restored(&*options, &*empty(&*options)).unwrap();
-        images(4).iter().for_each(|normal| bank.collect(normal).unwrap());
+        images(4)
+            .iter()
+            .for_each(|normal| bank.collect(normal).unwrap());
         bank.fit().unwrap();
         let expected = rarity(&*fitted(&*options, &images(4)), &images(6)[5]);
         assert_eq!(bits(&rarity(&*bank, &images(6)[5])), bits(&expected));
@@ -164,11 +177,19 @@ fn a_gaussian_needs_two_normals_and_a_subspace_one() {
 fn the_training_pass_ends_once_and_before_the_first_score() {
     for options in both() {
         let mut bank = empty(&*options);
-        images(3).iter().for_each(|normal| bank.collect(normal).unwrap());
-        assert_eq!(refusal(bank.assess(&images(1)[0])), StatisticsError::NotFitted);
+        images(3)
+            .iter()
+            .for_each(|normal| bank.collect(normal).unwrap());
+        assert_eq!(
+            refusal(bank.assess(&images(1)[0])),
+            StatisticsError::NotFitted
+        );
         bank.fit().unwrap();
         assert_eq!(refusal(bank.fit()), StatisticsError::AlreadyFitted);
-        assert_eq!(refusal(bank.collect(&images(1)[0])), StatisticsError::AlreadyFitted);
+        assert_eq!(
+            refusal(bank.collect(&images(1)[0])),
+            StatisticsError::AlreadyFitted
+        );
     }
 }
 
@@ -177,11 +198,16 @@ fn nan_is_refused_and_leaves_no_trace() {
     let broken = from_values(&[f32::NAN; 8 * WIDTH]);
     for options in both() {
         let mut bank = empty(&*options);
-        images(3).iter().for_each(|normal| bank.collect(normal).unwrap());
+        images(3)
+            .iter()
+            .for_each(|normal| bank.collect(normal).unwrap());
         let refused = refusal(bank.collect(&broken));
         assert!(matches!(refused, StatisticsError::NonFinite(_)));
         bank.fit().unwrap();
-        assert!(matches!(refusal(bank.assess(&broken)), StatisticsError::NonFinite(_)));
+        assert!(matches!(
+            refusal(bank.assess(&broken)),
+            StatisticsError::NonFinite(_)
+        ));
         let clean = fitted(&*options, &images(3));
         let query = &images(4)[3];
         assert_eq!(bits(&rarity(&*bank, query)), bits(&rarity(&*clean, query)));
@@ -190,7 +216,11 @@ fn nan_is_refused_and_leaves_no_trace() {
 
 #[test]
 fn values_too_large_to_square_are_refused_not_passed_on() {
-    let huge = from_values(&(0..8 * WIDTH).map(|at| 3e38 * (at as f32).sin()).collect::<Vec<_>>());
+    let huge = from_values(
+        &(0..8 * WIDTH)
+            .map(|at| 3e38 * (at as f32).sin())
+            .collect::<Vec<_>>(),
+    );
     let mut bank = fitted(&gaussian(), &images(3));
     assert!(bank.assess(&huge).is_err());
     bank = empty(&gaussian());
@@ -240,7 +270,10 @@ fn options_that_fit_no_backbone_say_which() {
     for (option, found) in [
         ("blocks", gaussian(|options| options.blocks = vec![1, 1])),
         ("dimensions", gaussian(|options| options.dimensions = 0)),
-        ("regularisation", gaussian(|options| options.regularisation = 0.0)),
+        (
+            "regularisation",
+            gaussian(|options| options.regularisation = 0.0),
+        ),
         ("explained_variance", build(&subspace(0.0))),
     ] {
         assert!(matches!(&found, StatisticsError::Option { option: name, .. } if *name == option));

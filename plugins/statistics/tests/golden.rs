@@ -22,15 +22,22 @@ fn floats(value: &Value) -> Vec<f32> {
 fn images(value: &Value) -> Vec<Features> {
     let size = GRID.patches() * WIDTH;
     let blocks = [floats(&value[0]), floats(&value[1])];
-    let parts = blocks[0].chunks_exact(size).zip(blocks[1].chunks_exact(size));
-    parts.map(|(first, second)| from_values(&[first, second].concat())).collect()
+    let parts = blocks[0]
+        .chunks_exact(size)
+        .zip(blocks[1].chunks_exact(size));
+    parts
+        .map(|(first, second)| from_values(&[first, second].concat()))
+        .collect()
 }
 
 fn close(found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
         let gap = (found - expected).abs();
-        assert!(gap <= tolerance * expected.abs(), "{found} is not {expected}");
+        assert!(
+            gap <= tolerance * expected.abs(),
+            "{found} is not {expected}"
+        );
     }
 }
 
@@ -39,7 +46,10 @@ fn mahalanobis_distances_are_those_of_numpy() {
     let golden = golden();
     let bank = fitted(&gaussian(), &images(&golden["normals"]));
     let queries = images(&golden["queries"]);
-    let found: Vec<f32> = queries.iter().flat_map(|query| rarity(&*bank, query)).collect();
+    let found: Vec<f32> = queries
+        .iter()
+        .flat_map(|query| rarity(&*bank, query))
+        .collect();
     close(&found, &floats(&golden["mahalanobis"]), 2e-5);
 }
 
@@ -52,7 +62,10 @@ fn residuals_are_those_of_scikit_learn() {
         let components = golden["components"][share].as_u64().unwrap();
         assert_eq!(bank.status().prototypes as u64, components);
         let queries = images(&golden["queries"]);
-        let found: Vec<f32> = queries.iter().flat_map(|query| rarity(&*bank, query)).collect();
+        let found: Vec<f32> = queries
+            .iter()
+            .flat_map(|query| rarity(&*bank, query))
+            .collect();
         close(&found, &floats(&golden["residuals"][share]), 2e-4);
     }
 }

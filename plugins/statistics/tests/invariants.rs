@@ -15,7 +15,9 @@ fn images(count: usize) -> impl Strategy<Value = Vec<Vec<f32>>> {
 }
 
 fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
-    a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * a.abs().max(1.0))
+    a.iter()
+        .zip(b)
+        .all(|(a, b)| (a - b).abs() <= tolerance * a.abs().max(1.0))
 }
 
 proptest! {

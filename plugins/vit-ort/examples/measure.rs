@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let blocks: BTreeSet<usize> = (1..=4).map(|quarter| vit.blocks() * quarter / 4).collect();
     let precision = arguments.get(4).map_or("f32", String::as_str);
     let options = VitOptions {
-        precision: VitOptions::deserialize(toml::Table::from_iter([("precision".to_owned(), precision.into())]))?.precision,
+        precision: VitOptions::deserialize(toml::Table::from_iter([(
+            "precision".to_owned(),
+            precision.into(),
+        )]))?
+        .precision,
         model: path.to_string_lossy().into_owned(),
         image_size: side,
         threads,

@@ -95,7 +95,9 @@ pub enum Error {
         detail: String,
     },
     /// The processor or onnxruntime cannot compute in the precision asked for.
-    #[error("precision \"{precision}\" {reason}; \"f32\" runs everywhere, \"int8\" is the fast one")]
+    #[error(
+        "precision \"{precision}\" {reason}; \"f32\" runs everywhere, \"int8\" is the fast one"
+    )]
     Precision {
         /// The precision, as in the config.
         precision: &'static str,

@@ -130,7 +130,10 @@ fn bytes_overflow() -> bool {
 }
 
 /// Options that a precision asks for.
-pub(crate) fn in_precision(builder: SessionBuilder, precision: Precision) -> Result<SessionBuilder> {
+pub(crate) fn in_precision(
+    builder: SessionBuilder,
+    precision: Precision,
+) -> Result<SessionBuilder> {
     let entry = match precision {
         Precision::Bf16 => "mlas.enable_gemm_fastmath_arm64_bfloat16",
         Precision::Int8 if bytes_overflow() => "session.x64quantprecision",

@@ -44,7 +44,9 @@ fn golden_error(layout: &str, activation: Activation, golden: &str) -> Option<f3
     let golden = Checkpoint::open(folder.join(golden)).unwrap();
     let model = folder.join(format!("{layout}.safetensors"));
     let backbone = VitBackbone::new(&int8(model, 70, activation), &blocks(&LAYERS)).unwrap();
-    let pixels = array(&images, "pixels_70").into_dimensionality::<Ix4>().unwrap();
+    let pixels = array(&images, "pixels_70")
+        .into_dimensionality::<Ix4>()
+        .unwrap();
     let mut worst = 0.0_f32;
     for (index, features) in backbone.encode(pixels.view()).unwrap().iter().enumerate() {
         for layer in LAYERS {
@@ -61,7 +63,11 @@ fn golden_error(layout: &str, activation: Activation, golden: &str) -> Option<f3
 fn int8_tokens_are_within_two_percent_of_the_golden_ones() {
     for (layout, activation, golden) in [
         ("open_clip", Activation::Gelu, "vision_gelu.safetensors"),
-        ("open_clip", Activation::QuickGelu, "vision_quick_gelu.safetensors"),
+        (
+            "open_clip",
+            Activation::QuickGelu,
+            "vision_quick_gelu.safetensors",
+        ),
         ("hf", Activation::Gelu, "vision_gelu.safetensors"),
         ("hf", Activation::QuickGelu, "vision_quick_gelu.safetensors"),
     ] {
@@ -75,7 +81,8 @@ fn int8_tokens_are_within_two_percent_of_the_golden_ones() {
 
 #[test]
 fn int8_tokens_of_a_trained_model_are_within_six_percent() {
-    let Some(model) = cached("int8 dinov2", "dinov2-small").filter(|_| engine("int8 dinov2")) else {
+    let Some(model) = cached("int8 dinov2", "dinov2-small").filter(|_| engine("int8 dinov2"))
+    else {
         return;
     };
     let options = |precision| VitOptions {
@@ -86,7 +93,11 @@ fn int8_tokens_of_a_trained_model_are_within_six_percent() {
     };
     let tokens = |precision| {
         let backbone = VitBackbone::new(&options(precision), &blocks(&LAYERS)).unwrap();
-        backbone.encode(pictures(1, 224).view()).unwrap().remove(0).tokens
+        backbone
+            .encode(pictures(1, 224).view())
+            .unwrap()
+            .remove(0)
+            .tokens
     };
     let (found, expected) = (tokens(Precision::Int8), tokens(Precision::F32));
     for layer in LAYERS {
@@ -126,7 +137,9 @@ fn bf16_is_refused_where_the_engine_lacks_it_and_the_alternatives_are_named() {
     let error = VitBackbone::new(&options, &blocks(&[1])).unwrap_err();
     let text = error.to_string();
     assert!(
-        ["bf16", "f32", "int8", "Arm"].iter().all(|word| text.contains(word)),
+        ["bf16", "f32", "int8", "Arm"]
+            .iter()
+            .all(|word| text.contains(word)),
         "{text}"
     );
 }

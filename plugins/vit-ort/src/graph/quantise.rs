@@ -26,9 +26,17 @@ impl Quantised {
         let mut values = vec![0; weight.len()];
         let mut scales = Vec::with_capacity(outer);
         for (output, row) in weight.chunks_exact(inner.max(1)).enumerate() {
-            let row = || row.iter().zip(balance).map(|(weight, factor)| weight * factor);
+            let row = || {
+                row.iter()
+                    .zip(balance)
+                    .map(|(weight, factor)| weight * factor)
+            };
             let largest = row().fold(0.0_f32, |largest, value| largest.max(value.abs()));
-            let scale = if largest > 0.0 { largest / LARGEST } else { 1.0 };
+            let scale = if largest > 0.0 {
+                largest / LARGEST
+            } else {
+                1.0
+            };
             for (input, value) in row().enumerate() {
                 let rounded = (value / scale).round().clamp(-LARGEST, LARGEST);
                 values[input * outer + output] = rounded as i8;

@@ -138,9 +138,9 @@ impl Tower<'_> {
     fn block(&mut self, x: &str, block: &BlockKeys, arithmetic: Arithmetic) -> Result<String> {
         let epsilon = self.vit.epsilon;
         let readers = [&block.query, &block.key, &block.value];
-        let input =
-            self.builder
-                .normed_input(x, &block.norm1, epsilon, &readers, arithmetic)?;
+        let input = self
+            .builder
+            .normed_input(x, &block.norm1, epsilon, &readers, arithmetic)?;
         let attended = self.attention(&input, block, arithmetic)?;
         let x = self.builder.residual(x, &attended);
         let input =
@@ -174,9 +174,7 @@ impl Tower<'_> {
         let mixed = self
             .builder
             .node(CONTRIB, "MultiHeadAttention", &inputs, heads);
-        let mixed = self
-            .builder
-            .plain_input(&mixed, self.vit.width, arithmetic);
+        let mixed = self.builder.plain_input(&mixed, self.vit.width, arithmetic);
         self.builder
             .linear(&mixed, &block.out, block.scale1.as_deref())
     }

@@ -132,14 +132,19 @@ impl ort::operator::Kernel for RowKernel {
             let mut out = output(context, 0, shape)?;
             let (_, out) = out.try_extract_tensor_mut::<f32>()?;
             let chunks: Vec<_> = out.chunks_mut(ROWS * inner).map(Mutex::new).collect();
-            return parallel(context, &chunks, #[inline(always)] |chunk, out| {
-                for (row, out) in out.chunks_exact_mut(inner).enumerate() {
-                    let row = chunk * ROWS + row;
-                    let at = row * inner..(row + 1) * inner;
-                    let (x, values) = (&x[at.clone()], &values[at]);
-                    rows::add_scaled(x, values, factors[row], bias, out);
-                }
-            });
+            return parallel(
+                context,
+                &chunks,
+                #[inline(always)]
+                |chunk, out| {
+                    for (row, out) in out.chunks_exact_mut(inner).enumerate() {
+                        let row = chunk * ROWS + row;
+                        let at = row * inner..(row + 1) * inner;
+                        let (x, values) = (&x[at.clone()], &values[at]);
+                        rows::add_scaled(x, values, factors[row], bias, out);
+                    }
+                },
+            );
         }
         let operands = match self.kind {
             Kind::NormToBytes => vec![input(context, 1)?],
@@ -156,42 +161,51 @@ impl ort::operator::Kernel for RowKernel {
         let per_channel = operand(0, inner)?;
         let factors = operand(1, x.len() / inner.max(1))?;
         let mut column = shape.to_vec();
-        column.iter_mut().last().into_iter().for_each(|axis| *axis = 1);
+        column
+            .iter_mut()
+            .last()
+            .into_iter()
+            .for_each(|axis| *axis = 1);
         let (mut bytes, mut scales) = (output(context, 0, shape)?, output(context, 1, &column)?);
         let (_, bytes) = bytes.try_extract_tensor_mut::<u8>()?;
         let (_, scales) = scales.try_extract_tensor_mut::<f32>()?;
         let chunks = bytes.chunks_mut(ROWS * inner).zip(scales.chunks_mut(ROWS));
         let chunks: Vec<_> = chunks.map(Mutex::new).collect();
         let (kind, epsilon) = (self.kind, self.epsilon);
-        parallel(context, &chunks, #[inline(always)] |chunk, (bytes, scales)| {
-            let mut scratch = vec![0.0; inner];
-            let outputs = bytes.chunks_exact_mut(inner).zip(scales.iter_mut());
-            for (row, (bytes, scale)) in outputs.enumerate() {
-                let row = chunk * ROWS + row;
-                let x = &x[row * inner..(row + 1) * inner];
-                *scale = match kind {
-                    Kind::NormToBytes => {
-                        rows::norm_to_bytes(x, per_channel, epsilon, &mut scratch, bytes)
-                    }
-                    Kind::Activation(activation) => {
-                        let lowest = lower_bound(activation);
-                        let (factor, bias) = (factors[row], per_channel);
-                        let scratch = &mut scratch;
-                        match activation {
-                            Activation::Gelu => {
-                                let gelu = (rows::gelu, lowest);
-                                rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
-                            }
-                            Activation::QuickGelu => {
-                                let gelu = (rows::quick_gelu, lowest);
-                                rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
+        parallel(
+            context,
+            &chunks,
+            #[inline(always)]
+            |chunk, (bytes, scales)| {
+                let mut scratch = vec![0.0; inner];
+                let outputs = bytes.chunks_exact_mut(inner).zip(scales.iter_mut());
+                for (row, (bytes, scale)) in outputs.enumerate() {
+                    let row = chunk * ROWS + row;
+                    let x = &x[row * inner..(row + 1) * inner];
+                    *scale = match kind {
+                        Kind::NormToBytes => {
+                            rows::norm_to_bytes(x, per_channel, epsilon, &mut scratch, bytes)
+                        }
+                        Kind::Activation(activation) => {
+                            let lowest = lower_bound(activation);
+                            let (factor, bias) = (factors[row], per_channel);
+                            let scratch = &mut scratch;
+                            match activation {
+                                Activation::Gelu => {
+                                    let gelu = (rows::gelu, lowest);
+                                    rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
+                                }
+                                Activation::QuickGelu => {
+                                    let gelu = (rows::quick_gelu, lowest);
+                                    rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
+                                }
                             }
                         }
-                    }
-                    _ => rows::to_bytes(x, bytes),
-                };
-            }
-        })
+                        _ => rows::to_bytes(x, bytes),
+                    };
+                }
+            },
+        )
     }
 }
 
@@ -241,7 +255,10 @@ mod tests {
             let values = (-4000..0).map(|step| exact(activation, f64::from(step) * 1e-3));
             let lowest = values.fold(0.0, f64::min);
             let bound = f64::from(lower_bound(activation));
-            assert!(bound <= lowest && lowest - bound < 1e-3, "{activation:?}: {lowest}");
+            assert!(
+                bound <= lowest && lowest - bound < 1e-3,
+                "{activation:?}: {lowest}"
+            );
         }
     }
 }

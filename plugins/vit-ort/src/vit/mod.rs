@@ -61,6 +61,9 @@ impl VitBackbone {
             precision: options.precision,
         };
         let built = graph::build(&checkpoint, &vit, &request)?;
+        let weights = checkpoint.verified_sha256()?.to_owned();
+        // The pages it has read count as this process's memory, beside what the session is about to take.
+        drop(checkpoint);
         let environment = runtime::environment(options.onnxruntime.as_deref())?;
         let builder = runtime::builder(&environment, options.threads)?;
         let builder = runtime::in_precision(builder, options.precision)?;
@@ -74,7 +77,7 @@ impl VitBackbone {
             },
             blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
             embedding_width: vit.embedding_width,
-            weights: checkpoint.verified_sha256()?.to_owned(),
+            weights,
         };
         let prefix = 1 + vit.registers;
         Ok(Self {

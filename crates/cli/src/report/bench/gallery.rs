@@ -48,7 +48,7 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
         let higher = above(scored.score, &normal);
         (
             *scored,
-            format!("{} normal images score higher", count(higher)),
+            format!("normal images scoring higher: {}", count(higher)),
         )
     };
     let all = [
@@ -74,7 +74,7 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
                     let lower = below(scored.score, &anomalous);
                     (
                         *scored,
-                        format!("{} anomalous images score lower", count(lower)),
+                        format!("anomalous images scoring lower: {}", count(lower)),
                     )
                 })
                 .collect(),

@@ -1,5 +1,4 @@
 pub(super) mod fixtures;
-mod preview;
 
 use std::path::PathBuf;
 
