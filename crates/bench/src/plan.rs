@@ -57,6 +57,27 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The file of a run with its images and metrics.
+    pub fn run_file(&self, detector: &str, category: &str, seed: u64) -> PathBuf {
+        self.file(detector, category, seed, "json")
+    }
+
+    /// The file of the maps `[images, side, side]` of a run in stream order, small; kept for the first seed only.
+    pub fn maps_file(&self, detector: &str, category: &str, seed: u64) -> PathBuf {
+        self.file(detector, category, seed, "npy")
+    }
+
+    fn file(&self, detector: &str, category: &str, seed: u64, ending: &str) -> PathBuf {
+        let plain = |name: &str| name.replace(['/', '\\', ':'], "-");
+        self.out
+            .join("runs")
+            .join(plain(detector))
+            .join(plain(category))
+            .join(format!("seed{seed}.{ending}"))
+    }
+}
+
 /// The test images of a category in the order of a seed.
 pub(crate) fn stream(category: &Category, seed: u64) -> Vec<usize> {
     python_shuffle(seed, category.test.len())

@@ -21,6 +21,8 @@ pub struct Benchmark {
     pub categories: Vec<String>,
     /// Labels of the detectors in the order of the table.
     pub detectors: Vec<String>,
+    /// Known normals asked for with each detector; `None`: all training images or none, as the detector learns.
+    pub shots: Vec<Option<usize>>,
     /// The resolved config of each detector.
     pub configs: Vec<Value>,
     /// Seeds.

@@ -1,7 +1,7 @@
 //! The benchmark itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,7 @@ pub fn run(
                 .map(|category| &category.name),
         ),
         detectors: names(plan.entrants.iter().map(|entrant| &entrant.label)),
+        shots: plan.entrants.iter().map(|entrant| entrant.shots).collect(),
         configs: contenders
             .iter()
             .map(|contender| serde_json::to_value(contender.detector.config()).unwrap_or_default())
@@ -314,16 +315,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn path_of(&self, label: &str, seed: u64, ending: &str) -> PathBuf {
-        let plain = |name: &str| name.replace(['/', '\\', ':'], "-");
-        self.plan
-            .out
-            .join("runs")
-            .join(plain(label))
-            .join(plain(&self.category.name))
-            .join(format!("seed{seed}.{ending}"))
-    }
-
     /// One run: taken over from its file where that is of the same making, otherwise done and written.
     fn run(&mut self, entrant: usize, seed: u64, pace: &mut Pace<'_>) -> Result<Run> {
         let contender = &self.contenders[entrant];
@@ -334,11 +325,13 @@ impl<'a> Session<'a> {
         let order = stream(self.category, seed);
         let images = at(&self.category.test, &order);
         let fingerprint = self.fingerprint(contender, &shots, &images);
-        let path = self.path_of(label, seed, "json");
+        let path = self.plan.run_file(label, &self.category.name, seed);
+        let keeps_maps = self.plan.seeds.first() == Some(&seed);
+        let maps_path = self.plan.maps_file(label, &self.category.name, seed);
         let known = std::fs::read(&path)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Run>(&bytes).ok())
-            .filter(|run| run.fingerprint == fingerprint);
+            .filter(|run| run.fingerprint == fingerprint && (!keeps_maps || maps_path.exists()));
         if let Some(mut run) = known {
             // The same detector may have got another label.
             run.detector = label.to_owned();
@@ -370,11 +363,9 @@ impl<'a> Session<'a> {
         run.fit_ms = fit_ms;
         run.peak_bytes = memory::peak_bytes();
         run.bank_bytes = stream.bank_status().map(|status| status.bytes as u64);
-        if self.plan.seeds.first() == Some(&seed) {
-            write_whole(
-                &self.path_of(label, seed, "npy"),
-                &npy(&maps).map_err(|error| Error::damaged(&path, error))?,
-            )?;
+        if keeps_maps {
+            let bytes = npy(&maps).map_err(|error| Error::damaged(&maps_path, error))?;
+            write_whole(&maps_path, &bytes)?;
         }
         let text = serde_json::to_vec(&run).map_err(|error| Error::damaged(&path, error))?;
         write_whole(&path, &text)?;

@@ -246,11 +246,9 @@ pub fn figure(benchmark: &Benchmark, detector: &str) -> Option<&'static publishe
         .iter()
         .position(|name| name == detector)?;
     let config = benchmark.configs.get(at)?["name"].as_str()?;
-    let shots = benchmark
-        .runs
-        .iter()
-        .find(|run| run.detector == detector)?
-        .shots;
+    let run = benchmark.runs.iter().find(|run| run.detector == detector)?;
+    let asked = benchmark.shots.get(at).copied().flatten();
+    let shots = asked.or((run.shots == 0).then_some(0));
     published::find(config, &benchmark.dataset_kind, shots)
 }
 

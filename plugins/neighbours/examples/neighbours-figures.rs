@@ -1,6 +1,6 @@
-//! What the detectors of this crate reach on a data set in MVTec's layout: mean and deviation over three seeds.
+//! What the detectors of this crate reach on a data set in MVTec's layout: mean and deviation over several seeds.
 //!
-//! `cargo run --release -p rareclip-neighbours --example neighbours-figures -- CONFIG DATA SHOTS [KEY=VALUE ...]`
+//! `cargo run --release -p rareclip-neighbours --example neighbours-figures -- CONFIG DATA SHOTS SEEDS [KEY=VALUE ...]`
 //!
 //! SHOTS are numbers of random normals to learn from, such as `1,4,16`, or `all`; the seed chooses them and the coreset. Maps are
 //! compared at 256 x 256 pixels.
@@ -23,21 +23,22 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Side that maps and masks are compared at, in pixels.
 const SIDE: usize = 256;
-const SEEDS: u64 = 3;
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 7] = [
     "image AUROC",
     "image AP",
     "image F1",
     "pixel AUROC",
     "pixel AP",
     "AUPRO",
+    "AUPRO (published code)",
 ];
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [config, data, shots, sets @ ..] = &arguments[..] else {
-        return Err("usage: neighbours-figures CONFIG DATA SHOTS [KEY=VALUE ...]".into());
+    let [config, data, shots, seeds, sets @ ..] = &arguments[..] else {
+        return Err("usage: neighbours-figures CONFIG DATA SHOTS SEEDS [KEY=VALUE ...]".into());
     };
+    let seeds: u64 = seeds.parse()?;
     let dataset = Dataset::open(&Spec::new(None, data))?;
     let category = dataset.categories.first().ok_or("no category")?;
     let built = read(Path::new(config), sets, 0)?;
@@ -52,7 +53,7 @@ fn main() -> Result<(), Failure> {
     let masks = masks?;
     for shots in shots.split(',') {
         let mut rows = Vec::new();
-        for seed in 0..SEEDS {
+        for seed in 0..seeds {
             let config = read(Path::new(config), sets, seed)?;
             let detector = Detector::build_on(&config, detector.backbone().clone())?;
             let mut order: Vec<usize> = (0..train.len()).collect();
@@ -69,7 +70,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn summary(shots: &str, rows: &[[f64; 6]]) {
+fn summary(shots: &str, rows: &[[f64; 7]]) {
     for (at, name) in COLUMNS.iter().enumerate() {
         let values: Vec<f64> = rows.iter().map(|row| row[at]).collect();
         let count = values.len() as f64;
@@ -123,7 +124,7 @@ fn run<'a>(
     test: &[Features],
     samples: &[Sample],
     masks: &[Option<Array2<bool>>],
-) -> Result<[f64; 6], Failure> {
+) -> Result<[f64; 7], Failure> {
     let mut stream = detector.open_stream()?;
     for normal in normals {
         stream.push_normal(normal)?;
@@ -150,6 +151,7 @@ fn run<'a>(
         pixel.auroc,
         pixel.ap,
         pixel.aupro,
+        pixel.aupro_reference,
     ];
     Ok(values.map(|value| 100.0 * value.unwrap_or(f64::NAN)))
 }

@@ -46,6 +46,9 @@ pub(crate) struct BenchArgs {
     /// Side in pixels at which maps and masks are compared.
     #[arg(long, value_name = "PIXELS", default_value_t = 256)]
     side: usize,
+    /// Leave the images out of the report: for one that is published, where the data set's licence forbids it.
+    #[arg(long)]
+    no_pictures: bool,
     /// Leave pixel metrics out.
     #[arg(long)]
     image_only: bool,
@@ -90,7 +93,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         other => other?,
     };
     let html = plan.out.join("report.html");
-    let text = report::bench::render(&benchmark, &plan, true)?;
+    let text = report::bench::render(&benchmark, &plan, !args.no_pictures)?;
     std::fs::write(&html, text).with_context(|| html.display().to_string())?;
     let markdown = plan.out.join("report.md");
     std::fs::write(&markdown, report::bench::markdown(&benchmark))

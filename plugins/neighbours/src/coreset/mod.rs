@@ -260,8 +260,6 @@ impl MemoryBank for CoresetBank {
             .into());
         }
         let kept = self.choose(images)?;
-        // The patches go before the index comes; without an engine the training pass can be repeated, not continued.
-        self.memory = Memory::Collecting(Vec::new());
         let prototypes = Prototypes::new(kept, self.width, self.index.as_ref())?;
         self.memory = Memory::Fitted(prototypes);
         Ok(())

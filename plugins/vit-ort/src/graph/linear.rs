@@ -92,7 +92,7 @@ impl Builder<'_> {
         let gain: Vec<f32> = gain.iter().zip(&balance).map(|(g, b)| g / b).collect();
         let gain = self.constant("gain", &[gain.len()], &gain);
         let epsilon = vec![Attribute::float("epsilon", epsilon)];
-        let (values, scales) = self.to_bytes(NORM_TO_BYTES, &[x, &gain], epsilon);
+        let (values, scales) = self.rounded(NORM_TO_BYTES, &[x, &gain], epsilon);
         let zero = self.bytes("zero", &[], U8, vec![MIDDLE]);
         Ok(Input::Int8(Bytes {
             values,
@@ -108,7 +108,7 @@ impl Builder<'_> {
         if arithmetic == Arithmetic::F32 {
             return Input::F32(x.to_owned());
         }
-        let (values, scales) = self.to_bytes(TO_BYTES, &[x], Vec::new());
+        let (values, scales) = self.rounded(TO_BYTES, &[x], Vec::new());
         let zero = self.bytes("zero", &[], U8, vec![MIDDLE]);
         Input::Int8(Bytes {
             values,
@@ -128,7 +128,7 @@ impl Builder<'_> {
         };
         let operator = operators::activation_to_bytes(activation);
         let inputs = [product.value.as_str(), factors, &bias];
-        let (values, scales) = self.to_bytes(operator, &inputs, Vec::new());
+        let (values, scales) = self.rounded(operator, &inputs, Vec::new());
         let zero = self.bytes("zero", &[], U8, vec![0]);
         Input::Int8(Bytes {
             values,
@@ -150,7 +150,7 @@ impl Builder<'_> {
         }
     }
 
-    fn to_bytes(
+    fn rounded(
         &mut self,
         operator: &str,
         inputs: &[&str],

@@ -39,6 +39,8 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
         x = tower.norm(&x, norm)?;
     }
     let mut outputs = Vec::new();
+    // The last block's tokens after the final norm, where they are asked for: the embedding is made of them too.
+    let mut last = None;
     let tokens = (1 + vit.registers + grid * grid) as i64;
     for (index, block) in vit.keys.blocks.iter().enumerate() {
         x = tower.block(&x, block, request.precision.of_block(index))?;
@@ -47,6 +49,9 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
                 true => tower.norm(&x, &vit.keys.final_norm)?,
                 false => x.clone(),
             };
+            if request.normed && index + 1 == vit.blocks() {
+                last = Some(value.clone());
+            }
             let name = output_of(index + 1);
             tower
                 .builder
@@ -55,7 +60,10 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
             outputs.push(ValueInfo::tensor(&name, element::F32, &shape));
         }
     }
-    let normed = tower.norm(&x, &vit.keys.final_norm)?;
+    let normed = match last {
+        Some(normed) => normed,
+        None => tower.norm(&x, &vit.keys.final_norm)?,
+    };
     tower.embedding(&normed)?;
     let shape = [1, vit.embedding_width as i64];
     outputs.push(ValueInfo::tensor(EMBEDDING, element::F32, &shape));

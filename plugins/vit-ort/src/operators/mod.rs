@@ -2,7 +2,7 @@
 
 mod rows;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use ort::operator::{
     ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
@@ -40,7 +40,7 @@ pub(crate) fn lower_bound(activation: Activation) -> f32 {
 }
 
 /// All of them, for a session builder.
-pub(crate) fn domain() -> crate::Result<Arc<OperatorDomain>> {
+pub(crate) fn domain() -> crate::Result<OperatorDomain> {
     let kinds = [
         Kind::ToBytes,
         Kind::NormToBytes,
@@ -52,7 +52,7 @@ pub(crate) fn domain() -> crate::Result<Arc<OperatorDomain>> {
     for kind in kinds {
         domain = domain.add(kind).map_err(runtime("operators"))?;
     }
-    Ok(Arc::new(domain))
+    Ok(domain)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -112,101 +112,135 @@ struct RowKernel {
 
 impl ort::operator::Kernel for RowKernel {
     fn compute(&mut self, context: &ComputeContext) -> ort::Result<()> {
-        let x = input(context, 0)?;
-        let (shape, x) = x.try_extract_tensor::<f32>()?;
-        let inner = usize::try_from(shape.last().copied().unwrap_or(0)).unwrap_or(0);
-        let fits = |length: usize, expected: usize| match length == expected && inner > 0 {
-            true => Ok(()),
-            false => Err(ort::Error::new(format!(
-                "an operand has {length} elements instead of {expected}"
-            ))),
-        };
-        if let Kind::AddScaled = self.kind {
-            let operands = [input(context, 1)?, input(context, 2)?, input(context, 3)?];
-            let (_, values) = operands[0].try_extract_tensor::<f32>()?;
-            let (_, factors) = operands[1].try_extract_tensor::<f32>()?;
-            let (_, bias) = operands[2].try_extract_tensor::<f32>()?;
-            fits(values.len(), x.len())?;
-            fits(factors.len() * inner, x.len())?;
-            fits(bias.len(), inner)?;
-            let mut out = output(context, 0, shape)?;
-            let (_, out) = out.try_extract_tensor_mut::<f32>()?;
-            let chunks: Vec<_> = out.chunks_mut(ROWS * inner).map(Mutex::new).collect();
-            return parallel(
+        match self.kind {
+            Kind::AddScaled => add_scaled(context),
+            Kind::ToBytes => to_bytes(
                 context,
-                &chunks,
                 #[inline(always)]
-                |chunk, out| {
-                    for (row, out) in out.chunks_exact_mut(inner).enumerate() {
-                        let row = chunk * ROWS + row;
-                        let at = row * inner..(row + 1) * inner;
-                        let (x, values) = (&x[at.clone()], &values[at]);
-                        rows::add_scaled(x, values, factors[row], bias, out);
-                    }
-                },
-            );
-        }
-        let operands = match self.kind {
-            Kind::NormToBytes => vec![input(context, 1)?],
-            Kind::Activation(_) => vec![input(context, 2)?, input(context, 1)?],
-            _ => Vec::new(),
-        };
-        let operand = |index: usize, expected: usize| match operands.get(index) {
-            Some(value) => {
-                let (_, values) = value.try_extract_tensor::<f32>()?;
-                fits(values.len(), expected).map(|()| values)
+                |_, x, _, bytes| rows::to_bytes(x, bytes),
+            ),
+            Kind::NormToBytes => {
+                let (gain, epsilon) = (input(context, 1)?, self.epsilon);
+                let gain = floats(&gain, inner(context)?)?;
+                to_bytes(
+                    context,
+                    #[inline(always)]
+                    |_, x, scratch, bytes| rows::norm_to_bytes(x, gain, epsilon, scratch, bytes),
+                )
             }
-            None => Ok::<&[f32], ort::Error>(&[]),
-        };
-        let per_channel = operand(0, inner)?;
-        let factors = operand(1, x.len() / inner.max(1))?;
-        let mut column = shape.to_vec();
-        column
-            .iter_mut()
-            .last()
-            .into_iter()
-            .for_each(|axis| *axis = 1);
-        let (mut bytes, mut scales) = (output(context, 0, shape)?, output(context, 1, &column)?);
-        let (_, bytes) = bytes.try_extract_tensor_mut::<u8>()?;
-        let (_, scales) = scales.try_extract_tensor_mut::<f32>()?;
-        let chunks = bytes.chunks_mut(ROWS * inner).zip(scales.chunks_mut(ROWS));
-        let chunks: Vec<_> = chunks.map(Mutex::new).collect();
-        let (kind, epsilon) = (self.kind, self.epsilon);
-        parallel(
-            context,
-            &chunks,
-            #[inline(always)]
-            |chunk, (bytes, scales)| {
-                let mut scratch = vec![0.0; inner];
-                let outputs = bytes.chunks_exact_mut(inner).zip(scales.iter_mut());
-                for (row, (bytes, scale)) in outputs.enumerate() {
-                    let row = chunk * ROWS + row;
-                    let x = &x[row * inner..(row + 1) * inner];
-                    *scale = match kind {
-                        Kind::NormToBytes => {
-                            rows::norm_to_bytes(x, per_channel, epsilon, &mut scratch, bytes)
-                        }
-                        Kind::Activation(activation) => {
-                            let lowest = lower_bound(activation);
-                            let (factor, bias) = (factors[row], per_channel);
-                            let scratch = &mut scratch;
-                            match activation {
-                                Activation::Gelu => {
-                                    let gelu = (rows::gelu, lowest);
-                                    rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
-                                }
-                                Activation::QuickGelu => {
-                                    let gelu = (rows::quick_gelu, lowest);
-                                    rows::activate_to_bytes(x, factor, bias, gelu, scratch, bytes)
-                                }
-                            }
-                        }
-                        _ => rows::to_bytes(x, bytes),
-                    };
-                }
-            },
-        )
+            Kind::Activation(Activation::Gelu) => {
+                activated(context, rows::gelu, lower_bound(Activation::Gelu))
+            }
+            Kind::Activation(Activation::QuickGelu) => {
+                let lowest = lower_bound(Activation::QuickGelu);
+                activated(context, rows::quick_gelu, lowest)
+            }
+        }
     }
+}
+
+/// [`ADD_SCALED`].
+fn add_scaled(context: &ComputeContext) -> ort::Result<()> {
+    let inner = inner(context)?;
+    let operands = [input(context, 0)?, input(context, 1)?];
+    let (shape, x) = operands[0].try_extract_tensor::<f32>()?;
+    let values = floats(&operands[1], x.len())?;
+    let (factors, bias) = (input(context, 2)?, input(context, 3)?);
+    let factors = floats(&factors, x.len() / inner)?;
+    let bias = floats(&bias, inner)?;
+    let mut out = output(context, 0, shape)?;
+    let (_, out) = out.try_extract_tensor_mut::<f32>()?;
+    let chunks: Vec<_> = out.chunks_mut(ROWS * inner).map(Mutex::new).collect();
+    parallel(
+        context,
+        &chunks,
+        #[inline(always)]
+        |chunk, out| {
+            for (row, out) in out.chunks_exact_mut(inner).enumerate() {
+                let row = chunk * ROWS + row;
+                let at = row * inner..(row + 1) * inner;
+                let (x, values) = (&x[at.clone()], &values[at]);
+                rows::add_scaled(x, values, factors[row], bias, out);
+            }
+        },
+    )
+}
+
+/// [`activation_to_bytes`].
+#[inline(always)]
+fn activated(
+    context: &ComputeContext,
+    activation: impl Fn(f32) -> f32 + Copy + Sync + Send,
+    lowest: f32,
+) -> ort::Result<()> {
+    let inner = inner(context)?;
+    let (factors, bias) = (input(context, 1)?, input(context, 2)?);
+    let bias = floats(&bias, inner)?;
+    let rows = input(context, 0)?.try_extract_tensor::<f32>()?.1.len() / inner;
+    let factors = floats(&factors, rows)?;
+    to_bytes(
+        context,
+        #[inline(always)]
+        |row, x, scratch, bytes| {
+            let activation = (activation, lowest);
+            rows::activate_to_bytes(x, factors[row], bias, activation, scratch, bytes)
+        },
+    )
+}
+
+/// Applies `work` to every row of the first input: row number, row, scratch of its length and bytes to write, giving the scale.
+#[inline(always)]
+fn to_bytes(
+    context: &ComputeContext,
+    work: impl Fn(usize, &[f32], &mut [f32], &mut [u8]) -> f32 + Sync + Send,
+) -> ort::Result<()> {
+    let inner = inner(context)?;
+    let x = input(context, 0)?;
+    let (shape, x) = x.try_extract_tensor::<f32>()?;
+    let mut column = shape.to_vec();
+    if let Some(last) = column.last_mut() {
+        *last = 1;
+    }
+    let (mut bytes, mut scales) = (output(context, 0, shape)?, output(context, 1, &column)?);
+    let (_, bytes) = bytes.try_extract_tensor_mut::<u8>()?;
+    let (_, scales) = scales.try_extract_tensor_mut::<f32>()?;
+    let chunks = bytes.chunks_mut(ROWS * inner).zip(scales.chunks_mut(ROWS));
+    let chunks: Vec<_> = chunks.map(Mutex::new).collect();
+    parallel(
+        context,
+        &chunks,
+        #[inline(always)]
+        |chunk, (bytes, scales)| {
+            let mut scratch = vec![0.0; inner];
+            let outputs = bytes.chunks_exact_mut(inner).zip(scales.iter_mut());
+            for (row, (bytes, scale)) in outputs.enumerate() {
+                let row = chunk * ROWS + row;
+                let x = &x[row * inner..(row + 1) * inner];
+                *scale = work(row, x, &mut scratch, bytes);
+            }
+        },
+    )
+}
+
+/// Length of a row of the first input.
+fn inner(context: &ComputeContext) -> ort::Result<usize> {
+    let x = input(context, 0)?;
+    let (shape, _) = x.try_extract_tensor::<f32>()?;
+    let last = shape.last().and_then(|axis| usize::try_from(*axis).ok());
+    last.filter(|axis| *axis > 0)
+        .ok_or_else(|| ort::Error::new("an operand without elements"))
+}
+
+/// The elements of an operand that must have so many.
+fn floats<'v>(value: &'v ort::value::ValueRef<'_>, count: usize) -> ort::Result<&'v [f32]> {
+    let (_, values) = value.try_extract_tensor::<f32>()?;
+    if values.len() == count {
+        return Ok(values);
+    }
+    let found = values.len();
+    Err(ort::Error::new(format!(
+        "an operand has {found} elements instead of {count}"
+    )))
 }
 
 fn input(context: &ComputeContext, index: usize) -> ort::Result<ort::value::ValueRef<'_>> {

@@ -37,63 +37,68 @@ fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
             .collect()
     };
     let (anomalous, normal, unknown) = (of(Some(true)), of(Some(false)), of(None));
-    let above =
-        |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score > score).count();
-    let below =
-        |score: f64, label: &[Scored<'_>]| label.iter().filter(|one| one.score < score).count();
     // Of few anomalies none is shown twice.
     let found = most.min(anomalous.len().div_ceil(2));
     let missed = most.min(anomalous.len() - found);
-    let of_normals = |scored: &Scored<'a>| {
-        let higher = above(scored.score, &normal);
-        (
-            *scored,
-            format!("normal images scoring higher: {}", count(higher)),
-        )
+    let highest = if anomalous.is_empty() && normal.is_empty() {
+        KINDS * most
+    } else {
+        most
     };
+    let silent = |scored: &Scored<'a>| (*scored, String::new());
+    let (hits, misses) = (&anomalous[..found], anomalous.iter().rev().take(missed));
     let all = [
-        Kind {
-            title: "Best found: anomalous images of the highest scores",
-            images: anomalous[..found].iter().map(of_normals).collect(),
-        },
-        Kind {
-            title: "Worst missed: anomalous images of the lowest scores, the lowest first",
-            images: anomalous
-                .iter()
-                .rev()
-                .take(missed)
-                .map(of_normals)
-                .collect(),
-        },
-        Kind {
-            title: "Worst false alarms: normal images of the highest scores",
-            images: normal
-                .iter()
-                .take(most)
-                .map(|scored| {
-                    let lower = below(scored.score, &anomalous);
-                    (
-                        *scored,
-                        format!("anomalous images scoring lower: {}", count(lower)),
-                    )
-                })
-                .collect(),
-        },
-        Kind {
-            title: "Highest scores among images without a label",
-            images: unknown
-                .iter()
-                .take(if anomalous.is_empty() && normal.is_empty() {
-                    KINDS * most
-                } else {
-                    most
-                })
-                .map(|scored| (*scored, String::new()))
-                .collect(),
-        },
+        (
+            "Best found: anomalous images of the highest scores",
+            remarked(
+                hits.iter(),
+                "normal images scoring higher",
+                &normal,
+                f64::gt,
+            ),
+        ),
+        (
+            "Worst missed: anomalous images of the lowest scores, the lowest first",
+            remarked(misses, "normal images scoring higher", &normal, f64::gt),
+        ),
+        (
+            "Worst false alarms: normal images of the highest scores",
+            remarked(
+                normal.iter().take(most),
+                "anomalous images scoring lower",
+                &anomalous,
+                f64::lt,
+            ),
+        ),
+        (
+            "Highest scores among images without a label",
+            unknown.iter().take(highest).map(silent).collect(),
+        ),
     ];
-    all.into_iter()
+    all.map(|(title, images)| Kind { title, images })
+        .into_iter()
         .filter(|kind| !kind.images.is_empty())
+        .collect()
+}
+
+/// Images, each with how many of `others` have a score that is `beyond` its own.
+fn remarked<'a, 'b>(
+    images: impl Iterator<Item = &'b Scored<'a>>,
+    what: &str,
+    others: &[Scored<'a>],
+    beyond: fn(&f64, &f64) -> bool,
+) -> Vec<(Scored<'a>, String)>
+where
+    'a: 'b,
+{
+    let number = |scored: &Scored<'a>| {
+        let further = others
+            .iter()
+            .filter(|one| beyond(&one.score, &scored.score));
+        count(further.count())
+    };
+    images
+        .map(|scored| (*scored, format!("{what}: {}", number(scored))))
         .collect()
 }
 

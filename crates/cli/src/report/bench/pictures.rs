@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
@@ -62,7 +61,7 @@ impl Maps {
     /// # Errors
     /// When the file is not there, as for runs of image scores alone, or does not belong to the run.
     fn read(plan: &Plan, run: &Run) -> anyhow::Result<Self> {
-        let path = path_of(plan, run);
+        let path = plan.maps_file(&run.detector, &run.category, run.seed);
         let context = || path.display().to_string();
         let file = File::open(&path).with_context(context)?;
         let maps = Array3::<f32>::read_npy(BufReader::new(file)).with_context(context)?;
@@ -80,16 +79,6 @@ impl Maps {
     fn map(&self, at: usize) -> Option<ArrayView2<'_, f32>> {
         (at < self.maps.dim().0).then(|| self.maps.index_axis(Axis(0), at))
     }
-}
-
-/// Where the benchmark keeps the maps of a run.
-fn path_of(plan: &Plan, run: &Run) -> PathBuf {
-    let plain = |name: &str| name.replace(['/', '\\', ':'], "-");
-    plan.out
-        .join("runs")
-        .join(plain(&run.detector))
-        .join(plain(&run.category))
-        .join(format!("seed{}.npy", run.seed))
 }
 
 /// The percentiles of the maps of normal images, of all images where none is known to be normal.

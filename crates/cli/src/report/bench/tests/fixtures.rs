@@ -83,6 +83,7 @@ pub(in crate::report::bench) fn benchmark(runs: Vec<Run>) -> Benchmark {
         dataset: "mvtec:parts".to_owned(),
         dataset_kind: "mvtec".to_owned(),
         categories: distinct(|run| &run.category),
+        shots: vec![None; detectors.len()],
         configs: detectors
             .iter()
             .map(|name| json!({"name": name, "backbone": {"type": "vit", "device": null}}))
