@@ -43,6 +43,8 @@ impl Default for MutualOptions {
 ///
 /// The map is the mean of the bank's branches, enlarged and not blurred. Scores stay in the units of the map, distances
 /// between unit vectors; scaling them to 0..1 first, as published, would not change their order.
+/// Likeness is the inner product of image embeddings of unit length, so that every image is most like itself. The published code
+/// scales CLIP's embeddings so but not DINOv2's, where the longest embedding then stands in for most images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MutualScorerOptions {

@@ -132,12 +132,15 @@ fn run<'a>(
     stream.fit()?;
     let mut pixels = PixelAccumulator::default();
     let mut scores = Vec::with_capacity(test.len());
+    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
     for (features, mask) in test.iter().zip(masks) {
         let scored = stream.push(features, PushOptions::PEEK)?.scored;
+        (low, high) = (low.min(scored.map.median()), high.max(scored.map.max()));
         let map = upsample_bilinear(scored.map.values.view(), SIDE, SIDE)?;
         pixels.push(map.view(), mask.as_ref().map(|mask| mask.view()))?;
         scores.push(f64::from(scored.score));
     }
+    println!("smallest median of a map {low:.3}, largest value {high:.3}");
     let labels: Vec<bool> = samples
         .iter()
         .map(|sample| sample.label == Some(true))

@@ -72,7 +72,8 @@ pub struct CoresetOptions {
     /// Seed of projection and starts: the same seed chooses the same. Default 0.
     pub seed: u64,
     /// Prototypes around the nearest one that re-weight the score of an image (paper: b, equation 7), the nearest included;
-    /// 0 for the largest patch distance as it is, as the published code does. At least 2 otherwise; 9 is common. Default 0.
+    /// 0 for the largest patch distance as it is, as the published code does. At least 2 otherwise; 9 is common.
+    /// The weight rests on exponentials of distances: where these differ by tens, as of raw tokens, it is 1. Default 0.
     #[schemars(range(min = 0, max = 1000))]
     pub reweight_neighbours: usize,
     /// Most known normals taken in: the bound of the memory, in images. Default 1000.

@@ -1,6 +1,6 @@
 //! What PaDiM and SubspaceAD reach on a folder in MVTec layout (`train/good`, `test/KIND`, `ground_truth/KIND`).
 //!
-//! `cargo run --release -p rareclip-statistics --example figures -- FOLDER`
+//! `cargo run --release -p rareclip-statistics --example statistics-figures -- FOLDER`
 #![allow(clippy::print_stdout, reason = "figures are its output")]
 
 use std::collections::BTreeSet;
@@ -79,9 +79,9 @@ fn figures(
     normals.iter().try_for_each(|normal| bank.collect(normal))?;
     bank.fit()?;
     let fitted = start.elapsed();
-    let start = Instant::now();
     let (mut largest, mut top, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     let mut pixels = PixelAccumulator::default();
+    let mut scale = (0.0, 0.0);
     let mut assessing = std::time::Duration::ZERO;
     for Sample { features, mask } in samples {
         let asked = Instant::now();
@@ -96,6 +96,7 @@ fn figures(
         largest.push(top_mean(&rarity.to_vec(), 0.0));
         top.push(top_mean(&rarity.to_vec(), 0.01));
         labels.push(mask.is_some());
+        scale = (scale.0 + map.median(), scale.1 + map.max());
         let map = upsample_bilinear(map.values.view(), COMPARED, COMPARED)?;
         pixels.push(map.view(), mask.as_ref().map(|mask| mask.view()))?;
     }
@@ -104,18 +105,25 @@ fn figures(
     let pixels = pixels.finish();
     let percent = |value: Option<f64>| value.map_or(f64::NAN, |value| 100.0 * value);
     println!(
-        "{name}: image AUROC {:.1} (largest patch) {:.1} (top 1 %), AP {:.1}; pixel AUROC {:.1}, AP {:.1}, AUPRO {:.1}; {} prototypes, {:.1} MB, fit {:.2} s, {:.1} ms an image, {:.1} s in all",
+        "{name}: image AUROC {:.1} (largest patch) {:.1} (top 1 %), AP {:.1}",
         percent(largest.auroc),
         percent(top.auroc),
         percent(top.ap),
+    );
+    println!(
+        "  pixel AUROC {:.1}, AP {:.1}, AUPRO {:.1}; a map's median {:.3} and largest {:.3} on average",
         percent(pixels.auroc),
         percent(pixels.ap),
         percent(pixels.aupro),
+        scale.0 / samples.len().max(1) as f32,
+        scale.1 / samples.len().max(1) as f32,
+    );
+    println!(
+        "  {} prototypes, {:.1} MB, fit in {:.2} s, {:.1} ms an image",
         bank.status().prototypes,
         bank.status().bytes as f64 / 1e6,
         fitted.as_secs_f64(),
         assessing.as_secs_f64() * 1e3 / samples.len().max(1) as f64,
-        start.elapsed().as_secs_f64(),
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What trivial detectors reach on a data set. Maps are compared at 256 x 256 pixels, where there are masks.
 //!
-//! `cargo run --release -p rareclip-baselines --example figures -- DATA CONFIG...`
+//! `cargo run --release -p rareclip-baselines --example baselines-figures -- DATA CONFIG...`
 #![allow(clippy::print_stdout, reason = "figures are its output")]
 
 use ndarray::{Array2, Axis};
@@ -66,7 +66,7 @@ fn figures(dataset: &Dataset, config: &str) -> Result<(), BoxError> {
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [data, configs @ ..] = &arguments[..] else {
-        return Err("usage: figures DATA CONFIG...".into());
+        return Err("usage: baselines-figures DATA CONFIG...".into());
     };
     let dataset = Dataset::open(&Spec::new(None, data))?;
     configs

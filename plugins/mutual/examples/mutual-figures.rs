@@ -1,6 +1,6 @@
 //! What MuSc reaches on a data set in MVTec's layout. Maps are compared at 256 x 256 pixels.
 //!
-//! `cargo run --release -p rareclip-mutual --example figures -- CONFIG DATA [KEY=VALUE ...]`
+//! `cargo run --release -p rareclip-mutual --example mutual-figures -- CONFIG DATA [KEY=VALUE ...]`
 #![allow(clippy::print_stdout, reason = "figures are its output")]
 
 use std::borrow::Cow;
@@ -55,7 +55,7 @@ fn mask(sample: &Sample, side: usize) -> Result<Option<Array2<bool>>, BoxError> 
 fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [config, data, sets @ ..] = &arguments[..] else {
-        return Err("usage: figures CONFIG DATA [KEY=VALUE ...]".into());
+        return Err("usage: mutual-figures CONFIG DATA [KEY=VALUE ...]".into());
     };
     let mut builder = ConfigBuilder::new().file(config)?;
     for set in sets {
