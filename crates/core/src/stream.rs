@@ -389,7 +389,7 @@ impl Stream {
         }
         Ok(Walked {
             scored,
-            remembered: admitted && self.bank.is_some(),
+            remembered: admitted && self.bank.is_some() && self.learning() == Learning::Online,
         })
     }
 

@@ -228,8 +228,10 @@ impl Checkpoint {
 
     /// The sha256 of the whole file, in hexadecimal: what identifies these weights. Hashed once: checkpoints are large.
     pub fn sha256(&self) -> &str {
+        // Read, not mapped: pages of the map would count as this process's memory, twice the model's size while it loads.
+        let mapped = || hex(&Sha256::digest(&self.bytes));
         self.sha256
-            .get_or_init(|| hex(&Sha256::digest(&self.bytes)))
+            .get_or_init(|| crate::cache::sha256_of(&self.path).unwrap_or_else(|_| mapped()))
     }
 
     /// [`sha256`](Self::sha256), after comparing it with what was recorded when the file was fetched, where it was.

@@ -52,6 +52,16 @@ pub enum Error {
         /// The nearest multiple above.
         above: usize,
     },
+    /// A window does not fit into the image.
+    #[error(
+        "a window of {window} patches was asked for, the image has {grid} x {grid}; change `windows` or `image_size`"
+    )]
+    Window {
+        /// Side of the window in patches.
+        window: usize,
+        /// Side of the grid in patches.
+        grid: usize,
+    },
     /// A block was asked for that the model does not have.
     #[error("block {block} was asked for, the model has blocks 1 to {blocks}")]
     NoSuchBlock {

@@ -282,3 +282,66 @@ fn a_name_that_is_no_model_lists_the_known_ones() {
     let error = VitBackbone::new(&options, &blocks(&[1])).unwrap_err();
     assert!(error.to_string().contains("known: "), "{error}");
 }
+
+#[test]
+fn a_window_as_large_as_the_image_is_the_image() {
+    let Some(folder) = folder("a_window_as_large_as_the_image_is_the_image") else {
+        return;
+    };
+    let images = Checkpoint::open(folder.join("images.safetensors")).unwrap();
+    let pixels = array(&images, "pixels_70")
+        .into_dimensionality::<Ix4>()
+        .unwrap();
+    let options = VitOptions {
+        windows: vec![2, 5],
+        ..options(folder.join("hf.safetensors"), 70, Activation::Gelu)
+    };
+    let backbone = VitBackbone::new(&options, &blocks(&[12])).unwrap();
+    for features in backbone.encode(pixels.view()).unwrap() {
+        features.check().unwrap();
+        assert_eq!(features.windows[&2].nrows(), 4 * 4);
+        let difference = distance(features.windows[&5].row(0), &features.embedding);
+        assert!(difference < TOLERANCE, "{difference}");
+    }
+}
+
+#[test]
+fn a_window_sees_its_own_patches_alone() {
+    let Some(folder) = folder("a_window_sees_its_own_patches_alone") else {
+        return;
+    };
+    let images = Checkpoint::open(folder.join("images.safetensors")).unwrap();
+    let pixels = array(&images, "pixels_70")
+        .into_dimensionality::<Ix4>()
+        .unwrap();
+    let options = VitOptions {
+        windows: vec![2],
+        ..options(folder.join("open_clip.safetensors"), 70, Activation::Gelu)
+    };
+    let backbone = VitBackbone::new(&options, &blocks(&[12])).unwrap();
+    let mut changed = pixels.slice(s![..1, .., .., ..]).to_owned();
+    let whole = backbone.encode(changed.view()).unwrap().remove(0);
+    // The patch in the upper left corner belongs to the first window only.
+    changed.slice_mut(s![0, .., ..14, ..14]).fill(1.5);
+    let other = backbone.encode(changed.view()).unwrap().remove(0);
+    let (whole, other) = (&whole.windows[&2], &other.windows[&2]);
+    assert!(distance(whole.row(0), other.row(0)) > 1e-3);
+    let rest = s![1.., ..];
+    assert!(distance(whole.slice(rest), other.slice(rest)) < 1e-6);
+}
+
+#[test]
+fn a_window_larger_than_the_image_is_refused() {
+    let Some(folder) = folder("a_window_larger_than_the_image_is_refused") else {
+        return;
+    };
+    let options = VitOptions {
+        windows: vec![6],
+        ..options(folder.join("hf.safetensors"), 70, Activation::Gelu)
+    };
+    let error = VitBackbone::new(&options, &blocks(&[12])).unwrap_err();
+    assert!(
+        matches!(error, Error::Window { window: 6, grid: 5 }),
+        "{error}"
+    );
+}

@@ -20,3 +20,8 @@ pub(crate) const EMBEDDING: &str = "embedding";
 pub(crate) fn output_of(block: usize) -> String {
     format!("block_{block}")
 }
+
+/// Name of the output with the embeddings of windows of `side` x `side` patches, `[windows, embedding width]`.
+pub(crate) fn windows_of(side: usize) -> String {
+    format!("windows_{side}")
+}

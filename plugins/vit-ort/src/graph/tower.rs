@@ -8,7 +8,7 @@ use rareclip_models::onnx::{Attribute, ValueInfo, element};
 
 use super::builder::{Builder, Built, CONTRIB};
 use super::linear::{Arithmetic, Input, Product};
-use super::{EMBEDDING, INPUT, output_of};
+use super::{EMBEDDING, INPUT, output_of, windows_of};
 use crate::family::{Affine, BlockKeys, Vit};
 use crate::positions::{self, PositionResize};
 use crate::{Error, Precision, Result};
@@ -21,6 +21,8 @@ pub(crate) struct Request<'r> {
     pub(crate) blocks: &'r BTreeSet<usize>,
     /// Whether the final norm is applied to those tokens.
     pub(crate) normed: bool,
+    /// Sides in patches of the windows that are embedded on their own.
+    pub(crate) windows: &'r BTreeSet<usize>,
     /// How positions are resized.
     pub(crate) positions: PositionResize,
     /// How linear layers are computed.
@@ -39,6 +41,11 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
         x = tower.norm(&x, norm)?;
     }
     let mut outputs = Vec::new();
+    for &side in request.windows {
+        let count = tower.windows(&x, side, grid)?;
+        let shape = [count as i64, vit.embedding_width as i64];
+        outputs.push(ValueInfo::tensor(&windows_of(side), element::F32, &shape));
+    }
     // The last block's tokens after the final norm, where they are asked for: the embedding is made of them too.
     let mut last = None;
     let tokens = (1 + vit.registers + grid * grid) as i64;
@@ -64,7 +71,7 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
         Some(normed) => normed,
         None => tower.norm(&x, &vit.keys.final_norm)?,
     };
-    tower.embedding(&normed)?;
+    tower.embedding(&normed, 1, EMBEDDING)?;
     let shape = [1, vit.embedding_width as i64];
     outputs.push(ValueInfo::tensor(EMBEDDING, element::F32, &shape));
     let side = request.side as i64;
@@ -187,19 +194,46 @@ impl Tower<'_> {
             .linear(&mixed, &block.out, block.scale1.as_deref())
     }
 
-    /// The image embedding from the tokens after the final norm.
-    fn embedding(&mut self, normed: &str) -> Result<()> {
+    /// Embeds every square window of `side` x `side` patches as if it were an image: its tokens, with the class token, go through
+    /// the blocks on their own (WinCLIP, CVPR 2023, section 4.2). Gives the number of windows.
+    fn windows(&mut self, x: &str, side: usize, grid: usize) -> Result<usize> {
+        let prefix = 1 + self.vit.registers;
+        let places = grid + 1 - side;
+        let mut members = Vec::new();
+        for (top, left) in (0..places * places).map(|at| (at / places, at % places)) {
+            members.extend(0..prefix as i64);
+            let patch = |at: usize| (top + at / side) * grid + left + at % side;
+            members.extend((0..side * side).map(|at| (prefix + patch(at)) as i64));
+        }
+        let builder = &mut self.builder;
+        let members = builder.integers("members", &members);
+        let along = vec![Attribute::int("axis", 1)];
+        let tokens = builder.node("", "Gather", &[x, &members], along);
+        let count = places * places;
+        let shape = [count, prefix + side * side, self.vit.width].map(|axis| axis as i64);
+        let shape = builder.integers("shape", &shape);
+        let mut x = builder.node("", "Reshape", &[&tokens, &shape], Vec::new());
+        for block in &self.vit.keys.blocks {
+            x = self.block(&x, block, Arithmetic::F32)?;
+        }
+        let normed = self.norm(&x, &self.vit.keys.final_norm)?;
+        self.embedding(&normed, count, &windows_of(side))?;
+        Ok(count)
+    }
+
+    /// The image embedding `[count, embedding width]` from the tokens after the final norm, `[count, tokens, width]`.
+    fn embedding(&mut self, normed: &str, count: usize, name: &str) -> Result<()> {
         let builder = &mut self.builder;
         let first = builder.integers("first", &[0]);
         let along = vec![Attribute::int("axis", 1)];
         let class = builder.node("", "Gather", &[normed, &first], along);
-        let shape = builder.integers("shape", &[1, self.vit.width as i64]);
+        let shape = builder.integers("shape", &[count as i64, self.vit.width as i64]);
         let mut class = builder.node("", "Reshape", &[&class, &shape], Vec::new());
         if let Some(projection) = &self.vit.keys.projection {
             let (weight, swapped) = builder.tensor(&projection.key, None)?;
             class = builder.product_with(&class, &weight, projection.out_first != swapped);
         }
-        builder.push("", "Identity", &[&class], &[EMBEDDING], Vec::new());
+        builder.push("", "Identity", &[&class], &[name], Vec::new());
         Ok(())
     }
 }

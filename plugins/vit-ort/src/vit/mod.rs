@@ -16,7 +16,7 @@ pub use options::{Precision, Tokens, VitOptions};
 
 use crate::error::runtime as refused;
 use crate::family::{Overrides, Vit};
-use crate::graph::{self, EMBEDDING, INPUT, Request, output_of};
+use crate::graph::{self, EMBEDDING, INPUT, Request, output_of, windows_of};
 use crate::{Error, Result, runtime};
 
 /// A vision transformer on onnxruntime.
@@ -27,6 +27,8 @@ pub struct VitBackbone {
     spec: BackboneSpec,
     /// Tokens before the patches.
     prefix: usize,
+    /// Sides of the windows that are embedded.
+    windows: BTreeSet<usize>,
     session: Mutex<Session>,
 }
 
@@ -51,9 +53,16 @@ impl VitBackbone {
                 blocks: vit.blocks(),
             });
         }
+        let side = vit.grid_at(options.image_size)?;
+        let windows: BTreeSet<usize> = options.windows.iter().copied().collect();
+        let outside = |window: &&usize| !(1..=side).contains(*window);
+        if let Some(&window) = windows.iter().find(outside) {
+            return Err(Error::Window { window, grid: side });
+        }
         let request = Request {
             side: options.image_size,
             blocks,
+            windows: &windows,
             normed: options.tokens == Tokens::Norm,
             positions: options
                 .position_resize
@@ -68,7 +77,6 @@ impl VitBackbone {
         let builder = runtime::builder(&environment, options.threads)?;
         let builder = runtime::in_precision(builder, options.precision)?;
         let session = runtime::session(builder, &built.model, &built.folder)?;
-        let side = vit.grid_at(options.image_size)?;
         let spec = BackboneSpec {
             input: options.input(vit.family),
             grid: Grid {
@@ -83,6 +91,7 @@ impl VitBackbone {
         Ok(Self {
             spec,
             prefix,
+            windows,
             session: Mutex::new(session),
         })
     }
@@ -108,6 +117,15 @@ impl VitBackbone {
             let tokens = Array2::from_shape_vec(shape, patches)
                 .map_err(|error| refused(&name)(ort::Error::<()>::new(error.to_string())))?;
             features.tokens.insert(block, tokens);
+        }
+        for &side in &self.windows {
+            let name = windows_of(side);
+            let all = values(&name).map_err(refused(&name))?;
+            let width = self.spec.embedding_width;
+            let rows: Vec<f32> = all.chunks_exact(width.max(1)).flat_map(unit).collect();
+            let windows = Array2::from_shape_vec((all.len() / width.max(1), width), rows)
+                .map_err(|error| refused(&name)(ort::Error::<()>::new(error.to_string())))?;
+            features.windows.insert(side, windows);
         }
         Ok(features)
     }

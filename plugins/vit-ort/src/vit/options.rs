@@ -26,6 +26,10 @@ pub struct VitOptions {
     pub precision: Precision,
     /// Tokens as they leave a block ("raw", as in RareCLIP), or after the model's final norm ("norm", as in AnomalyDINO).
     pub tokens: Tokens,
+    /// Sides in patches of square windows that are embedded as if each were an image, for `clip-text` with `windows` (WinCLIP: 2
+    /// and 3). They run in f32 and take several times as long as the image. Default none.
+    #[schemars(inner(range(min = 1)))]
+    pub windows: Vec<usize>,
     /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
     /// weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
@@ -82,6 +86,7 @@ impl Default for VitOptions {
             image_size: 448,
             precision: Precision::F32,
             tokens: Tokens::Raw,
+            windows: Vec::new(),
             activation: None,
             heads: None,
             position_resize: None,
