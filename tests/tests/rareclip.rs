@@ -163,3 +163,80 @@ fn converted_weights_give_the_same_scores() {
     };
     assert_eq!(scores(&from), scores(&to));
 }
+
+#[test]
+fn every_detector_on_clip_runs_whole_in_a_benchmark() {
+    let test = "every_detector_on_clip_runs_whole_in_a_benchmark";
+    let Some(shared) = rareclip_testkit::shared(test).filter(|_| rareclip_testkit::engine(test))
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let mut images: Vec<_> = std::fs::read_dir(shared.join("fixtures/rareclip_e2e/images"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    images.sort();
+    for (number, image) in images.iter().enumerate() {
+        let place = ["train/good", "test/good", "test/spot"][number % 3];
+        std::fs::create_dir_all(root.join(place)).unwrap();
+        std::fs::copy(image, root.join(place).join(image.file_name().unwrap())).unwrap();
+    }
+    let model = shared.join("fixtures/clip_tiny/open_clip.safetensors");
+    let bridge = shared.join("fixtures/rareclip_e2e/tpb.pth");
+    let backbone = format!("[backbone]\nmodel = {model:?}\nimage_size = 70\n");
+    let text = format!("[prompt.text]\nmodel = {model:?}\n");
+    let layers = format!("[prompt]\nweights = {bridge:?}\nblocks = [6, 8, 10, 12]\n");
+    let bank = "[bank]\nblocks = [3, 6, 9, 12]\n";
+    let write = |name: &str, parts: &[&str]| {
+        let path = root.join(format!("{name}.toml"));
+        let config = format!("extends = {name:?}\n{}", parts.concat());
+        std::fs::write(&path, config).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let detectors = [
+        write("rareclip", &[&backbone, &layers, &text, bank]),
+        write("rareclip-int8", &[&backbone, &layers, &text, bank]),
+        write("april-gan", &[&backbone, &layers, &text]),
+        write("winclip", &[&backbone, &text]),
+        format!("{}@2", write("winclip-few-shot", &[&backbone, &text])),
+    ];
+    let out = root.join("out");
+    let dataset = format!("mvtec:{}", root.display());
+    let names = detectors.join(",");
+    let args = [
+        "bench",
+        "--detectors",
+        &names,
+        "--dataset",
+        &dataset,
+        "--out",
+    ];
+    let output = rareclip(&args).arg(&out).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let results: Value =
+        serde_json::from_slice(&std::fs::read(out.join("results.json")).unwrap()).unwrap();
+    let runs = results["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), detectors.len());
+    let scores = |run: &Value| -> Vec<f64> {
+        let images = run["images"].as_array().unwrap();
+        images
+            .iter()
+            .map(|image| image["score"].as_f64().unwrap())
+            .collect()
+    };
+    for (at, run) in runs.iter().enumerate() {
+        assert_eq!(scores(run).len(), 8);
+        assert!(run["image"]["auroc"].is_number(), "{run}");
+        for other in &runs[..at] {
+            assert_ne!(
+                scores(run),
+                scores(other),
+                "{} is {}",
+                run["detector"],
+                other["detector"]
+            );
+        }
+    }
+}

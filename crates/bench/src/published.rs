@@ -134,9 +134,58 @@ pub const FIGURES: &[Figure] = &[
     ),
 ];
 
+/// The categories of MVTec AD.
+const MVTEC: [&str; 15] = [
+    "bottle",
+    "cable",
+    "capsule",
+    "carpet",
+    "grid",
+    "hazelnut",
+    "leather",
+    "metal_nut",
+    "pill",
+    "screw",
+    "tile",
+    "toothbrush",
+    "transistor",
+    "wood",
+    "zipper",
+];
+
+/// The categories of VisA.
+const VISA: [&str; 12] = [
+    "candle",
+    "capsules",
+    "cashew",
+    "chewinggum",
+    "fryum",
+    "macaroni1",
+    "macaroni2",
+    "pcb1",
+    "pcb2",
+    "pcb3",
+    "pcb4",
+    "pipe_fryum",
+];
+
 /// What was published of a config (or the method it is a variant of, by the first part of its name) on a data set with so many
-/// shots; `None`: all training images.
-pub fn find(config: &str, dataset: &str, shots: Option<usize>) -> Option<&'static Figure> {
+/// shots; `None`: all training images. A figure is of its own data set: none stands beside another one that is laid out alike, as the
+/// names of the `categories` tell.
+pub fn find(
+    config: &str,
+    dataset: &str,
+    categories: &[String],
+    shots: Option<usize>,
+) -> Option<&'static Figure> {
+    let known: &[&str] = match dataset {
+        "mvtec" => &MVTEC,
+        "visa" => &VISA,
+        _ => return None,
+    };
+    if !categories.iter().all(|name| known.contains(&name.as_str())) {
+        return None;
+    }
     FIGURES.iter().find(|figure| {
         let same = config == figure.config
             || config
@@ -152,17 +201,20 @@ mod tests {
 
     #[test]
     fn a_variant_stands_beside_its_method_and_a_shot_count_beside_its_own() {
+        let [bottle, candle, tile] =
+            ["bottle", "candle", "magnetic-tile"].map(|name| [name.to_owned()]);
         assert_eq!(
-            find("rareclip", "mvtec", Some(0)).map(|f| f.image_auroc),
+            find("rareclip", "mvtec", &bottle, Some(0)).map(|f| f.image_auroc),
             Some(98.2)
         );
         assert_eq!(
-            find("rareclip-int8", "visa", Some(0)).map(|f| f.image_auroc),
+            find("rareclip-int8", "visa", &candle, Some(0)).map(|f| f.image_auroc),
             Some(94.4)
         );
-        assert!(find("rareclip", "mvtec", Some(4)).is_none());
-        assert!(find("rarecliphoto", "mvtec", Some(0)).is_none());
-        assert!(find("patchcore-dinov2", "mvtec", None).is_some());
-        assert!(find("patchcore-dinov2", "mvtec", Some(16)).is_none());
+        assert!(find("rareclip", "mvtec", &bottle, Some(4)).is_none());
+        assert!(find("rarecliphoto", "mvtec", &bottle, Some(0)).is_none());
+        assert!(find("patchcore-dinov2", "mvtec", &bottle, None).is_some());
+        assert!(find("patchcore-dinov2", "mvtec", &bottle, Some(16)).is_none());
+        assert!(find("patchcore-dinov2", "mvtec", &tile, None).is_none());
     }
 }

@@ -104,22 +104,7 @@ pub fn run(
 ) -> Result<Benchmark> {
     plan.check()?;
     let (groups, contenders) = build(plan)?;
-    let mut pace = Pace {
-        report: progress,
-        kinds: BTreeMap::new(),
-        done: 0,
-    };
-    let seeds = plan.seeds.len() as u64;
-    for category in &plan.dataset.categories {
-        for entrant in &plan.entrants {
-            let kind = pace.kinds.entry(entrant.label.clone()).or_default();
-            kind.0 += seeds * category.test.len() as u64;
-        }
-        for group in 0..groups.len() {
-            let kind = pace.kinds.entry(format!("backbone {group}")).or_default();
-            kind.0 += wanted(plan, &contenders, group, category)?.len() as u64;
-        }
-    }
+    let mut pace = pace(plan, &groups, &contenders, progress)?;
     let mut runs = Vec::new();
     for category in &plan.dataset.categories {
         let mut session = Session {
@@ -164,6 +149,32 @@ pub fn run(
     let text = serde_json::to_vec(&benchmark).map_err(|error| Error::damaged(&path, error))?;
     write_whole(&path, &text)?;
     Ok(benchmark)
+}
+
+/// All steps that are ahead.
+fn pace<'p>(
+    plan: &Plan,
+    groups: &[Group],
+    contenders: &[Contender],
+    progress: &'p mut dyn FnMut(&Progress),
+) -> Result<Pace<'p>> {
+    let mut pace = Pace {
+        report: progress,
+        kinds: BTreeMap::new(),
+        done: 0,
+    };
+    let seeds = plan.seeds.len() as u64;
+    for category in &plan.dataset.categories {
+        for entrant in &plan.entrants {
+            let kind = pace.kinds.entry(entrant.label.clone()).or_default();
+            kind.0 += seeds * category.test.len() as u64;
+        }
+        for group in 0..groups.len() {
+            let kind = pace.kinds.entry(format!("backbone {group}")).or_default();
+            kind.0 += wanted(plan, contenders, group, category)?.len() as u64;
+        }
+    }
+    Ok(pace)
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
@@ -372,6 +383,31 @@ impl<'a> Session<'a> {
         Ok(run)
     }
 
+    /// A stream that has seen the normals, and how many milliseconds it took to learn from them.
+    fn learn(
+        &self,
+        contender: &Contender,
+        label: &str,
+        shots: &[&Sample],
+    ) -> Result<(Stream, f64)> {
+        let failed = || Error::detector(label);
+        let mut stream = contender.detector.open_stream().map_err(failed())?;
+        let mut learning = Duration::ZERO;
+        let normals = self.source(contender.group, shots);
+        for number in 0..shots.len() {
+            let (features, _) = normals.read(number)?;
+            let start = Instant::now();
+            stream.push_normal(&features).map_err(failed())?;
+            learning += start.elapsed();
+        }
+        let start = Instant::now();
+        if !shots.is_empty() {
+            stream.fit().map_err(failed())?;
+        }
+        let fit_ms = 1e3 * (learning + start.elapsed()).as_secs_f64();
+        Ok((stream, fit_ms))
+    }
+
     /// Shows the normals, scores the stream; the stream at its end, the time of learning and that of each stage.
     #[expect(
         clippy::too_many_arguments,
@@ -388,21 +424,7 @@ impl<'a> Session<'a> {
         pace: &mut Pace<'_>,
     ) -> Result<(Stream, f64, Vec<StageTime>)> {
         let failed = || Error::detector(label);
-        let mut stream = contender.detector.open_stream().map_err(failed())?;
-        let mut learning = Duration::ZERO;
-        let normals = self.source(contender.group, shots);
-        for number in 0..shots.len() {
-            let (features, _) = normals.read(number)?;
-            let start = Instant::now();
-            stream.push_normal(&features).map_err(failed())?;
-            learning += start.elapsed();
-        }
-        let start = Instant::now();
-        if !shots.is_empty() {
-            stream.fit().map_err(failed())?;
-        }
-        let fit_ms = 1e3 * (learning + start.elapsed()).as_secs_f64();
-
+        let (mut stream, fit_ms) = self.learn(contender, label, shots)?;
         let images = at(&self.category.test, order);
         let source = self.source(contender.group, &images);
         let masks = self.pixels.get(&contender.detector.spec().input.side);

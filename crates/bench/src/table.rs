@@ -249,7 +249,12 @@ pub fn figure(benchmark: &Benchmark, detector: &str) -> Option<&'static publishe
     let run = benchmark.runs.iter().find(|run| run.detector == detector)?;
     let asked = benchmark.shots.get(at).copied().flatten();
     let shots = asked.or((run.shots == 0).then_some(0));
-    published::find(config, &benchmark.dataset_kind, shots)
+    published::find(
+        config,
+        &benchmark.dataset_kind,
+        &benchmark.categories,
+        shots,
+    )
 }
 
 /// One row a category, one column a detector, in percent, with the mean as last row.

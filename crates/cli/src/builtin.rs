@@ -23,6 +23,7 @@ pub(crate) const CONFIGS: &[(&str, &str)] = configs![
     "rarity-direct-dinov2",
     "april-gan",
     "winclip",
+    "winclip-few-shot",
     "musc-dinov2",
     "anomalydino",
     "patchcore-dinov2",

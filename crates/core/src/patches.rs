@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use crate::{Error, Grid, Result};
 
@@ -122,6 +122,30 @@ fn squares(values: &[f32], grid: Grid, reach: usize, width: usize, out: &mut Vec
     }
 }
 
+/// Per patch `[patches]` the harmonic mean of the values of all windows that hold it; 0 where one of them is 0. `values` are those
+/// of the windows of `side` x `side` patches in the order of [`Features::windows`](crate::Features::windows) (WinCLIP, CVPR 2023,
+/// section 4.2).
+pub fn windows_to_patches(values: ArrayView1<'_, f32>, side: usize, grid: Grid) -> Array1<f64> {
+    let columns = (grid.columns + 1).saturating_sub(side);
+    let mut inverse = vec![0.0f64; grid.patches()];
+    let mut count = vec![0.0f64; grid.patches()];
+    for (window, &value) in values.iter().enumerate() {
+        let (top, left) = (window / columns.max(1), window % columns.max(1));
+        for row in top..top + side {
+            for column in left..left + side {
+                let patch = row * grid.columns + column;
+                inverse[patch] += f64::from(value).recip();
+                count[patch] += 1.0;
+            }
+        }
+    }
+    inverse
+        .into_iter()
+        .zip(count)
+        .map(|(inverse, count)| count / inverse)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,5 +207,31 @@ mod tests {
         };
         let tokens = Array2::from_elem((1, 2), f32::NAN);
         assert!(aggregate(tokens.view(), grid, 1, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_patch_gets_the_harmonic_mean_of_the_windows_that_hold_it() {
+        let grid = Grid {
+            rows: 2,
+            columns: 3,
+        };
+        // Two windows of 2 x 2: the middle column lies in both.
+        let map = windows_to_patches(ndarray::array![0.2f32, 0.6].view(), 2, grid);
+        let mean = 2.0 / (1.0 / 0.2 + 1.0 / 0.6);
+        for row in 0..2 {
+            assert!((map[row * 3] - 0.2).abs() < 1e-6);
+            assert!((map[row * 3 + 1] - mean).abs() < 1e-6);
+            assert!((map[row * 3 + 2] - 0.6).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_surely_normal_makes_its_patches_so() {
+        let grid = Grid {
+            rows: 1,
+            columns: 2,
+        };
+        let map = windows_to_patches(ndarray::array![0.0f32, 0.6].view(), 1, grid);
+        assert_eq!(map[0], 0.0);
     }
 }

@@ -279,6 +279,7 @@ fn elpv(labels: &str) -> TempDir {
         "images/cell0001.png",
         "images/cell0002.png",
         "images/cell0003.png",
+        "images/cell0004.png",
     ]);
     write(&root, "labels.csv", labels);
     root
@@ -287,10 +288,11 @@ fn elpv(labels: &str) -> TempDir {
 const ELPV: &str = "images/cell0001.png  1.0                 mono
 images/cell0002.png  0.0                 mono
 images/cell0003.png  0.3333333333333333  poly
+images/cell0004.png  0.6666666666666666  poly
 ";
 
 #[test]
-fn elpv_cells_are_anomalous_where_the_probability_is_above_0() {
+fn elpv_cells_are_anomalous_from_a_probability_of_one_half() {
     let root = elpv(ELPV);
     let dataset = auto(root.path()).unwrap();
     assert_eq!(
@@ -307,7 +309,10 @@ fn elpv_cells_are_anomalous_where_the_probability_is_above_0() {
     let poly = only(open_spec("elpv", &root, "?category=poly").unwrap());
     assert_eq!(
         rows(&root, &poly.test),
-        [row("images/cell0003.png", true, "defect-0.33", &[])]
+        [
+            row("images/cell0003.png", false, "good", &[]),
+            row("images/cell0004.png", true, "defect-0.67", &[]),
+        ]
     );
 }
 

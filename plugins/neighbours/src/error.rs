@@ -4,6 +4,16 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NeighbourError {
+    /// The backbone does not give the windows that are read.
+    #[error(
+        "windows of side {side} are read, the backbone gives {available:?}; add `windows` to the [backbone] table"
+    )]
+    Windows {
+        /// Side in patches.
+        side: usize,
+        /// What the backbone gives.
+        available: Vec<usize>,
+    },
     /// An option has a value that cannot be worked with.
     #[error("option `{option}` is {found}, expected {expected}")]
     Option {

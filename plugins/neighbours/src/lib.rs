@@ -6,6 +6,7 @@
 //! * bank `coreset` ([`CoresetOptions`]): a greedy coreset of the patches, by Euclidean distance. PatchCore (Roth et al.,
 //!   CVPR 2022).
 //! * bank `images` ([`ImageOptions`]): the image embeddings, by cosine. A baseline; its map is flat.
+//! * bank `windows` ([`WindowOptions`]): windows of patches, by cosine. WinCLIP+ (Jeong et al., CVPR 2023).
 //! * scorer `nearest-neighbour` ([`NearestNeighbourOptions`]): the map is the rarity of the patches, the score that of the
 //!   image where the bank gives one, else that of its most anomalous patches.
 
@@ -16,9 +17,10 @@ mod options;
 mod patches;
 mod scorer;
 mod vectors;
+mod windows;
 
 pub use error::NeighbourError;
-pub use options::{CoresetOptions, ImageOptions, PatchOptions};
+pub use options::{CoresetOptions, ImageOptions, PatchOptions, WindowOptions};
 pub use scorer::{ImageScore, NearestNeighbourOptions};
 
 use rareclip_core::register;
@@ -26,4 +28,5 @@ use rareclip_core::register;
 register!(bank "patches" => PatchOptions);
 register!(bank "coreset" => CoresetOptions);
 register!(bank "images" => ImageOptions);
+register!(bank "windows" => WindowOptions);
 register!(scorer "nearest-neighbour" => NearestNeighbourOptions);

@@ -126,6 +126,32 @@ impl Default for ImageOptions {
     }
 }
 
+/// The windows of the known normals; a window is as anomalous as its nearest normal one is far by half the cosine distance, and a
+/// patch as the harmonic mean of the windows that hold it (WinCLIP+, CVPR 2023, section 4.3). The backbone must give the same
+/// windows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WindowOptions {
+    /// Sides of the windows in patches. Default 2 and 3 (the paper).
+    #[schemars(length(min = 1), inner(range(min = 1)))]
+    pub sides: Vec<usize>,
+    /// Most known normals taken in: the bound of the memory, in images. Default 1000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_normals: usize,
+    /// How the bank searches. Default exact.
+    pub index: Choice<dyn VectorIndexConfig>,
+}
+
+impl Default for WindowOptions {
+    fn default() -> Self {
+        Self {
+            sides: vec![2, 3],
+            max_normals: 1000,
+            index: Choice::named("exact"),
+        }
+    }
+}
+
 /// An error unless `fits`.
 pub(crate) fn require(
     fits: bool,

@@ -7,8 +7,8 @@ use super::{Category, Kind, Options, Sample};
 use crate::EvalError;
 
 /// Reads `labels.csv`: lines of image, probability of a defect (0 to 1) and `mono` or `poly`, separated by blanks or
-/// commas. The two types of cells are the categories. A cell is anomalous if its probability is above 0, which is all
-/// that the experts did not call surely sound; its defect is `defect-` and the probability.
+/// commas. The two types of cells are the categories. A cell is anomalous if its probability is at least one half: the experts
+/// called it defective, surely or not. Its defect is `defect-` and the probability.
 pub(super) fn read(root: &Path, options: &Options) -> Result<Vec<Category>, EvalError> {
     let file = root.join("labels.csv");
     if !file.is_file() {
@@ -45,7 +45,7 @@ pub(super) fn read(root: &Path, options: &Options) -> Result<Vec<Category>, Eval
         once.check(&image.id)
             .map_err(|problem| place.error("image", problem))?;
         let defect = format!("defect-{chance:.2}");
-        let defect = (chance > 0.0).then_some(defect.as_str());
+        let defect = (chance >= 0.5).then_some(defect.as_str());
         category
             .test
             .push(Sample::new(image.id, image.path, defect));

@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use rareclip_core::Features;
-use rareclip_neighbours::{CoresetOptions, ImageOptions, PatchOptions};
+use rareclip_core::{Features, MemoryBankFactory};
+use rareclip_neighbours::{CoresetOptions, ImageOptions, PatchOptions, WindowOptions};
 
 use crate::{NORMAL, QUERY, close, coreset, features, fitted, one, patches, rarity, spec};
 
@@ -190,4 +190,37 @@ proptest! {
             prop_assert!(part >= whole);
         }
     }
+}
+
+#[test]
+fn a_patch_is_as_rare_as_the_windows_that_hold_it_are_far_from_normal_ones() {
+    let with_windows = |rows: [[f32; 2]; 4]| {
+        let mut image = one(NORMAL);
+        image.windows.insert(1, Array2::from(rows.to_vec()));
+        image
+    };
+    let options = WindowOptions {
+        sides: vec![1],
+        ..WindowOptions::default()
+    };
+    let normal = with_windows([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]);
+    let bank = fitted(&options, &spec(&[(1, 2)]), &[normal]);
+    let query = with_windows([[3.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]]);
+    // Half of one minus the largest cosine with (1, 0) and (0, 1).
+    close(&rarity(&*bank, &query)[0], &[0.0, 0.0, 0.5, 0.1]);
+}
+
+#[test]
+fn a_backbone_without_the_windows_is_told_what_to_add() {
+    let mut bank = WindowOptions {
+        sides: vec![2],
+        ..WindowOptions::default()
+    }
+    .build(&spec(&[(1, 2)]))
+    .unwrap();
+    let error = bank.collect(&one(NORMAL)).unwrap_err().to_string();
+    assert!(
+        error.contains("`windows`") && error.contains("[backbone]"),
+        "{error}"
+    );
 }

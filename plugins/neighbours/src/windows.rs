@@ -1,0 +1,205 @@
+//! The bank `windows`.
+
+use std::any::Any;
+
+use ndarray::{Array1, Array2};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::patches::{normalise, windows_to_patches};
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+
+use crate::error::NeighbourError;
+use crate::options::{WindowOptions, require, require_bound};
+use crate::vectors::Vectors;
+
+impl MemoryBankFactory for WindowOptions {
+    /// None: windows are no blocks.
+    fn blocks(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        let longest = backbone.grid.rows.min(backbone.grid.columns);
+        let sides = &self.sides;
+        let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
+        let fits = sides.iter().all(|side| (1..=longest).contains(side));
+        require(
+            !sides.is_empty() && different && fits,
+            "sides",
+            sides,
+            "a list of different sides in patches, none longer than the image",
+        )?;
+        require_bound(self.max_normals)?;
+        let index = self.index.resolve()?;
+        // A missing engine should be found out now.
+        index.build(backbone.embedding_width, 1)?;
+        let branch = |&side: &usize| WindowBranch {
+            side,
+            vectors: Vectors::new(backbone.embedding_width),
+        };
+        Ok(Box::new(WindowBank {
+            branches: sides.iter().map(branch).collect(),
+            width: backbone.embedding_width,
+            grid: backbone.grid,
+            images: 0,
+            max_normals: self.max_normals,
+            index,
+        }))
+    }
+}
+
+/// The windows of one side.
+struct WindowBranch {
+    side: usize,
+    vectors: Vectors,
+}
+
+impl WindowBranch {
+    fn name(&self) -> String {
+        format!("windows_{}", self.side)
+    }
+
+    /// The windows `[windows, width]` of an image, of unit length.
+    fn windows(&self, features: &Features, width: usize) -> Result<Array2<f32>, NeighbourError> {
+        let side = self.side;
+        let windows = features
+            .windows
+            .get(&side)
+            .ok_or_else(|| NeighbourError::Windows {
+                side,
+                available: features.windows.keys().copied().collect(),
+            })?;
+        if windows.ncols() != width {
+            return Err(NeighbourError::Shape {
+                what: "the windows",
+                found: windows.shape().to_vec(),
+                expected: vec![windows.nrows(), width],
+            });
+        }
+        let mut windows = windows.as_standard_layout().into_owned();
+        for mut row in windows.rows_mut() {
+            if !row.as_slice_mut().is_some_and(normalise) {
+                return Err(NeighbourError::NonFinite("a window"));
+            }
+        }
+        Ok(windows)
+    }
+}
+
+/// The windows of the known normals of one stream.
+struct WindowBank {
+    branches: Vec<WindowBranch>,
+    width: usize,
+    grid: Grid,
+    images: u64,
+    max_normals: usize,
+    index: Box<dyn VectorIndexConfig>,
+}
+
+/// Marks an assessment as one of this bank's.
+struct Carry;
+
+impl MemoryBank for WindowBank {
+    fn learning(&self) -> Learning {
+        Learning::Fit
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        if self.images as usize >= self.max_normals {
+            let max_normals = self.max_normals;
+            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+        }
+        let width = self.width;
+        let windows: Result<Vec<_>, _> = self
+            .branches
+            .iter()
+            .map(|branch| branch.windows(features, width))
+            .collect();
+        for (branch, windows) in self.branches.iter_mut().zip(windows?) {
+            branch.vectors.collect(windows)?;
+        }
+        self.images += 1;
+        Ok(())
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        for branch in &mut self.branches {
+            branch.vectors.fit(self.index.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let mut branches = Vec::with_capacity(self.branches.len());
+        for branch in &self.branches {
+            let windows = branch.windows(features, self.width)?;
+            let distances = branch.vectors.distances(windows.view(), 1)?;
+            let halves = distances.iter().map(|distance| 0.5 * distance).collect();
+            let map = windows_to_patches(Array1::from_vec(halves).view(), branch.side, self.grid);
+            branches.push(Branch {
+                block: 0,
+                neighbourhood: branch.side,
+                rarity: map.mapv(|value| value as f32),
+                normal_rarity: None,
+            });
+        }
+        Ok(BankAssessment {
+            evidence: Evidence::new(branches),
+            carry: Box::new(Carry),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        _: &Features,
+        carry: Box<dyn Any + Send>,
+        _: Role,
+    ) -> Result<(), BoxError> {
+        match carry.downcast::<Carry>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
+        }
+    }
+
+    fn status(&self) -> BankStatus {
+        let sum = |of: &dyn Fn(&Vectors) -> usize| -> usize {
+            self.branches.iter().map(|branch| of(&branch.vectors)).sum()
+        };
+        let bytes = sum(&Vectors::bytes);
+        let windows = |branch: &WindowBranch| {
+            (self.grid.rows + 1 - branch.side) * (self.grid.columns + 1 - branch.side)
+        };
+        let each: usize = self.branches.iter().map(windows).sum();
+        let most = self.max_normals * each * self.width * size_of::<f32>();
+        let fitted = self.branches.iter().all(|branch| branch.vectors.fitted());
+        BankStatus {
+            images: self.images,
+            prototypes: sum(&Vectors::len),
+            bytes,
+            capacity_bytes: if fitted { bytes } else { most },
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        let fitted = self.branches.iter().all(|branch| branch.vectors.fitted());
+        writer.value("fitted", &fitted);
+        for branch in &self.branches {
+            branch.vectors.save(writer, &branch.name());
+        }
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        self.images = reader.value("images")?;
+        let fitted = reader.value("fitted")?;
+        for branch in &mut self.branches {
+            let name = branch.name();
+            branch
+                .vectors
+                .load(reader, &name, fitted, self.index.as_ref())?;
+        }
+        Ok(())
+    }
+}
