@@ -18,6 +18,7 @@ macro_rules! configs {
 /// The configs of the `configs` folder, by name.
 pub(crate) const CONFIGS: &[(&str, &str)] = configs![
     "rareclip",
+    "rareclip-d",
     "rareclip-int8",
     "rarity-dinov2",
     "rarity-direct-dinov2",

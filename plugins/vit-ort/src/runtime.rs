@@ -144,8 +144,15 @@ pub(crate) fn in_precision(
         .map_err(runtime("session options"))
 }
 
+/// Held while a session with operators of our own is made: onnxruntime looks up their domain in a table of the process and adds it
+/// in two steps, so that two sessions made at once can both try to add it, and one fails.
+static ADDING_DOMAIN: Mutex<()> = Mutex::new(());
+
 /// A session over a model in memory whose weights lie in files of `folder`.
 pub(crate) fn session(builder: SessionBuilder, model: &[u8], folder: &Path) -> Result<Session> {
+    let _one_at_a_time = ADDING_DOMAIN
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     builder
         .with_operators(operators::domain()?)
         .map_err(runtime("session options"))?

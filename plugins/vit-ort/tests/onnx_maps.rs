@@ -127,3 +127,19 @@ fn options_read_as_in_a_config() {
     let error = toml::from_str::<OnnxOptions>("size = 3").unwrap_err();
     assert!(error.to_string().contains("unknown field"), "{error}");
 }
+
+#[test]
+fn backbones_can_be_built_at_the_same_time() {
+    if !engine("onnx at once") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&pools(folder.path()));
+    std::thread::scope(|scope| {
+        let build = || options.build(&blocks(&[1])).map(|_| ());
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(build)).collect();
+        for thread in threads {
+            thread.join().unwrap().unwrap();
+        }
+    });
+}
