@@ -25,6 +25,17 @@ pub enum Error {
         /// What is wrong with it.
         source: rareclip_imaging::ImagingError,
     },
+    /// An image of which masks are expected has none.
+    #[error("no mask")]
+    NoMask,
+    /// The masks of one image cannot be united.
+    #[error("masks {first} and {other} of one image differ in size", first = .first.display(), other = .other.display())]
+    MaskSizes {
+        /// One file.
+        first: PathBuf,
+        /// Another one.
+        other: PathBuf,
+    },
     /// The data set or the metrics.
     #[error(transparent)]
     Eval(#[from] rareclip_eval::EvalError),

@@ -10,6 +10,7 @@ mod error;
 pub mod memory;
 mod plan;
 pub mod published;
+mod recorder;
 mod result;
 mod run;
 pub mod table;

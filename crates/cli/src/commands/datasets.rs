@@ -1,7 +1,7 @@
 //! `rareclip datasets`: which data sets can be read, what is in them, whether they are whole, how to get them.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
@@ -320,39 +320,6 @@ fn pull(name: &str) -> anyhow::Result<Exit> {
     Ok(Exit::Failure)
 }
 
-/// The masks of one image as one: the largest value of each pixel, so above 0 where any of them is.
-///
-/// # Errors
-/// When a mask cannot be read, or they differ in size.
-pub(crate) fn merged_mask(files: &[PathBuf]) -> anyhow::Result<rareclip_imaging::Picture> {
-    let [first, rest @ ..] = files else {
-        bail!("no mask");
-    };
-    let first_mask = decode_file(first, &Limits::default())?;
-    if rest.is_empty() {
-        return Ok(first_mask);
-    }
-    let (width, height) = (first_mask.width(), first_mask.height());
-    let mut union = first_mask.to_gray();
-    for path in rest {
-        let mask = decode_file(path, &Limits::default())?;
-        if (mask.width(), mask.height()) != (width, height) {
-            bail!(
-                "masks {} and {} of one image differ in size",
-                first.display(),
-                path.display()
-            );
-        }
-        let values = union.iter_mut().zip(mask.to_gray());
-        values.for_each(|(value, other)| *value = (*value).max(other));
-    }
-    let pixels = rareclip_imaging::Pixels::Gray8(union);
-    let upright = rareclip_imaging::Orientation::Upright;
-    Ok(rareclip_imaging::Picture::new(
-        width, height, pixels, upright,
-    )?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,23 +393,6 @@ mod tests {
             found.len() == 1 && found[0].starts_with(&path.display().to_string()),
             "{found:?}"
         );
-    }
-
-    #[test]
-    fn masks_of_one_image_are_merged() {
-        let root = tempfile::tempdir().unwrap();
-        let mut files = Vec::new();
-        for (name, values) in [("0.png", [0, 254, 0]), ("1.png", [0, 0, 3])] {
-            let path = root.path().join(name);
-            let png = rareclip_imaging::encode_png_gray(ndarray::arr2(&[values]).view()).unwrap();
-            std::fs::write(&path, png).unwrap();
-            files.push(path);
-        }
-        assert_eq!(merged_mask(&files).unwrap().to_gray(), [0, 254, 3]);
-        assert_eq!(merged_mask(&files[1..]).unwrap().to_gray(), [0, 0, 3]);
-        std::fs::write(&files[1], gray(2, 2, 1)).unwrap();
-        let error = merged_mask(&files).unwrap_err().to_string();
-        assert!(error.contains("differ in size"), "{error}");
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use ndarray::Array2;
-use rareclip_eval::dataset::{Category, Mask, PixelTruth, Sample};
+use rareclip_bench::truth::{self, Pixels};
+use rareclip_eval::dataset::{Category, Mask, Sample};
 use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
-use rareclip_imaging::{mask_binary, resize_mask_nearest, upsample_bilinear};
+use rareclip_imaging::upsample_bilinear;
 use serde_json::json;
 
 use super::{datasets, say};
@@ -161,15 +162,10 @@ fn pixels(
             .with_context(|| format!("map {} (scan with --maps)", path.display()))?;
         let side = map.nrows();
         let map = upsample_bilinear(map.view(), args.side, args.side)?;
-        let mask = match sample.pixel_truth() {
-            PixelTruth::Unknown => continue,
-            PixelTruth::Normal => None,
-            PixelTruth::Masks(files) => {
-                let picture = datasets::merged_mask(files)?;
-                let mask = mask_binary(&picture, side)?;
-                let mask = resize_mask_nearest(mask.view(), args.side, args.side)?;
-                Some(mask.mapv(|value| value > 0))
-            }
+        let mask = match truth::pixels(sample, side, args.side)? {
+            Pixels::Unknown => continue,
+            Pixels::Normal => None,
+            Pixels::Mask(mask) => Some(mask),
         };
         pixels.push(map.view(), mask.as_ref().map(|mask| mask.view()))?;
     }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use rareclip_bench::memory;
+
 /// A stage of the way from bytes to files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -114,24 +116,5 @@ impl Meter {
         let total = self.ms_per_image().unwrap_or(0.0);
         let _ = write!(text, "{:<10} {total:>10.1} {:>10}", "total", mib(peak));
         text
-    }
-}
-
-/// The process's own resident memory, as Linux counts it.
-mod memory {
-    /// Makes the system count the peak anew. Where it cannot, peaks are those since the start of the process.
-    pub(super) fn reset_peak() {
-        #[cfg(target_os = "linux")]
-        let _ = std::fs::write("/proc/self/clear_refs", "5");
-    }
-
-    /// The peak since the last reset, in bytes.
-    pub(super) fn peak_bytes() -> Option<u64> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-        Some(kib * 1024)
     }
 }

@@ -1,0 +1,107 @@
+//! What one run leaves: scores, metrics, small maps.
+
+use ndarray::{Array3, Axis};
+use rareclip_core::Outcome;
+use rareclip_eval::dataset::Sample;
+use rareclip_eval::metrics::{Bootstrap, PixelAccumulator, bootstrap_auroc, image_metrics};
+use rareclip_imaging::upsample_bilinear;
+
+use crate::result::{ImageResult, Run};
+use crate::truth::Pixels;
+use crate::{Error, Result};
+
+/// Side in pixels of the maps kept for pictures in reports.
+const KEPT_MAP_SIDE: usize = 96;
+
+/// Scores and pixels of one run as they come in.
+pub(crate) struct Recorder {
+    side: usize,
+    scores: Vec<(f32, f32)>,
+    pixels: PixelAccumulator,
+    masked: bool,
+    maps: Array3<f32>,
+}
+
+impl Recorder {
+    pub(crate) fn new(side: usize, images: usize) -> Self {
+        let kept = if side > 0 { KEPT_MAP_SIDE } else { 0 };
+        Self {
+            side,
+            scores: Vec::with_capacity(images),
+            pixels: PixelAccumulator::default(),
+            masked: false,
+            maps: Array3::zeros((images, kept, kept)),
+        }
+    }
+
+    pub(crate) fn take(&mut self, outcome: &Outcome, truth: &Pixels) -> Result<()> {
+        let map = outcome.scored.map.values.view();
+        if self.side > 0 {
+            let kept = upsample_bilinear(map, KEPT_MAP_SIDE, KEPT_MAP_SIDE);
+            let kept = kept.map_err(|error| Error::detector("map")(error.into()))?;
+            self.maps
+                .index_axis_mut(Axis(0), self.scores.len())
+                .assign(&kept);
+            let mask = match truth {
+                Pixels::Unknown => None,
+                Pixels::Normal => Some(None),
+                Pixels::Mask(mask) => Some(Some(mask.view())),
+            };
+            if let Some(mask) = mask {
+                let map = upsample_bilinear(map, self.side, self.side);
+                let map = map.map_err(|error| Error::detector("map")(error.into()))?;
+                self.masked |= mask.is_some();
+                self.pixels.push(map.view(), mask)?;
+            }
+        }
+        self.scores
+            .push((outcome.scored.score, outcome.scored.raw_score));
+        Ok(())
+    }
+
+    /// The kept maps, and a run with all but what only the caller knows.
+    pub(crate) fn finish(self, images: &[&Sample]) -> Result<(Array3<f32>, Run)> {
+        let results: Vec<ImageResult> = images
+            .iter()
+            .zip(&self.scores)
+            .map(|(sample, &(score, raw_score))| ImageResult {
+                id: sample.id.clone(),
+                label: sample.label,
+                defect: sample.defect.clone(),
+                score,
+                raw_score,
+            })
+            .collect();
+        let (scores, labels): (Vec<f64>, Vec<bool>) = results
+            .iter()
+            .filter_map(|result| Some((f64::from(result.score), result.label?)))
+            .unzip();
+        let labelled = !labels.is_empty();
+        let image = labelled.then(|| image_metrics(&scores, &labels));
+        let interval = bootstrap_auroc(&scores, &labels, &Bootstrap::default());
+        let run = Run {
+            fingerprint: String::new(),
+            detector: String::new(),
+            category: String::new(),
+            seed: 0,
+            shots: 0,
+            images: results,
+            image: image.transpose()?,
+            image_auroc_interval: if labelled { interval? } else { None },
+            pixel: self.masked.then(|| self.pixels.finish()),
+            stages: Vec::new(),
+            fit_ms: 0.0,
+            peak_bytes: None,
+            bank_bytes: None,
+        };
+        Ok((self.maps, run))
+    }
+}
+
+/// An array as the bytes of a `.npy` file.
+pub(crate) fn npy(maps: &Array3<f32>) -> Result<Vec<u8>, ndarray_npy::WriteNpyError> {
+    use ndarray_npy::WriteNpyExt;
+    let mut bytes = Vec::new();
+    maps.write_npy(&mut bytes)?;
+    Ok(bytes)
+}
