@@ -81,6 +81,9 @@ pub enum Error {
         /// The bank.
         bank: String,
     },
+    /// An image was to be absorbed after the stream had changed.
+    #[error("the stream has changed since the image was assessed: assess it again")]
+    StaleAssessment,
     /// A bank that walks through a stream was given a batch.
     #[error("the detector scores images one after another; push them instead of giving a batch")]
     NoBatch,

@@ -40,7 +40,7 @@ pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
 pub use registry::{Component, Slot};
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
-pub use stream::{Outcome, PushOptions, Stream};
+pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
 pub use update::UpdatePolicy;
 

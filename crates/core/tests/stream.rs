@@ -188,3 +188,39 @@ proptest! {
         prop_assert!(Snapshot::from_bytes(path, changed).is_err());
     }
 }
+
+#[test]
+fn an_assessed_image_that_is_given_up_leaves_no_trace() {
+    let detector = detector();
+    let mut stream = detector.open_stream().unwrap();
+    scores(&mut stream, &[1.0, 2.0]);
+    let features = detector.encode(image(3.0).view()).unwrap().remove(0);
+    let mut before = SnapshotWriter::new();
+    stream.save_into(&mut before);
+    let before = before.to_bytes().unwrap();
+    let given_up = stream
+        .assess(&features, PushOptions::LEARN, &mut |_, _| {})
+        .unwrap()
+        .into_outcome();
+    let mut after = SnapshotWriter::new();
+    stream.save_into(&mut after);
+    assert_eq!(before, after.to_bytes().unwrap());
+    let pushed = stream.push(&features, PushOptions::LEARN).unwrap();
+    assert_eq!(given_up.scored.score, pushed.scored.score);
+    assert_eq!(given_up.remembered, pushed.remembered);
+}
+
+#[test]
+fn an_assessment_of_an_earlier_state_is_refused() {
+    let detector = detector();
+    let mut stream = detector.open_stream().unwrap();
+    let features = detector.encode(image(3.0).view()).unwrap().remove(0);
+    let none = &mut |_, _| {};
+    let stale = stream.assess(&features, PushOptions::LEARN, none).unwrap();
+    stream.push(&features, PushOptions::LEARN).unwrap();
+    assert!(matches!(
+        stream.absorb(&features, stale, none),
+        Err(Error::StaleAssessment)
+    ));
+    assert_eq!(stream.sequence(), 1);
+}

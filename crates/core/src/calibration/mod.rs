@@ -3,6 +3,10 @@
 //! The p-value of a score is the conformal one, (1 + how many of the n reference scores are at least as large) / (1 + n): were
 //! the image exchangeable with the reference, a p-value of at most `rate` would come up in at most that share of images.
 
+mod drift;
+
+pub use drift::{Drift, RECENT};
+
 use std::collections::VecDeque;
 use std::fmt;
 
