@@ -304,6 +304,195 @@ fn calibrated_on_normals_a_frozen_stream_keeps_to_its_false_alarm_rate() {
     assert!(anomalous.len() <= 8, "{anomalous:?}");
 }
 
+/// A detector whose images score each other: MuSc's bank and scorer on pixels.
+const MUTUAL: &str = r#"
+name = "mutual"
+[backbone]
+type = "pixels"
+[bank]
+type = "mutual"
+blocks = [1, 2]
+neighbourhoods = [1]
+[scorer]
+type = "mutual"
+windows = []
+"#;
+
+/// A detector with a training pass: PatchCore's on pixels.
+const CORESET: &str = r#"
+name = "coreset"
+[backbone]
+type = "pixels"
+[bank]
+type = "coreset"
+blocks = [1]
+neighbourhood = 1
+[scorer]
+type = "nearest-neighbour"
+"#;
+
+/// A scan of `images` by another config.
+fn scan_by(bench: &Bench, config: &str, more: &[&str]) -> std::process::Output {
+    std::fs::write(bench.path("other.toml"), config).unwrap();
+    let mut command = common::rareclip(&["scan", "images", "--config", "other.toml"]);
+    command.args(more).current_dir(bench.folder.path());
+    command.output().unwrap()
+}
+
+fn scores_by_image(rows: &[serde_json::Value]) -> std::collections::BTreeMap<String, f64> {
+    rows.iter()
+        .map(|row| (row["image"].to_string(), row["score"].as_f64().unwrap()))
+        .collect()
+}
+
+#[test]
+fn images_that_score_each_other_get_their_rows_in_order_and_the_same_files() {
+    let bench = Bench::new(8, &[5]);
+    let output = scan_by(&bench, MUTUAL, &["--out", "out", "--maps"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let rows = bench.results("out");
+    let names: Vec<_> = rows.iter().map(|row| row["image"].clone()).collect();
+    let expected: Vec<_> = (0..8).map(|at| format!("images/img{at}.png")).collect();
+    assert_eq!(names, expected);
+    let worst = rows.iter().max_by(|a, b| {
+        a["score"]
+            .as_f64()
+            .unwrap()
+            .total_cmp(&b["score"].as_f64().unwrap())
+    });
+    assert_eq!(worst.unwrap()["index"], 5);
+    for file in [
+        "results.csv",
+        "report.html",
+        "heatmaps/000005_img5.png",
+        "thumbnails/000005_img5.jpg",
+        "maps/000005_img5.npy",
+    ] {
+        assert!(bench.path("out").join(file).is_file(), "{file}");
+    }
+    // Where the features were and how many there were is said; nothing of them is left.
+    let text = stderr(&output);
+    assert!(
+        text.contains("MB an image") && text.contains("wait on disk in out"),
+        "{text}"
+    );
+    let left = std::fs::read_dir(bench.path("out")).unwrap();
+    let hidden = left.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with('.')
+    });
+    assert_eq!(hidden.count(), 0);
+}
+
+#[test]
+fn images_that_score_each_other_do_so_in_any_order() {
+    let bench = Bench::new(9, &[2]);
+    let one = rows(&stdout(&scan_by(&bench, MUTUAL, &["--json"])));
+    let two = rows(&stdout(&scan_by(
+        &bench,
+        MUTUAL,
+        &["--json", "--shuffle", "3"],
+    )));
+    assert_ne!(one[0]["image"], two[0]["image"]);
+    let (one, two) = (scores_by_image(&one), scores_by_image(&two));
+    assert_eq!(one.len(), 9);
+    for (image, score) in &one {
+        assert!((two[image] - score).abs() < 1e-5, "{image}");
+    }
+}
+
+#[test]
+fn an_unreadable_image_is_left_out_of_the_batch_and_keeps_its_row() {
+    let bench = Bench::new(6, &[4]);
+    let clean = rows(&stdout(&scan_by(&bench, MUTUAL, &["--json"])));
+    std::fs::write(bench.path("images/img2a.png"), b"").unwrap();
+    std::fs::write(bench.path("images/img9.png"), b"no image").unwrap();
+    let output = scan_by(&bench, MUTUAL, &["--json", "--timings"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let all = rows(&stdout(&output));
+    let failed: Vec<_> = all.iter().filter(|row| row["score"].is_null()).collect();
+    assert_eq!(
+        (
+            failed.len(),
+            failed[0]["index"].as_u64(),
+            failed[1]["index"].as_u64()
+        ),
+        (2, Some(3), Some(7))
+    );
+    assert!(
+        failed[0]["error"].as_str().unwrap().contains("empty"),
+        "{}",
+        failed[0]
+    );
+    let scored: Vec<_> = all
+        .iter()
+        .filter(|row| !row["score"].is_null())
+        .cloned()
+        .collect();
+    assert_eq!(scores_by_image(&scored), scores_by_image(&clean));
+    for stage in ["decode", "backbone", "bank"] {
+        assert!(stderr(&output).contains(stage), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn one_image_cannot_score_itself_and_none_is_no_batch() {
+    let bench = Bench::new(1, &[]);
+    let output = scan_by(&bench, MUTUAL, &[]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("mutual"), "{}", stderr(&output));
+    std::fs::write(bench.path("images/img0.png"), b"").unwrap();
+    let output = scan_by(&bench, MUTUAL, &["--json"]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(rows(&stdout(&output)).len(), 1);
+    assert!(stderr(&output).contains("1 failed"), "{}", stderr(&output));
+}
+
+#[test]
+fn options_of_a_memory_do_not_apply_to_a_batch() {
+    let bench = Bench::new(3, &[]);
+    for options in [
+        &["--state", "state"][..],
+        &["--watch"],
+        &["--normals", "images"],
+        &["--freeze"],
+    ] {
+        let output = scan_by(&bench, MUTUAL, options);
+        assert_eq!(code(&output), 1);
+        let text = stderr(&output);
+        let expected = format!("{} does not apply to mutual", options[0]);
+        assert!(
+            text.contains(&expected) && text.contains("Leave it out"),
+            "{text}"
+        );
+    }
+    assert!(!bench.path("state").exists());
+}
+
+#[test]
+fn a_detector_with_a_training_pass_asks_for_normals_and_says_how() {
+    let bench = Bench::new(4, &[2]);
+    common::line_from(&bench.path("normals"), 500, 6, &[]);
+    let output = scan_by(&bench, CORESET, &["--json"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("--normals"), "{}", stderr(&output));
+    assert!(rows(&stdout(&output)).is_empty());
+    let output = scan_by(
+        &bench,
+        CORESET,
+        &["--json", "--normals", "normals", "--state", "state"],
+    );
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let first = rows(&stdout(&output));
+    let scores = scores_by_image(&first);
+    let worst = scores.iter().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    assert!(worst.0.contains("img2"), "{scores:?}");
+    // The state remembers the training pass: no normals are needed any more.
+    let output = scan_by(&bench, CORESET, &["--json", "--state", "state"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(scores_by_image(&rows(&stdout(&output))), scores);
+}
+
 #[test]
 fn a_watched_folder_is_scored_as_it_grows() {
     let bench = Bench::new(3, &[]);

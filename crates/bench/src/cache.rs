@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
-use rareclip_imaging::{Limits, decode_file};
+use rareclip_imaging::{Limits, decode};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,38 @@ pub struct EncodeTime {
     pub backbone: Duration,
 }
 
+/// An image file as it is on disk, read once for its key and its pixels.
+#[derive(Debug, Clone)]
+pub struct Original {
+    bytes: Vec<u8>,
+    time: Duration,
+}
+
+impl Original {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn read(image: &Path) -> Result<Self> {
+        let start = Instant::now();
+        let bytes = std::fs::read(image).map_err(Error::io(image))?;
+        Ok(Self {
+            bytes,
+            time: start.elapsed(),
+        })
+    }
+
+    /// The key of the image: the sha256 of its bytes in hexadecimal.
+    pub fn key(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
+    }
+
+    /// Size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
 impl FeatureCache {
     /// The cache below `root` for a backbone; `identity` is all of its config that decides the features.
     pub fn new(root: &Path, identity: &serde_json::Value, spec: &BackboneSpec) -> Self {
@@ -56,20 +89,11 @@ impl FeatureCache {
         }
     }
 
-    /// The key of an image: the sha256 of its bytes in hexadecimal.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn key_of(image: &Path) -> Result<String> {
-        let bytes = std::fs::read(image).map_err(Error::io(image))?;
-        Ok(hex(&Sha256::digest(bytes)))
-    }
-
     fn file_of(&self, key: &str) -> PathBuf {
         self.folder.join(format!("{key}.safetensors"))
     }
 
-    /// Makes sure that the features of `image` are there.
+    /// Makes sure that the features of `image` are there; `original` is its file where that was read already.
     ///
     /// # Errors
     /// When the image cannot be read, the backbone fails or the cache cannot be written.
@@ -79,18 +103,27 @@ impl FeatureCache {
         label: &str,
         image: &Path,
         key: &str,
+        original: Option<&Original>,
     ) -> Result<()> {
         if self.file_of(key).exists() {
             return Ok(());
         }
+        let read;
+        let original = match original {
+            Some(original) => original,
+            None => {
+                read = Original::read(image)?;
+                &read
+            }
+        };
         let start = Instant::now();
         let wrong = |source| Error::Image {
             path: image.to_owned(),
             source,
         };
-        let picture = decode_file(image, &Limits::default()).map_err(wrong)?;
+        let picture = decode(&original.bytes, &Limits::default()).map_err(wrong)?;
         let tensor = self.spec.input.tensor(&picture).map_err(wrong)?;
-        let decode = start.elapsed();
+        let decode = original.time + start.elapsed();
         let start = Instant::now();
         let failed = |source: BoxError| Error::Detector {
             detector: label.to_owned(),
@@ -109,10 +142,14 @@ impl FeatureCache {
             decode,
             backbone: start.elapsed(),
         };
-        self.write(key, &features, times)
+        self.store(key, &features, times)
     }
 
-    fn write(&self, key: &str, features: &Features, times: EncodeTime) -> Result<()> {
+    /// Keeps features under a key: a name that is fit for a file.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn store(&self, key: &str, features: &Features, times: EncodeTime) -> Result<()> {
         fn entry<'t>(kind: &str, (number, array): (&usize, &'t Array2<f32>)) -> Entry<'t> {
             let values = match array.as_slice() {
                 Some(slice) => Cow::Borrowed(slice),
@@ -218,12 +255,28 @@ impl FeatureCache {
 
 /// Images of a category by position, read from the cache when they are asked for.
 pub(crate) struct Cached<'a> {
-    pub(crate) cache: &'a FeatureCache,
+    cache: &'a FeatureCache,
     /// Key and file size of each image.
-    pub(crate) images: Vec<(&'a str, u64)>,
+    images: Vec<(&'a str, u64)>,
+    /// How long each took to encode, once it was read.
+    times: Vec<OnceLock<EncodeTime>>,
 }
 
-impl Cached<'_> {
+impl<'a> Cached<'a> {
+    /// Images by key and file size.
+    pub(crate) fn new(cache: &'a FeatureCache, images: Vec<(&'a str, u64)>) -> Self {
+        Self {
+            cache,
+            times: images.iter().map(|_| OnceLock::new()).collect(),
+            images,
+        }
+    }
+
+    /// How long the images that were read so far took to encode.
+    pub(crate) fn encode_times(&self) -> impl Iterator<Item = EncodeTime> {
+        self.times.iter().filter_map(|time| time.get().copied())
+    }
+
     pub(crate) fn read(&self, at: usize) -> Result<(Features, EncodeTime)> {
         let Some(&(key, bytes)) = self.images.get(at) else {
             return Err(Error::Incomparable(format!(
@@ -233,6 +286,7 @@ impl Cached<'_> {
         };
         let (mut features, times) = self.cache.read(key)?;
         features.file_bytes = Some(bytes);
+        self.times[at].get_or_init(|| times);
         Ok((features, times))
     }
 }
@@ -260,4 +314,95 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ndarray::{ArrayView4, array};
+    use rareclip_core::Grid;
+    use rareclip_imaging::{InputRecipe, RgbPicture, encode_png};
+
+    use super::*;
+
+    /// The mean of an image as its one patch.
+    struct Mean(BackboneSpec);
+
+    impl Backbone for Mean {
+        fn spec(&self) -> &BackboneSpec {
+            &self.0
+        }
+
+        fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
+            let mean = images.mean().unwrap();
+            let tokens = BTreeMap::from([(1, array![[mean]])]);
+            Ok(vec![Features::new(self.0.grid, tokens, array![1.0])])
+        }
+    }
+
+    fn mean() -> Mean {
+        Mean(BackboneSpec {
+            input: InputRecipe::imagenet(4),
+            grid: Grid {
+                rows: 1,
+                columns: 1,
+            },
+            blocks: vec![(1, 1)],
+            embedding_width: 1,
+            weights: "none".into(),
+        })
+    }
+
+    fn image(folder: &Path, value: u8) -> PathBuf {
+        let path = folder.join(format!("{value}.png"));
+        let picture = RgbPicture::new(4, 4, vec![value; 48]).unwrap();
+        std::fs::write(&path, encode_png(&picture).unwrap()).unwrap();
+        path
+    }
+
+    #[test]
+    fn an_image_that_was_read_is_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = mean();
+        let cache = FeatureCache::new(folder.path(), &serde_json::Value::Null, backbone.spec());
+        let path = image(folder.path(), 9);
+        let original = Original::read(&path).unwrap();
+        assert_eq!(original.size(), std::fs::metadata(&path).unwrap().len());
+        std::fs::remove_file(&path).unwrap();
+        let key = original.key();
+        cache
+            .ensure(&backbone, "mean", &path, &key, Some(&original))
+            .unwrap();
+        // Nor is it once its features are there.
+        cache.ensure(&backbone, "mean", &path, &key, None).unwrap();
+        let other = cache.ensure(&backbone, "mean", &path, "other", None);
+        assert!(matches!(other, Err(Error::Io { .. })), "{other:?}");
+    }
+
+    #[test]
+    fn the_times_of_encoding_come_with_the_first_reading() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = mean();
+        let cache = FeatureCache::new(folder.path(), &serde_json::Value::Null, backbone.spec());
+        let features = backbone.encode(ndarray::Array4::ones((1, 3, 4, 4)).view());
+        let time = |at: u64| EncodeTime {
+            decode: Duration::from_millis(at),
+            backbone: Duration::from_millis(10 * at),
+        };
+        for at in [1, 2] {
+            let features = &features.as_ref().unwrap()[0];
+            cache.store(&at.to_string(), features, time(at)).unwrap();
+        }
+        let images = Cached::new(&cache, vec![("1", 100), ("2", 200)]);
+        assert_eq!(images.encode_times().count(), 0);
+        assert_eq!(images.get(1).unwrap().file_bytes, Some(200));
+        assert_eq!(images.encode_times().collect::<Vec<_>>(), [time(2)]);
+        images.get(1).unwrap();
+        images.get(0).unwrap();
+        assert_eq!(
+            images.encode_times().collect::<Vec<_>>(),
+            [time(1), time(2)]
+        );
+    }
 }

@@ -28,6 +28,14 @@ pub enum Error {
     /// An image of which masks are expected has none.
     #[error("no mask")]
     NoMask,
+    /// A mask is of a defect that the data set says nothing of.
+    #[error("{path}: its value {value} is that of no defect in defects_config.json; get the category again, or remove that file to do without sPRO", path = .path.display())]
+    NoSaturation {
+        /// The mask.
+        path: PathBuf,
+        /// Its value.
+        value: u8,
+    },
     /// The masks of one image cannot be united.
     #[error("masks {first} and {other} of one image differ in size", first = .first.display(), other = .other.display())]
     MaskSizes {

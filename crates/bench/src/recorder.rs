@@ -3,11 +3,13 @@
 use ndarray::{Array3, Axis};
 use rareclip_core::Outcome;
 use rareclip_eval::dataset::Sample;
-use rareclip_eval::metrics::{Bootstrap, PixelAccumulator, bootstrap_auroc, image_metrics};
+use rareclip_eval::metrics::{
+    Bootstrap, PixelAccumulator, SproAccumulator, bootstrap_auroc, image_metrics,
+};
 use rareclip_imaging::upsample_bilinear;
 
 use crate::result::{ImageResult, Run};
-use crate::truth::Pixels;
+use crate::truth::{Pixels, Truth};
 use crate::{Error, Result};
 
 /// Side in pixels of the maps kept for pictures in reports.
@@ -19,6 +21,7 @@ pub(crate) struct Recorder {
     scores: Vec<(f32, f32)>,
     pixels: PixelAccumulator,
     masked: bool,
+    spro: Option<SproAccumulator>,
     maps: Array3<f32>,
 }
 
@@ -30,11 +33,12 @@ impl Recorder {
             scores: Vec::with_capacity(images),
             pixels: PixelAccumulator::default(),
             masked: false,
+            spro: None,
             maps: Array3::zeros((images, kept, kept)),
         }
     }
 
-    pub(crate) fn take(&mut self, outcome: &Outcome, truth: &Pixels) -> Result<()> {
+    pub(crate) fn take(&mut self, outcome: &Outcome, truth: &Truth) -> Result<()> {
         let map = outcome.scored.map.values.view();
         if self.side > 0 {
             let kept = upsample_bilinear(map, KEPT_MAP_SIDE, KEPT_MAP_SIDE);
@@ -42,7 +46,7 @@ impl Recorder {
             self.maps
                 .index_axis_mut(Axis(0), self.scores.len())
                 .assign(&kept);
-            let mask = match truth {
+            let mask = match &truth.pixels {
                 Pixels::Unknown => None,
                 Pixels::Normal => Some(None),
                 Pixels::Mask(mask) => Some(Some(mask.view())),
@@ -52,6 +56,10 @@ impl Recorder {
                 let map = map.map_err(|error| Error::detector("map")(error.into()))?;
                 self.masked |= mask.is_some();
                 self.pixels.push(map.view(), mask)?;
+                if let Some(regions) = &truth.regions {
+                    let spro = self.spro.get_or_insert_default();
+                    spro.push(map.view(), regions)?;
+                }
             }
         }
         self.scores
@@ -89,6 +97,7 @@ impl Recorder {
             image: image.transpose()?,
             image_auroc_interval: if labelled { interval? } else { None },
             pixel: self.masked.then(|| self.pixels.finish()),
+            spro: self.spro.map(SproAccumulator::finish),
             stages: Vec::new(),
             fit_ms: 0.0,
             peak_bytes: None,

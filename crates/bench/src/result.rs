@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rareclip_eval::metrics::{ImageMetrics, Interval, PixelMetrics};
+use rareclip_eval::metrics::{ImageMetrics, Interval, PixelMetrics, SproMetrics};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -132,6 +132,9 @@ pub struct Run {
     pub image_auroc_interval: Option<Interval>,
     /// Metrics of the maps; absent without masks.
     pub pixel: Option<PixelMetrics>,
+    /// Overlap with defects that saturate; absent where the data set does not say at which area they do (all but MVTec LOCO).
+    #[serde(default)]
+    pub spro: Option<SproMetrics>,
     /// Milliseconds an image per stage, in the order an image goes through them.
     pub stages: Vec<StageTime>,
     /// Milliseconds that learning from the known normals took, without their features.

@@ -10,25 +10,13 @@ use rareclip_eval::dataset::{Category, Sample};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cached, EncodeTime, hex, write_whole};
+use crate::cache::{Cached, Original, hex, write_whole};
+use crate::pace::{Pace, Progress, Times};
 use crate::plan::{at, normals, stream};
 use crate::recorder::{Recorder, npy};
 use crate::result::{Benchmark, Environment, FORMAT, Run, StageTime};
-use crate::truth::{self, Pixels};
+use crate::truth::Truth;
 use crate::{Entrant, Error, FeatureCache, Plan, Result, memory};
-
-/// How far a benchmark is.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// What is being done.
-    pub doing: String,
-    /// Steps done: an image encoded or scored is one.
-    pub done: u64,
-    /// All steps.
-    pub total: u64,
-    /// The time left by the speed so far; `None` at the start.
-    pub left: Option<Duration>,
-}
 
 /// Detectors with the same `[backbone]` table share one backbone and one cache.
 struct Group {
@@ -40,52 +28,6 @@ struct Contender {
     detector: Detector,
     group: usize,
     learning: Learning,
-}
-
-/// Steps and how long one of a kind takes.
-struct Pace<'p> {
-    report: &'p mut dyn FnMut(&Progress),
-    /// Per kind of step: steps left, steps measured, time of those.
-    kinds: BTreeMap<String, (u64, u64, Duration)>,
-    done: u64,
-}
-
-impl Pace<'_> {
-    fn step(&mut self, kind: &str, steps: u64, time: Option<Duration>, doing: String) {
-        let entry = self.kinds.entry(kind.to_owned()).or_default();
-        entry.0 = entry.0.saturating_sub(steps);
-        if let Some(time) = time {
-            entry.1 += steps;
-            entry.2 += time;
-        }
-        self.done += steps;
-        let (measured, spent) = self.kinds.values().fold((0, Duration::ZERO), |sum, kind| {
-            (sum.0 + kind.1, sum.1 + kind.2)
-        });
-        let mean = |count: u64, time: Duration| time.as_secs_f64() / count as f64;
-        let left = (measured > 0).then(|| {
-            let seconds: f64 = self
-                .kinds
-                .values()
-                .map(|&(left, count, time)| {
-                    let each = if count > 0 {
-                        mean(count, time)
-                    } else {
-                        mean(measured, spent)
-                    };
-                    left as f64 * each
-                })
-                .sum();
-            Duration::from_secs_f64(seconds)
-        });
-        let rest: u64 = self.kinds.values().map(|kind| kind.0).sum();
-        (self.report)(&Progress {
-            doing,
-            done: self.done,
-            total: self.done + rest,
-            left,
-        });
-    }
 }
 
 /// Runs what is not done yet, and gives the whole result. `stopped` is asked between images.
@@ -108,7 +50,7 @@ pub fn run(
             contenders: &contenders,
             category,
             keys: BTreeMap::new(),
-            pixels: BTreeMap::new(),
+            truths: BTreeMap::new(),
             stopped,
         };
         session.encode(&mut pace)?;
@@ -262,8 +204,8 @@ struct Session<'a> {
     category: &'a Category,
     /// Per image its cache key and file size.
     keys: BTreeMap<&'a Path, (String, u64)>,
-    /// Masks of the test images, by the side of the maps they were made for.
-    pixels: BTreeMap<usize, Vec<Pixels>>,
+    /// What the maps of the test images are compared with, by the side of the maps.
+    truths: BTreeMap<usize, Vec<Truth>>,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -281,18 +223,17 @@ impl<'a> Session<'a> {
                 if (self.stopped)() {
                     return Err(Error::Stopped);
                 }
+                let mut original = None;
                 if !self.keys.contains_key(sample.path.as_path()) {
-                    let key = FeatureCache::key_of(&sample.path)?;
-                    let bytes = std::fs::metadata(&sample.path)
-                        .map_err(Error::io(&sample.path))?
-                        .len();
-                    self.keys.insert(&sample.path, (key, bytes));
+                    let read = original.insert(Original::read(&sample.path)?);
+                    self.keys.insert(&sample.path, (read.key(), read.size()));
                 }
                 let (key, _) = &self.keys[sample.path.as_path()];
                 let start = Instant::now();
+                let (backbone, original) = (&*group.backbone, original.as_ref());
                 group
                     .cache
-                    .ensure(&*group.backbone, label, &sample.path, key)?;
+                    .ensure(backbone, label, &sample.path, key, original)?;
                 let doing = format!(
                     "{}: encoding image {} of {} for {label}",
                     self.category.name,
@@ -311,14 +252,11 @@ impl<'a> Session<'a> {
     }
 
     fn source(&self, group: usize, samples: &[&Sample]) -> Cached<'_> {
-        Cached {
-            cache: &self.groups[group].cache,
-            images: samples
-                .iter()
-                .filter_map(|sample| self.keys.get(sample.path.as_path()))
-                .map(|(key, bytes)| (key.as_str(), *bytes))
-                .collect(),
-        }
+        let known = samples
+            .iter()
+            .filter_map(|sample| self.keys.get(sample.path.as_path()))
+            .map(|(key, bytes)| (key.as_str(), *bytes));
+        Cached::new(&self.groups[group].cache, known.collect())
     }
 
     /// One run: taken over from its file where that is of the same making, otherwise done and written.
@@ -346,14 +284,13 @@ impl<'a> Session<'a> {
             return Ok(run);
         }
         let side = contender.detector.spec().input.side;
-        if self.plan.side > 0 && !self.pixels.contains_key(&side) {
-            let masks: Result<Vec<Pixels>> = self
-                .category
-                .test
-                .iter()
-                .map(|sample| truth::pixels(sample, side, self.plan.side))
-                .collect();
-            self.pixels.insert(side, masks?);
+        if self.plan.side > 0 && !self.truths.contains_key(&side) {
+            let truth = |sample| {
+                let saturations = &self.category.saturations;
+                Truth::of(sample, saturations, side, self.plan.side)
+            };
+            let truths: Result<Vec<Truth>> = self.category.test.iter().map(truth).collect();
+            self.truths.insert(side, truths?);
         }
         memory::reset_peak();
         let mut recorder = Recorder::new(self.plan.side, images.len());
@@ -422,9 +359,8 @@ impl<'a> Session<'a> {
         let (mut stream, fit_ms) = self.learn(contender, label, shots)?;
         let images = at(&self.category.test, order);
         let source = self.source(contender.group, &images);
-        let masks = self.pixels.get(&contender.detector.spec().input.side);
-        let unknown = Pixels::Unknown;
-        let mask = |number: usize| masks.map_or(&unknown, |masks| &masks[order[number]]);
+        let truths = self.truths.get(&contender.detector.spec().input.side);
+        let truth = |number: usize| truths.map_or(&Truth::UNKNOWN, |all| &all[order[number]]);
         let mut times = Times::default();
         let doing = |number: usize| {
             format!(
@@ -435,13 +371,10 @@ impl<'a> Session<'a> {
             )
         };
         if contender.learning == Learning::Batch {
-            for number in 0..images.len() {
-                times.encode(source.read(number)?.1);
-            }
             let start = Instant::now();
             let mut problem = None;
             let result = stream.score_batch(&source, &mut |number, outcome| {
-                if let Err(error) = recorder.take(&outcome, mask(number)) {
+                if let Err(error) = recorder.take(&outcome, truth(number)) {
                     problem.get_or_insert(error);
                 }
                 Ok(())
@@ -451,6 +384,7 @@ impl<'a> Session<'a> {
                 return Err(error);
             }
             times.bank = start.elapsed();
+            source.encode_times().for_each(|time| times.encode(time));
             let steps = images.len() as u64;
             pace.step(label, steps, Some(start.elapsed()), doing(images.len() - 1));
         } else {
@@ -470,7 +404,7 @@ impl<'a> Session<'a> {
                         _ => times.scorer += time,
                     },
                 );
-                recorder.take(&outcome.map_err(failed())?, mask(number))?;
+                recorder.take(&outcome.map_err(failed())?, truth(number))?;
                 pace.step(label, 1, Some(start.elapsed()), doing(number));
             }
         }
@@ -489,7 +423,7 @@ impl<'a> Session<'a> {
             .iter()
             .map(|sample| (&sample.id, sample.label, &sample.defect, &sample.mask))
             .collect();
-        let all = json!({
+        let mut all = json!({
             "format": FORMAT,
             "version": env!("CARGO_PKG_VERSION"),
             "identity": contender.detector.identity(),
@@ -498,40 +432,10 @@ impl<'a> Session<'a> {
             "truth": truth,
             "side": self.plan.side,
         });
+        // Absent where there are none: those runs stay what they are.
+        if !self.category.saturations.is_empty() {
+            all["saturations"] = json!(self.category.saturations);
+        }
         hex(&Sha256::digest(all.to_string()))
-    }
-}
-
-#[derive(Default)]
-struct Times {
-    decode: Duration,
-    backbone: Duration,
-    prompt: Duration,
-    bank: Duration,
-    scorer: Duration,
-}
-
-impl Times {
-    fn encode(&mut self, time: EncodeTime) {
-        self.decode += time.decode;
-        self.backbone += time.backbone;
-    }
-
-    /// Milliseconds an image of the stages that took any time.
-    fn stages(&self, images: usize) -> Vec<StageTime> {
-        let all = [
-            ("decode", self.decode),
-            ("backbone", self.backbone),
-            ("prompt", self.prompt),
-            ("bank", self.bank),
-            ("scorer", self.scorer),
-        ];
-        all.into_iter()
-            .filter(|(_, time)| *time > Duration::ZERO)
-            .map(|(stage, time)| StageTime {
-                stage: stage.to_owned(),
-                ms: 1e3 * time.as_secs_f64() / images.max(1) as f64,
-            })
-            .collect()
     }
 }

@@ -25,11 +25,15 @@ pub enum Metric {
     Aupro,
     /// The same as the published evaluation code computes it.
     AuproReference,
+    /// Saturated per-region overlap up to a false positive rate of 0.05; MVTec LOCO only.
+    Spro005,
+    /// The same up to 0.3.
+    Spro03,
 }
 
 impl Metric {
     /// All in the order of the papers' tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ImageAuroc,
         Self::ImageAp,
         Self::ImageF1,
@@ -38,6 +42,8 @@ impl Metric {
         Self::PixelF1,
         Self::Aupro,
         Self::AuproReference,
+        Self::Spro005,
+        Self::Spro03,
     ];
 
     /// Its name in tables.
@@ -51,6 +57,8 @@ impl Metric {
             Self::PixelF1 => "pixel F1-max",
             Self::Aupro => "AUPRO",
             Self::AuproReference => "AUPRO (as published)",
+            Self::Spro005 => "AU-sPRO to 0.05",
+            Self::Spro03 => "AU-sPRO to 0.3",
         }
     }
 
@@ -67,6 +75,8 @@ impl Metric {
             Self::PixelF1 => pixel?.f1_max,
             Self::Aupro => pixel?.aupro,
             Self::AuproReference => pixel?.aupro_reference,
+            Self::Spro005 => run.spro.as_ref()?.area_005,
+            Self::Spro03 => run.spro.as_ref()?.area_03,
         }
     }
 }

@@ -165,6 +165,14 @@ pub enum EvalError {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A region saturates at no share of it.
+    #[error("image {image}: a region saturates at the share {share}, expected above 0 and up to 1")]
+    Saturation {
+        /// Index of the image in the order added, from 0.
+        image: usize,
+        /// The share.
+        share: f64,
+    },
     /// A file or folder could not be read.
     #[error("cannot read {}: {source}; check that it exists and is readable", path.display())]
     Io {

@@ -526,3 +526,23 @@ fn magnetic_tile_orders_are_the_seeded_shuffles_of_its_test_images() {
         assert_eq!(select(&test, &list).unwrap(), shuffled(&test, seed));
     }
 }
+
+#[test]
+fn a_saturation_that_no_region_can_have_is_named_with_its_place() {
+    for (threshold, relative) in [("0", false), ("-5", false), ("1.5", true), ("0.0", true)] {
+        let root = tree(&LOCO);
+        let entry = |threshold: &str, relative: bool| {
+            format!(
+                r#"{{"defect_name": "a", "pixel_value": 254, "saturation_threshold": {threshold}, "relative_saturation": {relative}}}"#
+            )
+        };
+        let text = format!("[{}, {}]", entry("1", true), entry(threshold, relative));
+        std::fs::write(root.path().join("pushpins/defects_config.json"), text).unwrap();
+        let error = Dataset::open(&Spec::new(Some(Kind::MvtecLoco), root.path())).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("defects_config.json, [1].saturation_threshold"),
+            "{text}"
+        );
+    }
+}

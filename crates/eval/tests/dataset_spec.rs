@@ -138,11 +138,11 @@ fn kinds_and_published_sets_have_names_of_their_own() {
     assert_eq!(names.len(), PUBLISHED.len());
     for set in PUBLISHED {
         let spec = set.spec();
-        assert!(
-            spec.parse::<Spec>()
-                .is_ok_and(|spec| spec.kind == Some(set.kind)),
-            "{spec}"
-        );
+        // Where a pulled one lies is known to the program alone.
+        let pulled = set.steps.is_empty() && spec.starts_with(set.kind.name());
+        let parsed = spec.parse::<Spec>();
+        let named = parsed.is_ok_and(|spec| spec.kind == Some(set.kind));
+        assert!(pulled || named, "{spec}");
     }
 }
 

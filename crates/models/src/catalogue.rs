@@ -71,7 +71,8 @@ pub struct Source {
 pub struct Convert {
     /// The file it reads.
     pub from: String,
-    /// The file it writes.
+    /// The file it writes; "" for the artefact's folder.
+    #[serde(default)]
     pub to: String,
     /// What it does.
     pub how: Conversion,
@@ -85,6 +86,8 @@ pub enum Conversion {
     Dinov2FromOnnx,
     /// [`crate::convert::to_safetensors`]; the file it read is not kept.
     ToSafetensors,
+    /// A tar is unpacked into the artefact's folder as it comes, and not kept.
+    UnpackTar,
 }
 
 /// From where a source takes its files.
@@ -270,6 +273,15 @@ impl Source {
             Some(primary) => primary,
             None => self.items().first().map_or("", Item::target),
         }
+    }
+
+    /// The tar that this source's files come in, if they come in one.
+    pub(crate) fn archive(&self) -> Option<&Item> {
+        let convert = self.convert.as_ref();
+        let convert = convert.filter(|convert| convert.how == Conversion::UnpackTar)?;
+        self.items()
+            .iter()
+            .find(|item| item.target() == convert.from)
     }
 
     /// Bytes to be downloaded, where every size is known.

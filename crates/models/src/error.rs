@@ -31,6 +31,16 @@ pub enum Error {
         /// What does not add up.
         detail: String,
     },
+    /// An archive holds something that would not stay in its folder or is no plain file.
+    #[error("{path}: refused: `{member}` in it is {what}; nothing of it was installed. Such an archive must not be trusted", path = .path.display())]
+    UnsafeMember {
+        /// The archive.
+        path: PathBuf,
+        /// The name inside it.
+        member: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A PyTorch checkpoint asks for more than a dictionary of tensors needs.
     #[error("{path}: refused: it holds {what}, which no dictionary of tensors needs; nothing in it was run. Save the bare state_dict() with torch.save, or convert it to .safetensors", path = .path.display())]
     Refused {

@@ -59,6 +59,15 @@ pub enum Step {
     },
     /// Checksums are compared.
     Checking,
+    /// An archive is here and is being unpacked.
+    Unpacking {
+        /// The archive.
+        archive: String,
+        /// Its checksum.
+        sha256: String,
+        /// What that was compared with.
+        proof: Proof,
+    },
     /// Files are unpacked, converted and moved into place.
     Installing,
     /// A file is in the cache.

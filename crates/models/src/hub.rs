@@ -1,12 +1,12 @@
 //! Files of the Hugging Face hub and of other web servers.
 
-use crate::Result;
 use crate::catalogue::{Artefact, Item, Origin, Source};
 use crate::download::{Wanted, download};
 use crate::fetch::{Proof, Step};
 use crate::install::Staged;
 use crate::settings::Settings;
 use crate::web::{Client, authority, escaped};
+use crate::{Error, Result};
 
 /// Downloads the files of a source that is no wheel.
 pub(crate) fn stage<'a>(
@@ -27,7 +27,18 @@ pub(crate) fn stage<'a>(
     staged.source = Some(source);
     for (item, file) in arrived {
         staged.commit = staged.commit.take().or(file.commit);
-        staged.take(&file.path, item.target(), file.proof)?;
+        if !staged.is_archive(item.target()) {
+            staged.take(&file.path, item.target(), file.proof)?;
+            continue;
+        }
+        match staged.unpack(&file.path, item.target(), file.proof, progress) {
+            // A full disk is no reason to download it again; wrong bytes are.
+            Err(error @ Error::Io { .. }) => return Err(error),
+            outcome => {
+                std::fs::remove_file(&file.path).map_err(Error::io(&file.path))?;
+                outcome?;
+            }
+        }
     }
     Ok(staged)
 }

@@ -8,7 +8,7 @@ use crate::cache::{LOCAL, RECORD, Record, Recorded, locate_in, sha256_of};
 use crate::catalogue::{Artefact, Conversion, Convert, Origin, Source};
 use crate::fetch::{Proof, Step};
 use crate::settings::Settings;
-use crate::{Error, Result, convert, dinov2};
+use crate::{Error, Result, archive, convert, dinov2};
 
 /// Checked files of an artefact in a folder beside the cache's own, which vanishes with this unless they are installed.
 #[derive(Debug)]
@@ -65,6 +65,36 @@ impl<'a> Staged<'a> {
         Ok(to)
     }
 
+    /// Whether the file that is to be called `name` is an archive whose content is wanted.
+    pub(crate) fn is_archive(&self, name: &str) -> bool {
+        let archive = self.source.and_then(Source::archive);
+        self.convert.is_some() && archive.is_some_and(|item| item.target() == name)
+    }
+
+    /// Unpacks an archive from where it lies, so that there is never a second copy of it.
+    pub(crate) fn unpack(
+        &mut self,
+        from: &Path,
+        name: &str,
+        proof: Proof,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<()> {
+        progress(Step::Unpacking {
+            archive: name.to_owned(),
+            sha256: sha256_of(from)?,
+            proof,
+        });
+        let proof = match proof {
+            Proof::None => Proof::None,
+            _ => Proof::Converted,
+        };
+        let unpacked = archive::unpack_tar(from, self.folder())?;
+        let files = unpacked.into_iter().map(|file| (file, proof));
+        self.files.extend(files);
+        self.convert = None;
+        Ok(())
+    }
+
     fn place(&self, name: &str) -> Result<PathBuf> {
         let to = self.folder().join(name);
         if let Some(parent) = to.parent() {
@@ -109,6 +139,8 @@ impl<'a> Staged<'a> {
                 std::fs::remove_file(&source).map_err(Error::io(&source))?;
                 self.files.retain(|(name, _)| *name != from);
             }
+            // Unpacked from where it lay, or the files came without their archive.
+            Conversion::UnpackTar => return Ok(()),
         }
         self.files.push((to, proof));
         Ok(())

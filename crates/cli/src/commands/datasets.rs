@@ -1,20 +1,21 @@
 //! `rareclip datasets`: which data sets can be read, what is in them, whether they are whole, how to get them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
 use rareclip_imaging::{Limits, decode_file};
-use rareclip_models::Step;
+use rareclip_models::Settings;
 use serde_json::{Value, json};
 
 use super::{say, table};
 use crate::args::DatasetsCommand;
 use crate::exit::Exit;
 
-/// Name of the data set that can be fetched.
+/// Names of the data sets that can be fetched.
 const ELPV: &str = "elpv-dataset";
+const VISA: &str = "visa";
 
 /// Images of a category whose size `info` looks up.
 const SIZES_LOOKED_UP: usize = 16;
@@ -37,10 +38,10 @@ pub(crate) fn run(command: DatasetsCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Opens the data set that `text` names. `elpv`, `elpv:mono` and `elpv:poly` are the one that was pulled.
+/// Opens the data set that `text` names. `elpv`, `elpv:mono`, `elpv:poly` and `visa` are those that were pulled.
 ///
 /// # Errors
-/// Those of [`Dataset::open`], and where elpv was not pulled.
+/// Those of [`Dataset::open`], and where that data set was not pulled.
 pub(crate) fn open(text: &str, categories: &[String]) -> anyhow::Result<Dataset> {
     let mut spec = spec(text)?;
     spec.options.categories.extend_from_slice(categories);
@@ -48,18 +49,39 @@ pub(crate) fn open(text: &str, categories: &[String]) -> anyhow::Result<Dataset>
 }
 
 fn spec(text: &str) -> anyhow::Result<Spec> {
+    if let Some(spec) = pulled_visa(text)? {
+        return Ok(spec);
+    }
     let cells = match text.split_once(':') {
         None if text == "elpv" => "",
         Some(("elpv", cells @ ("" | "mono" | "poly"))) if !Path::new(cells).is_dir() => cells,
         _ => return Ok(text.parse()?),
     };
-    let folder = rareclip_models::locate(ELPV).with_context(|| {
-        format!("{ELPV} is not on this machine; get it with `rareclip datasets pull {ELPV}`")
-    })?;
-    let spec = Spec::new(Some(Kind::Elpv), folder);
+    let spec = Spec::new(Some(Kind::Elpv), pulled(ELPV)?);
     Ok(match cells {
         "" => spec,
         cells => spec.only([cells]),
+    })
+}
+
+/// `visa` or `visa?category=...` as the one that was pulled; none where the text says something else, such as a folder `visa` here
+/// and nothing pulled.
+fn pulled_visa(text: &str) -> anyhow::Result<Option<Spec>> {
+    let (name, options) = text.split_once('?').unwrap_or((text, ""));
+    let here = || rareclip_models::locate(VISA).is_none() && Path::new(name).exists();
+    if ![VISA, "visa:"].contains(&name) || here() {
+        return Ok(None);
+    }
+    let separator = if options.is_empty() { "" } else { "?" };
+    let mut spec: Spec = format!("visa:pulled{separator}{options}").parse()?;
+    spec.path = pulled(VISA)?;
+    Ok(Some(spec))
+}
+
+/// The folder of a data set that was pulled.
+fn pulled(name: &str) -> anyhow::Result<PathBuf> {
+    rareclip_models::locate(name).with_context(|| {
+        format!("{name} is not on this machine; get it with `rareclip datasets pull {name}`")
     })
 }
 
@@ -287,19 +309,7 @@ fn pull(name: &str) -> anyhow::Result<Exit> {
     };
     if set.steps.is_empty() {
         eprintln!("{name}: {} (licence: {})", set.size, set.licence);
-        let path = rareclip_models::fetch(name, &mut |step| match step {
-            Step::Present => eprintln!("{name}: already here"),
-            Step::Downloading { package, bytes } => {
-                eprintln!(
-                    "{name}: downloading {package}, {} MB",
-                    bytes.div_ceil(1_000_000)
-                );
-            }
-            Step::Checking => eprintln!("{name}: checking"),
-            Step::Installing => eprintln!("{name}: installing"),
-            _ => {}
-        })?;
-        say(path.display())?;
+        super::models::pull(name, None, &Settings::from_env()?)?;
         eprintln!("use it as {}", set.spec());
         return Ok(Exit::Success);
     }
@@ -397,7 +407,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_pulled_ends_with_a_failure_and_the_steps() {
-        for set in PUBLISHED.iter().filter(|set| set.kind != Kind::Elpv) {
+        for set in PUBLISHED
+            .iter()
+            .filter(|set| ![ELPV, VISA].contains(&set.name))
+        {
             assert!(set.steps.len() > 1, "{}", set.name);
             assert_eq!(pull(set.name).unwrap(), Exit::Failure);
         }

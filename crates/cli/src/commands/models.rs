@@ -85,7 +85,9 @@ fn list(as_json: bool) -> anyhow::Result<()> {
             artefact.name.clone(),
             here(artefact).map_or("no".into(), |source| format!("yes ({source})")),
             source.map_or("n/a here".into(), |source| {
-                source.download_bytes().map_or("?".into(), megabytes)
+                source
+                    .download_bytes()
+                    .map_or("not known".into(), megabytes)
             }),
             sources.join(", "),
             source
@@ -148,7 +150,8 @@ fn source_entry(artefact: &Artefact, source: &Source) -> serde_json::Value {
     })
 }
 
-fn pull(name: &str, from: Option<&str>, settings: &Settings) -> anyhow::Result<()> {
+/// Gets an artefact into the cache, telling of it on stderr, and prints where it is.
+pub(super) fn pull(name: &str, from: Option<&str>, settings: &Settings) -> anyhow::Result<()> {
     let artefact = rareclip_models::catalogue::find(name)?;
     let choice = match from {
         Some(text) => Choice::parse(artefact, text)?,
@@ -220,6 +223,14 @@ impl<'a> Reporter<'a> {
                 eprintln!("{name}: not from {source}: {reason}");
             }
             Step::Checking => eprintln!("{name}: checking"),
+            Step::Unpacking {
+                archive,
+                sha256,
+                proof,
+            } => {
+                let compared = compared(proof);
+                eprintln!("{name}: unpacking {archive}: sha256 {sha256} ({compared})");
+            }
             Step::Installing => eprintln!("{name}: installing"),
             Step::Replaced { version } => eprintln!("{name}: replaced {version}"),
             Step::Installed {
@@ -253,10 +264,10 @@ impl<'a> Reporter<'a> {
     fn list(&self) {
         if self.installed.len() > LISTED_FILES {
             eprintln!("{}: {} files", self.name, self.installed.len());
-            return;
-        }
-        for (text, _) in &self.installed {
-            eprintln!("{}: {text}", self.name);
+        } else {
+            for (text, _) in &self.installed {
+                eprintln!("{}: {text}", self.name);
+            }
         }
         if self.installed.iter().any(|(_, unknown)| *unknown) {
             eprintln!(

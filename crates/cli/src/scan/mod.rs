@@ -1,5 +1,6 @@
 //! `rareclip scan`: images in, results out, in order.
 
+mod batch;
 pub(crate) mod inputs;
 pub(crate) mod meter;
 pub(crate) mod output;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rareclip_core::snapshot::Snapshot;
-use rareclip_core::{Detector, PushOptions, Stream};
+use rareclip_core::{Detector, Learning, PushOptions, Stream};
 use rareclip_imaging::Limits;
 
 use crate::args::ScanArgs;
@@ -40,18 +41,23 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     let plan = Plan::new(args)?;
     let detector = Detector::build(&config)?;
     let mut stream = detector.open_stream()?;
+    let batch = stream.learning() == Learning::Batch;
+    if batch {
+        batch::check(args, &config.name)?;
+    }
     let (mut record, resumed) = restore(args, &plan, &mut stream)?;
     let output = open_output(args, &record, resumed)?;
     let limits = limits(args.max_side);
     let stop = stop_flag()?;
 
-    let recipe = detector.spec().input;
     let mut meter = Meter::new(args.timings);
     if record.normals != plan.normals_digest {
         record.normals = plan.normals_digest.clone();
         show_normals(&detector, &mut stream, &plan.normals, &limits)?;
     }
-    stream.ready()?;
+    if !batch {
+        stream.ready()?;
+    }
     let mut walk = Walk {
         args,
         detector: &detector,
@@ -69,30 +75,39 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
         progress: show::Progress::new(args, plan.images.len() as u64),
     };
     let stopped = || stop.load(Ordering::Relaxed);
-    match &plan.watch {
-        None => {
-            let done = usize::try_from(walk.record.done)?;
-            walk.progress.skip(walk.record.done);
-            let rest = plan.images.get(done..).unwrap_or_default().to_vec();
-            walk.images(rest, recipe, &stopped)?;
-            walk.record.complete = !stopped();
-        }
-        Some(folder) => {
-            let idle = args.watch_idle.map(Duration::try_from_secs_f64).transpose();
-            let idle = idle.context("--watch-idle")?;
-            let done = walk.record.watched.clone();
-            let mut watcher = Watcher::new(folder.clone(), args.root.clone(), done, idle);
-            loop {
-                let images = watcher.next(&stopped)?;
-                if images.is_empty() {
-                    break;
-                }
-                walk.images(images, recipe, &stopped)?;
-            }
-            walk.record.complete = !stopped();
-        }
-    }
+    go(&mut walk, plan, batch, &stopped)?;
+    walk.record.complete = !stopped();
     walk.finish(stopped())
+}
+
+/// Goes through the images of the plan: a watched folder's as they come, those of a batch all at once, others one after another.
+fn go(
+    walk: &mut Walk<'_>,
+    plan: Plan,
+    batch: bool,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> anyhow::Result<()> {
+    let (args, recipe) = (walk.args, walk.detector.spec().input);
+    let Some(folder) = plan.watch else {
+        if batch {
+            return walk.batch(plan.images, recipe, stopped);
+        }
+        let done = usize::try_from(walk.record.done)?;
+        walk.progress.skip(walk.record.done);
+        let rest = plan.images.get(done..).unwrap_or_default().to_vec();
+        return walk.images(rest, recipe, stopped);
+    };
+    let idle = args.watch_idle.map(Duration::try_from_secs_f64).transpose();
+    let idle = idle.context("--watch-idle")?;
+    let done = walk.record.watched.clone();
+    let mut watcher = Watcher::new(folder, args.root.clone(), done, idle);
+    loop {
+        let images = watcher.next(stopped)?;
+        if images.is_empty() {
+            return Ok(());
+        }
+        walk.images(images, recipe, stopped)?;
+    }
 }
 
 /// What is to be done, found out before anything is loaded.

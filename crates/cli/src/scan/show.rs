@@ -37,6 +37,16 @@ impl Progress {
         }
     }
 
+    /// Makes room for a step of each image before its row.
+    pub(super) fn in_two_steps(&self, images: u64) {
+        self.bar.set_length(2 * images);
+    }
+
+    /// Counts a step that gave no row yet.
+    pub(super) fn step(&self) {
+        self.bar.inc(1);
+    }
+
     /// Counts images of an earlier part of the run.
     pub(super) fn skip(&self, done: u64) {
         self.bar.set_position(done);

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::Receiver;
 
-use rareclip_core::{Detector, Outcome, PushOptions, Stream};
-use rareclip_imaging::{ImagingError, InputRecipe, Limits, MapScale};
+use rareclip_core::{Detector, Features, Outcome, PushOptions, Stream};
+use rareclip_imaging::{ImagingError, InputRecipe, Limits, MapScale, Picture};
 
 use super::inputs::Input;
 use super::meter::{Meter, Stage};
@@ -36,7 +36,8 @@ pub(super) struct Walk<'a> {
     pub(super) progress: Progress,
 }
 
-type Read = Result<Prepared, ImagingError>;
+/// An image, or why it cannot be read.
+pub(super) type Read = Result<Prepared, ImagingError>;
 
 impl Walk<'_> {
     /// Goes through `images` until the end or until `stopped`.
@@ -45,6 +46,17 @@ impl Walk<'_> {
         images: Vec<Input>,
         recipe: InputRecipe,
         stopped: &dyn Fn() -> bool,
+    ) -> anyhow::Result<()> {
+        self.each(images, recipe, stopped, &mut Self::image)
+    }
+
+    /// Reads `images` one after the other and gives each to `take`, until the end or until `stopped`.
+    pub(super) fn each(
+        &mut self,
+        images: Vec<Input>,
+        recipe: InputRecipe,
+        stopped: &dyn Fn() -> bool,
+        take: &mut dyn FnMut(&mut Self, Input, Read) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if self.args.timings {
             // One stage at a time, so that time and memory are each stage's own.
@@ -56,7 +68,7 @@ impl Walk<'_> {
                 let prepared = self.meter.measure(Stage::Decode, || {
                     reader::prepare(&input.path, &recipe, &limits)
                 });
-                self.image(input, prepared)?;
+                take(self, input, prepared)?;
             }
             return Ok(());
         }
@@ -67,7 +79,7 @@ impl Walk<'_> {
             if let Ok(prepared) = &prepared {
                 self.meter.add(Stage::Decode, prepared.time);
             }
-            self.image(input, prepared)?;
+            take(self, input, prepared)?;
         }
         Ok(())
     }
@@ -78,45 +90,56 @@ impl Walk<'_> {
         let row = match prepared {
             Err(error) => ResultRow::failed(index, input.name.clone(), message(&error)),
             Ok(prepared) => match self.score(&prepared) {
-                Ok(outcome) => self.scored(index, &input, &prepared, &outcome)?,
+                Ok(outcome) => self.scored(index, &input, &prepared.picture, &outcome)?,
                 Err(error) => ResultRow::failed(index, input.name.clone(), message(&error)),
             },
         };
-        if let Some(error) = &row.error {
-            self.record.failed += 1;
-            tracing::warn!(image = %input.name, %error, "Image skipped.");
-        }
-        if let Some(output) = &mut self.output {
-            output.row(&row)?;
-            self.record.results_bytes = output.bytes();
-        }
-        self.progress.row(&row)?;
-        self.record.done += 1;
+        self.settle(&row)?;
         if self.args.watch {
             self.record.watched.push(input.name);
         }
-        self.meter.image();
         if self.record.done.is_multiple_of(self.args.save_every) {
             self.save()?;
         }
         Ok(())
     }
 
-    fn score(&mut self, prepared: &Prepared) -> rareclip_core::Result<Outcome> {
+    /// Writes a row and counts its image.
+    pub(super) fn settle(&mut self, row: &ResultRow) -> anyhow::Result<()> {
+        if let Some(error) = &row.error {
+            self.record.failed += 1;
+            tracing::warn!(image = %row.image, %error, "Image skipped.");
+        }
+        if let Some(output) = &mut self.output {
+            output.row(row)?;
+            self.record.results_bytes = output.bytes();
+        }
+        self.progress.row(row)?;
+        self.record.done += 1;
+        self.meter.image();
+        Ok(())
+    }
+
+    /// The features of one image.
+    pub(super) fn encode(&mut self, prepared: &Prepared) -> rareclip_core::Result<Features> {
         let detector = self.detector;
         let features = self
             .meter
             .measure(Stage::Backbone, || detector.encode(prepared.tensor.view()))?;
-        let [features] = features.as_slice() else {
-            return Err(rareclip_core::Error::Shape {
+        <[Features; 1]>::try_from(features)
+            .map(|[features]| features)
+            .map_err(|features| rareclip_core::Error::Shape {
                 what: "features of one image".into(),
                 found: vec![features.len()],
                 expected: "[1]".into(),
-            });
-        };
+            })
+    }
+
+    fn score(&mut self, prepared: &Prepared) -> rareclip_core::Result<Outcome> {
+        let features = self.encode(prepared)?;
         let observer = &mut *self.meter;
         self.stream
-            .push_observed(features, self.options, &mut |room, time| {
+            .push_observed(&features, self.options, &mut |room, time| {
                 let stage = match room {
                     rareclip_core::Slot::Prompt => Stage::Prompt,
                     rareclip_core::Slot::Bank => Stage::Bank,
@@ -128,11 +151,12 @@ impl Walk<'_> {
             })
     }
 
-    fn scored(
+    /// The row of an image that was scored, whose pictures are written.
+    pub(super) fn scored(
         &mut self,
         index: u64,
         input: &Input,
-        prepared: &Prepared,
+        picture: &Picture,
         outcome: &Outcome,
     ) -> anyhow::Result<ResultRow> {
         let map = outcome.scored.map.values.view();
@@ -147,7 +171,7 @@ impl Walk<'_> {
         if let Some(output) = &self.output {
             let preset = self.detector.spec().input.preset;
             self.meter.measure(Stage::Output, || {
-                output.pictures(&row, &prepared.picture, map, scale, preset)
+                output.pictures(&row, picture, map, scale, preset)
             })?;
         }
         Ok(row)
@@ -193,7 +217,7 @@ impl Walk<'_> {
 }
 
 /// An error with all its causes in one line.
-fn message(error: &dyn std::error::Error) -> String {
+pub(super) fn message(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

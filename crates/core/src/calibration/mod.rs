@@ -209,6 +209,11 @@ impl Calibrator {
         self.state().1
     }
 
+    /// The state of the calibration in words, e.g. "uncalibrated, 7 of 20 images".
+    pub fn state_in_words(&self) -> String {
+        self.state().0
+    }
+
     /// The fixed scale of heatmaps while this calibration holds, `(low, high)`: from what most of an image looks like to as
     /// far beyond the threshold, so that the threshold is the middle colour. `None` while uncalibrated.
     pub fn map_scale(&self) -> Option<(f32, f32)> {

@@ -228,9 +228,24 @@ fn read_saturations(path: &Path) -> Result<Vec<Saturation>, EvalError> {
         path: path.to_owned(),
         source,
     })?;
-    serde_json::from_slice(&text).map_err(|error| EvalError::Json {
+    let all: Vec<Saturation> = serde_json::from_slice(&text).map_err(|error| EvalError::Json {
         file: path.to_owned(),
         place: format!("line {}", error.line()),
         problem: error.to_string(),
-    })
+    })?;
+    let usable = |saturation: &Saturation| match saturation.relative {
+        true => saturation.threshold > 0.0 && saturation.threshold <= 1.0,
+        false => saturation.threshold > 0.0,
+    };
+    match all.iter().position(|saturation| !usable(saturation)) {
+        None => Ok(all),
+        Some(at) => Err(EvalError::Json {
+            file: path.to_owned(),
+            place: format!("[{at}].saturation_threshold"),
+            problem: format!(
+                "{}: expected above 0, and up to 1 where relative_saturation is true",
+                all[at].threshold
+            ),
+        }),
+    }
 }

@@ -73,11 +73,7 @@ pub const PUBLISHED: [Published; 8] = [
         licence: "CC BY 4.0",
         size: "12 categories, 10821 images",
         page: "https://github.com/amazon-science/spot-diff",
-        steps: &[
-            "download https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
-            "mkdir visa && tar -xf VisA_20220922.tar -C visa",
-            "it is read as it is; the split into folders by prepare_data.py is read too",
-        ],
+        steps: &[],
     },
     Published {
         name: "btad",
@@ -134,11 +130,12 @@ impl Published {
         PUBLISHED.iter().find(|set| set.name == name)
     }
 
-    /// The spec of the data set once it lies in a folder of its name; `elpv` where it was pulled.
+    /// The spec of the data set once it lies in a folder of its name, or of the one that was pulled.
     #[must_use]
     pub fn spec(&self) -> String {
         match self.kind {
             Kind::Elpv => "elpv:mono or elpv:poly".to_owned(),
+            Kind::Visa => "visa".to_owned(),
             kind => format!("{kind}:{}", self.name),
         }
     }

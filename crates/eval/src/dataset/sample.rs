@@ -120,6 +120,18 @@ pub struct Saturation {
     pub relative: bool,
 }
 
+impl Saturation {
+    /// The share of a region of `area` pixels (at least 1) that must be found for it to count as found whole, above 0, up to 1. As a
+    /// share it holds for the mask at any size.
+    #[must_use]
+    pub fn share(&self, area: u64) -> f64 {
+        match self.relative {
+            true => self.threshold,
+            false => (self.threshold / area as f64).min(1.0),
+        }
+    }
+}
+
 /// One product of a data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Category {

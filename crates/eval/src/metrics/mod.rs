@@ -8,7 +8,7 @@
 //! | --- | --- | --- | --- |
 //! | AUROC | n/a | n/a | n/a |
 //! | AP, best F1 | 0 | 1 | n/a |
-//! | AUPRO | n/a | n/a | n/a |
+//! | AUPRO, sPRO | n/a | n/a | n/a |
 
 mod bootstrap;
 mod delong;
@@ -17,6 +17,7 @@ mod image;
 mod pixel;
 mod reference;
 mod regions;
+mod saturated;
 mod sweep;
 
 pub use bootstrap::{Bootstrap, Interval, bootstrap_auroc};
@@ -25,6 +26,7 @@ pub use image::{ImageMetrics, image_metrics};
 pub use pixel::{PixelAccumulator, PixelMetrics};
 pub use reference::ProCurve;
 pub use regions::{Regions, label_regions};
+pub use saturated::{SPRO_FPR_LIMITS, SaturatedRegion, SproAccumulator, SproMetrics};
 pub use sweep::ErrorBounds;
 
 /// False-positive rate up to which the AUPRO integrates (Bergmann et al., MVTec AD, IJCV 2021, section 5.2).

@@ -53,6 +53,7 @@ pub(in crate::report::bench) fn run(
         image: any.then(|| image_metrics(&scores, &labels).unwrap()),
         image_auroc_interval: bootstrap_auroc(&scores, &labels, &settings).unwrap_or_default(),
         pixel: None,
+        spro: None,
         stages: vec![StageTime {
             stage: "backbone".to_owned(),
             ms: 12.5,

@@ -1,0 +1,272 @@
+//! What every request passes on its way in and out: who asks, from which page, and how the answer is marked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::{ApiError, Problem};
+use super::state::Api;
+use crate::metrics::{RequestLabels, RouteLabels};
+use crate::security::{self, Scope};
+
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; \
+                           form-action 'self'; frame-ancestors 'none'";
+/// Headers of the API's own that a page of an allowed origin may read.
+const EXPOSED: &str = "Rareclip-Result, Rareclip-Shape, Retry-After, Inference-Header-Content-Length";
+
+/// What a route asks of a key; `None`: public.
+pub(crate) fn required(method: &Method, route: &str) -> Option<Scope> {
+    let public = matches!(route, "/" | "/docs" | "/openapi.json" | "/livez" | "/readyz")
+        || route.starts_with("/page/")
+        || route.starts_with("/docs/")
+        || route.starts_with("/v2/health/");
+    if public {
+        return None;
+    }
+    if is_safe(method) {
+        return Some(Scope::Read);
+    }
+    let scores = matches!(
+        route,
+        "/v1/streams/{name}/images" | "/v2/models/{model}/infer"
+    );
+    Some(if scores && method == Method::POST {
+        Scope::Score
+    } else {
+        Scope::Admin
+    })
+}
+
+fn is_safe(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
+/// The outermost layer of the router.
+pub(crate) async fn guard(
+    State(api): State<Arc<Api>>,
+    matched: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let route = matched.map(|path| path.as_str().to_owned());
+    let path = request.uri().path().to_owned();
+    let origin = allowed_origin(&api, request.headers());
+
+    let mut response = match admit(&api, route.as_deref(), &request) {
+        Err(error) => error.into_response(),
+        Ok(()) => match preflight(origin.as_ref(), &request) {
+            Some(response) => response,
+            None => next.run(request).await,
+        },
+    };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = method_not_allowed(&method, &path, &response);
+    }
+    if path == "/v2" || path.starts_with("/v2/") {
+        response = open_inference(response);
+    }
+    mark(response.headers_mut(), origin);
+    count(&api, &method, route, response.status(), begun);
+    response
+}
+
+fn admit(api: &Api, route: Option<&str>, request: &Request) -> Result<(), ApiError> {
+    let (headers, uri) = (request.headers(), request.uri());
+    let ring = api.options.keys.as_deref();
+    let unlocked = ring.is_none_or(|ring| ring.is_open());
+    let open = unlocked && (api.options.loopback || api.options.allow_open);
+    if open && !api.options.allow_open {
+        own_host(api, request)?;
+    }
+    let preflight = request.method() == Method::OPTIONS;
+    if !is_safe(request.method()) {
+        security::own_origin(headers, uri, &api.options.allowed_origins)
+            .map_err(|no| ApiError::new(StatusCode::FORBIDDEN, no.kind, no.detail))?;
+    }
+    let Some(needed) = route.and_then(|route| required(request.method(), route)) else {
+        return Ok(());
+    };
+    if open || preflight {
+        return Ok(());
+    }
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, secret)| secret.trim());
+    let unauthorized = |detail: &str| {
+        ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"rareclip\""),
+        )
+    };
+    let Some(secret) = given else {
+        return Err(unauthorized(
+            "Authorization: an API key is needed, as `Authorization: Bearer rareclip_...`",
+        ));
+    };
+    let scope = ring
+        .and_then(|ring| ring.check(secret))
+        .ok_or_else(|| unauthorized("Authorization: this is not a key of this service"))?;
+    if scope < needed {
+        let detail = format!("Authorization: this needs a key of scope {needed}, this one has {scope}");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "scope", detail));
+    }
+    Ok(())
+}
+
+/// While anyone on this machine may do anything, a web page must not get in by a name that it points at this machine.
+fn own_host(api: &Api, request: &Request) -> Result<(), ApiError> {
+    let host = security::host(request.headers(), request.uri()).unwrap_or_default();
+    let allowed = |name: &String| name.eq_ignore_ascii_case(host);
+    if security::is_loopback_host(host) || api.options.allowed_hosts.iter().any(allowed) {
+        return Ok(());
+    }
+    let detail = format!(
+        "Host: `{host}` is not a name of this machine; ask for localhost, or let the operator allow the name or set up keys"
+    );
+    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign-host", detail))
+}
+
+fn allowed_origin(api: &Api, headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(header::ORIGIN)?;
+    let origin = value.to_str().ok()?;
+    let listed = &api.options.allowed_origins;
+    let found = listed.iter().any(|a| a.eq_ignore_ascii_case(origin));
+    found.then(|| value.clone())
+}
+
+/// The answer to a browser that asks beforehand whether a page of an allowed origin may send a request.
+fn preflight(origin: Option<&HeaderValue>, request: &Request) -> Option<Response> {
+    let asks = request.headers().contains_key("access-control-request-method");
+    if origin.is_none() || request.method() != Method::OPTIONS || !asks {
+        return None;
+    }
+    let headers = [
+        ("access-control-allow-methods", "GET, POST, PUT, DELETE"),
+        (
+            "access-control-allow-headers",
+            "authorization, content-type, accept, idempotency-key, last-event-id, inference-header-content-length",
+        ),
+        ("access-control-max-age", "600"),
+    ];
+    Some((StatusCode::NO_CONTENT, headers).into_response())
+}
+
+fn method_not_allowed(method: &Method, path: &str, response: &Response) -> Response {
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let allow = allow.unwrap_or_else(|| HeaderValue::from_static(""));
+    let detail = format!(
+        "{method} is not possible on {path}; possible: {}",
+        allow.to_str().unwrap_or_default().replace(',', ", ")
+    );
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail)
+        .with(header::ALLOW, allow)
+        .into_response()
+}
+
+/// A problem as the Open Inference Protocol says it.
+fn open_inference(response: Response) -> Response {
+    let Some(problem) = response.extensions().get::<Problem>().cloned() else {
+        return response;
+    };
+    let (mut parts, _) = response.into_parts();
+    let json = HeaderValue::from_static("application/json");
+    parts.headers.insert(header::CONTENT_TYPE, json);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = serde_json::json!({ "error": problem.detail }).to_string();
+    Response::from_parts(parts, body.into())
+}
+
+fn mark(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    let fixed = [
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(header::CACHE_CONTROL).or_insert(no_store);
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static(EXPOSED);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(
+            "cross-origin-resource-policy",
+            HeaderValue::from_static("cross-origin"),
+        );
+    }
+}
+
+fn count(api: &Api, method: &Method, route: Option<String>, status: StatusCode, begun: Instant) {
+    // A client may make up methods and paths; labels must not grow with them.
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    let method = if known.contains(method) {
+        method.as_str()
+    } else {
+        "OTHER"
+    };
+    let route = route.unwrap_or_else(|| "none".into());
+    let metrics = api.service.metrics();
+    let labels = RouteLabels {
+        route: route.clone(),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    metrics
+        .request_seconds
+        .get_or_create(&labels)
+        .observe(seconds);
+    let labels = RequestLabels {
+        method: method.into(),
+        route,
+        status: status.as_u16(),
+    };
+    metrics.requests.get_or_create(&labels).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_needs_read_scoring_needs_score_and_the_rest_needs_admin() {
+        let cases = [
+            (Method::GET, "/", None),
+            (Method::GET, "/livez", None),
+            (Method::GET, "/metrics", Some(Scope::Read)),
+            (Method::GET, "/v1/streams/{name}", Some(Scope::Read)),
+            (Method::GET, "/v1/streams/{name}/export", Some(Scope::Read)),
+            (Method::POST, "/v1/streams/{name}/images", Some(Scope::Score)),
+            (Method::POST, "/v2/models/{model}/infer", Some(Scope::Score)),
+            (Method::POST, "/v1/streams", Some(Scope::Admin)),
+            (Method::DELETE, "/v1/streams/{name}", Some(Scope::Admin)),
+            (Method::PUT, "/v1/streams/{name}/threshold", Some(Scope::Admin)),
+            (Method::TRACE, "/v1/streams/{name}/images", Some(Scope::Admin)),
+        ];
+        for (method, route, scope) in cases {
+            assert_eq!(required(&method, route), scope, "{method} {route}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What can go wrong, and what a client is told.
+
+use rareclip_imaging::ImagingError;
+
+/// The database or the data folder cannot do what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk has no room left.
+    #[error("{place}: no space left on the disk; free some, or move the data folder")]
+    Full {
+        /// File or database.
+        place: String,
+    },
+    /// Reading or writing failed.
+    #[error("{place}: {problem}")]
+    Failed {
+        /// File or database.
+        place: String,
+        /// What the system said.
+        problem: String,
+    },
+    /// The database is not one that this version can use.
+    #[error("database {place}: {problem}")]
+    Unusable {
+        /// File or database.
+        place: String,
+        /// What is wrong, and the way out.
+        problem: String,
+    },
+}
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// There is no such thing.
+    #[error("there is no {what} `{name}`{hint}")]
+    NotFound {
+        /// `stream`, `detector`, `result`, `snapshot`, ...
+        what: &'static str,
+        /// How it was called.
+        name: String,
+        /// What there is instead, beginning with a separator; may be empty.
+        hint: String,
+    },
+    /// It was kept once and is not any more.
+    #[error("{what} is not kept any more: {reason}")]
+    Gone {
+        /// What was asked for.
+        what: String,
+        /// Why it is not there.
+        reason: String,
+    },
+    /// The request is not one that can be done.
+    #[error("{place}: {problem}")]
+    Invalid {
+        /// The field, header or image that is wrong.
+        place: String,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// What is there contradicts the request.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request is larger than ever allowed.
+    #[error("{0}")]
+    TooLarge(String),
+    /// An image cannot be read.
+    #[error("image {name}: {source}")]
+    Image {
+        /// The image as the request named it, or its position.
+        name: String,
+        /// What is wrong with it.
+        source: ImagingError,
+    },
+    /// There is too much to do at present.
+    #[error("{waiting} images are waiting and at most {limit} may; try again in {retry_after_s} s")]
+    Busy {
+        /// Images in work or waiting.
+        waiting: usize,
+        /// The bound.
+        limit: usize,
+        /// Seconds until there should be room, at least 1.
+        retry_after_s: u64,
+    },
+    /// The image was not reached in time and left no trace.
+    #[error("the image was not reached within {0:.1} s and left no trace; send it again, or allow more time")]
+    Deadline(f64),
+    /// The detector failed on the image, or cannot be used this way; the image left no trace.
+    #[error(transparent)]
+    Detector(#[from] rareclip_core::Error),
+    /// The state of a stream cannot be read.
+    #[error("stream {stream}: {problem}; its files are as they were. Restore a snapshot, import a state, or reset the stream")]
+    Damaged {
+        /// The stream.
+        stream: String,
+        /// What is wrong with its state.
+        problem: String,
+    },
+    /// Database or data folder failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The service is going down.
+    #[error("the service is shutting down")]
+    Stopping,
+    /// A fault of the program.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+impl ServiceError {
+    /// The HTTP status that says so.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::NotFound { .. } => 404,
+            Self::Gone { .. } => 410,
+            Self::Invalid { .. } => 400,
+            Self::Conflict(_) => 409,
+            Self::TooLarge(_) => 413,
+            Self::Image { .. } => 422,
+            Self::Busy { .. } => 429,
+            Self::Deadline(_) => 504,
+            Self::Damaged { .. } => 409,
+            Self::Detector(
+                rareclip_core::Error::LateNormal { .. }
+                | rareclip_core::Error::NotFitted { .. }
+                | rareclip_core::Error::StateMismatch { .. },
+            ) => 409,
+            Self::Detector(
+                rareclip_core::Error::Config(_)
+                | rareclip_core::Error::Calibration(_)
+                | rareclip_core::Error::NeedsBatch { .. }
+                | rareclip_core::Error::Snapshot(_),
+            ) => 400,
+            Self::Detector(rareclip_core::Error::NonFinite { .. }) => 422,
+            Self::Detector(_) | Self::Internal(_) => 500,
+            Self::Store(StoreError::Full { .. }) => 507,
+            Self::Store(_) | Self::Stopping => 503,
+        }
+    }
+
+    /// A short name of the kind, for programs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not-found",
+            Self::Gone { .. } => "gone",
+            Self::Invalid { .. } => "invalid",
+            Self::Conflict(_) => "conflict",
+            Self::TooLarge(_) => "too-large",
+            Self::Image { .. } => "image",
+            Self::Busy { .. } => "busy",
+            Self::Deadline(_) => "deadline",
+            Self::Detector(_) => "detector",
+            Self::Damaged { .. } => "damaged",
+            Self::Store(StoreError::Full { .. }) => "disk-full",
+            Self::Store(_) => "store",
+            Self::Stopping => "stopping",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Seconds after which a client may try again, where that can help.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::Busy { retry_after_s, .. } => Some(*retry_after_s),
+            Self::Stopping | Self::Store(_) => Some(5),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The REST service of rareclip: streams that outlive the process, a page to watch them, metrics to scrape.
+//!
+//! ```text
+//! request -> api -> Service -> decode pool -> encoder (one for each backbone, batches across streams)
+//!                      |                          |
+//!                      '-> owner of the stream <--'   one for each stream, images in the order they arrived
+//!                             |-> assess -> store (result and journal, one transaction) -> absorb -> answer
+//!                             '-> state files, now and then; memory given back when others need it
+//! ```
+
+pub mod api;
+pub mod detectors;
+mod encoder;
+mod error;
+pub mod metrics;
+pub mod model;
+pub mod pictures;
+pub mod security;
+mod service;
+mod settings;
+mod store;
+mod streams;
+
+pub use detectors::{Detectors, NamedConfig};
+pub use error::{ServiceError, StoreError};
+pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
+pub use settings::{KeepPictures, Settings};

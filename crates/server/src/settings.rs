@@ -1,0 +1,70 @@
+//! What an operator can set.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rareclip_imaging::Limits;
+
+/// Whose pictures and maps are kept on disk for later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepPictures {
+    /// Those of anomalous images.
+    #[default]
+    Anomalous,
+    /// Those of every image.
+    All,
+    /// None.
+    None,
+}
+
+/// How the service works. Every default suits a machine of 4 cores and 8 GiB.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the database, the state files and the pictures; one service at a time.
+    pub data: PathBuf,
+    /// URL of a PostgreSQL database that is used instead of the embedded one, `postgres://user:password@host/name`.
+    pub database: Option<String>,
+    /// Bounds on an image.
+    pub limits: Limits,
+    /// Largest request body in bytes.
+    pub max_body_bytes: usize,
+    /// Images in work or waiting; more are answered with 429.
+    pub max_queue: usize,
+    /// Images that one call of the backbone takes at most.
+    pub max_batch: usize,
+    /// Bytes that the memories of streams may hold together; streams in excess are written out.
+    pub memory_bytes: u64,
+    /// Images after which the state of a stream is written out; those since are journaled.
+    pub snapshot_every: u64,
+    /// Time without images after which the state of a stream is written out.
+    pub snapshot_idle: Duration,
+    /// Time within which an image is answered, where the request does not say.
+    pub deadline: Duration,
+    /// Whose pictures are kept.
+    pub keep_pictures: KeepPictures,
+    /// Bytes of kept pictures, the oldest deleted first.
+    pub keep_picture_bytes: u64,
+    /// Age in days at which results and pictures are deleted.
+    pub keep_days: u32,
+}
+
+impl Settings {
+    /// The defaults, with everything in the folder `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            database: None,
+            limits: Limits::default(),
+            max_body_bytes: 64 << 20,
+            max_queue: 256,
+            max_batch: 8,
+            memory_bytes: 2 << 30,
+            snapshot_every: 64,
+            snapshot_idle: Duration::from_secs(30),
+            deadline: Duration::from_secs(60),
+            keep_pictures: KeepPictures::default(),
+            keep_picture_bytes: 2 << 30,
+            keep_days: 90,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The memory of a stream: loaded from state file and journal, written out, replaced.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use rareclip_core::calibration::CalibrationConfig;
+use rareclip_core::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
+use rareclip_core::{PushOptions, Stream};
+
+use super::{Figures, Owner};
+use crate::error::{ServiceError, StoreError};
+use crate::model::Condition;
+use crate::store::{StateFile, Value};
+
+/// Bytes put aside for a memory whose size is not known yet.
+const UNKNOWN: u64 = 1 << 20;
+
+/// The error of a state file as that of the disk it is on.
+pub(super) fn disk(error: SnapshotError) -> ServiceError {
+    match error {
+        SnapshotError::Io { path, source } => io(&path, &source),
+        other => ServiceError::Detector(other.into()),
+    }
+}
+
+pub(super) fn io(path: &Path, source: &std::io::Error) -> ServiceError {
+    let place = path.display().to_string();
+    ServiceError::Store(match source.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StoreError::Full { place }
+        }
+        _ => StoreError::Failed {
+            place,
+            problem: source.to_string(),
+        },
+    })
+}
+
+impl Owner {
+    /// Makes sure that the memory is loaded.
+    ///
+    /// # Errors
+    /// [`ServiceError::Damaged`] when neither the state file nor the one before can be read; no file is touched then.
+    pub(super) async fn load(&mut self) -> Result<(), ServiceError> {
+        if self.memory.is_some() {
+            return Ok(());
+        }
+        let on_disk = std::fs::metadata(self.path(&self.state)).map_or(0, |file| file.len());
+        let bytes = on_disk.max(UNKNOWN);
+        let residency = &self.shared.residency;
+        residency.enter(self.id, bytes, &self.handle.jobs).await;
+        match self.read().await {
+            Ok(stream) => {
+                residency_note(self, &stream);
+                self.since_load = 0;
+                self.memory = Some(stream);
+                self.handle.view().condition = Condition::Loaded;
+                self.describe();
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.residency.leave(self.id);
+                let mut view = self.handle.view();
+                view.condition = Condition::Damaged;
+                view.notice = Some(error.to_string());
+                drop(view);
+                tracing::error!(stream = %self.handle.name, %error, "Memory not loaded.");
+                Err(error)
+            }
+        }
+    }
+
+    /// The memory from the state file, or from the one before, with all that the journal has since.
+    async fn read(&mut self) -> Result<Stream, ServiceError> {
+        let newest = self.state.clone();
+        let error = match self.read_from(&newest).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => error,
+        };
+        let problem = match self.previous.clone() {
+            None => error.to_string(),
+            Some(previous) => match self.read_from(&previous).await {
+                Ok(stream) => {
+                    let notice = format!(
+                        "{error}. Nothing is lost: the memory was made anew from the state before and the images since"
+                    );
+                    tracing::warn!(stream = %self.handle.name, "{notice}");
+                    self.handle.view().notice = Some(notice);
+                    // What is newest on disk cannot be read; it must not become the state before.
+                    self.state = previous;
+                    self.previous = None;
+                    self.unsaved = self.unsaved.max(1);
+                    return Ok(stream);
+                }
+                Err(before) => format!("{error}; the state before: {before}"),
+            },
+        };
+        Err(ServiceError::Damaged {
+            stream: self.handle.name.to_string(),
+            problem,
+        })
+    }
+
+    async fn read_from(&mut self, state: &StateFile) -> Result<Stream, ServiceError> {
+        let mut stream = self.fresh()?;
+        if !state.file.is_empty() {
+            let path = self.path(state);
+            stream = self
+                .shared
+                .compute(move || stream.load(&path).map(|()| stream))
+                .await??;
+        }
+        self.replay(stream, state.entry).await
+    }
+
+    /// An empty memory under the present policy.
+    pub(super) fn fresh(&self) -> Result<Stream, ServiceError> {
+        let mut stream = self.entry()?.detector.open_stream()?;
+        if let Some(policy) = &self.policy {
+            stream.calibrator_mut().set_policy(policy.clone());
+        }
+        Ok(stream)
+    }
+
+    /// Shows the images of the journal after `entry` once more.
+    async fn replay(&mut self, mut stream: Stream, entry: u64) -> Result<Stream, ServiceError> {
+        let (mut at, mut count) = (entry, 0);
+        while let Some(next) = self.shared.store.journal_after(self.id, at).await? {
+            let name = format!("{} of the journal", next.entry);
+            let detector = self.entry()?;
+            let bytes = Bytes::from(next.image);
+            let (_, encoded) = super::encode(&self.shared, &detector, bytes, name).await?;
+            let options = if next.learn {
+                PushOptions::LEARN
+            } else {
+                PushOptions::FREEZE
+            };
+            stream = self
+                .shared
+                .compute(move || {
+                    if next.normal {
+                        stream.push_normal(&encoded.features)?;
+                    } else {
+                        stream.push(&encoded.features, options)?;
+                    }
+                    Ok::<_, ServiceError>(stream)
+                })
+                .await??;
+            at = next.entry;
+            count += 1;
+        }
+        self.unsaved = count;
+        if count > 0 {
+            tracing::info!(stream = %self.handle.name, images = count, "Journal shown again.");
+        }
+        Ok(stream)
+    }
+
+    /// Writes the memory into a new state file and makes it the newest. With `continues` the journal leads from the state before
+    /// to this one, and both are kept with it; otherwise what was before is given up.
+    ///
+    /// # Errors
+    /// When disk or database cannot be written: the newest state is what it was.
+    pub(super) async fn checkpoint(&mut self, continues: bool) -> Result<(), ServiceError> {
+        self.load().await?;
+        let Some(stream) = self.memory.take() else {
+            return Ok(());
+        };
+        let number = self.unique();
+        let state = StateFile {
+            file: format!("{:012}-{number}.state", self.last_entry),
+            entry: self.last_entry,
+        };
+        let path = self.path(&state);
+        let target = path.clone();
+        let done = self
+            .shared
+            .compute(move || {
+                let written = write(&stream, &target);
+                (stream, written)
+            })
+            .await;
+        let written = match done {
+            Ok((stream, written)) => {
+                self.memory = Some(stream);
+                written
+            }
+            Err(error) => {
+                self.forget();
+                Err(error)
+            }
+        };
+        written?;
+        let previous = continues.then(|| self.state.clone());
+        if let Err(error) = self.commit(&state, previous.as_ref()).await {
+            let _ = std::fs::remove_file(path);
+            return Err(error);
+        }
+        let outdated = [
+            self.previous.take(),
+            (!continues).then(|| self.state.clone()),
+        ];
+        self.previous = previous;
+        self.state = state;
+        self.unsaved = 0;
+        for old in outdated.into_iter().flatten() {
+            self.remove(&old);
+        }
+        Ok(())
+    }
+
+    /// Makes `state` the newest in the database, together with policy and figures.
+    pub(super) async fn commit(
+        &mut self,
+        state: &StateFile,
+        previous: Option<&StateFile>,
+    ) -> Result<(), ServiceError> {
+        let json = |policy: &CalibrationConfig| serde_json::to_string(policy).ok();
+        let images = self.memory.as_ref().map_or(0, Stream::sequence);
+        let figures = self.memory.as_ref().map(Figures::of);
+        let view = figures.and_then(|figures| serde_json::to_string(&figures).ok());
+        let needed_from = previous.map_or(state.entry, |previous| previous.entry);
+        self.shared
+            .store
+            .write(vec![
+                (
+                    "UPDATE streams SET state_file = $1, state_entry = $2, previous_file = $3, previous_entry = $4, \
+                     calibration = $5, view = $6, images = $7 WHERE id = $8",
+                    vec![
+                        state.file.as_str().into(),
+                        state.entry.into(),
+                        previous.map(|previous| previous.file.as_str()).into(),
+                        previous.map(|previous| previous.entry).into(),
+                        self.policy.as_ref().and_then(json).into(),
+                        view.into(),
+                        images.into(),
+                        self.id.into(),
+                    ],
+                ),
+                (
+                    "DELETE FROM journal WHERE stream = $1 AND entry <= $2",
+                    vec![Value::Int(self.id), needed_from.into()],
+                ),
+            ])
+            .await?;
+        Ok(())
+    }
+
+    /// Gives the memory back; what is not in the state file is in the journal.
+    pub(super) fn forget(&mut self) {
+        self.memory = None;
+        self.shared.residency.leave(self.id);
+        self.handle.view().condition = Condition::Stored;
+    }
+
+    pub(super) fn path(&self, state: &StateFile) -> PathBuf {
+        self.folder.join(&state.file)
+    }
+
+    fn remove(&self, state: &StateFile) {
+        let path = self.path(state);
+        if !state.file.is_empty()
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::warn!(path = %path.display(), %error, "Old state not deleted.");
+        }
+    }
+
+    /// A number that no file of this stream bears yet.
+    fn unique(&mut self) -> i64 {
+        self.files = jiff::Timestamp::now()
+            .as_millisecond()
+            .max(self.files + 1);
+        self.files
+    }
+}
+
+fn residency_note(owner: &Owner, stream: &Stream) {
+    let residency = &owner.shared.residency;
+    residency.note(owner.id, stream.bytes() as u64, false);
+}
+
+fn write(stream: &Stream, path: &Path) -> Result<(), ServiceError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|source| io(folder, &source))?;
+    }
+    let mut writer = SnapshotWriter::new();
+    stream.save_into(&mut writer);
+    writer.write(path).map_err(disk)
+}
+
+/// Reads a state file's bytes into an empty stream.
+pub(super) fn read_bytes(
+    mut stream: Stream,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Stream, ServiceError> {
+    let place = Path::new(name);
+    let snapshot = Snapshot::from_bytes(place, bytes).map_err(rareclip_core::Error::from)?;
+    let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
+    stream.load_from(place, &mut reader)?;
+    Ok(stream)
+}

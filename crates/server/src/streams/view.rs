@@ -1,0 +1,78 @@
+//! What is said of a stream without asking its owner.
+
+use rareclip_core::Stream;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    BankInfo, CalibrationInfo, Condition, DriftInfo, ResultRecord, StreamInfo,
+};
+
+/// The last known figures of a memory; written with every state file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    pub(crate) bank: Option<BankInfo>,
+    pub(crate) calibration: Option<CalibrationInfo>,
+    pub(crate) drift: Option<DriftInfo>,
+}
+
+impl Figures {
+    pub(crate) fn of(stream: &Stream) -> Self {
+        let calibrator = stream.calibrator();
+        Self {
+            bank: stream.bank_status().map(|status| BankInfo {
+                images: status.images,
+                prototypes: status.prototypes,
+                bytes: status.bytes,
+                capacity_bytes: status.capacity_bytes,
+            }),
+            calibration: Some(CalibrationInfo {
+                policy: calibrator.policy().clone(),
+                state: calibrator.state_in_words(),
+                threshold: calibrator.threshold(),
+                known_normals: calibrator.normals().len(),
+            }),
+            drift: calibrator.drift().map(|drift| DriftInfo {
+                drifting: drift.drifting,
+                upwards: drift.upwards,
+                p_value: drift.p_value,
+                recent: drift.recent,
+                reference: drift.reference,
+            }),
+        }
+    }
+}
+
+/// A stream as its owner last described it.
+pub(crate) struct View {
+    pub(crate) detector: String,
+    pub(crate) created_at: i64,
+    pub(crate) images: u64,
+    pub(crate) results: u64,
+    pub(crate) frozen: bool,
+    pub(crate) condition: Condition,
+    pub(crate) notice: Option<String>,
+    pub(crate) figures: Figures,
+    pub(crate) skipped: u64,
+    pub(crate) last: Option<ResultRecord>,
+}
+
+impl View {
+    pub(crate) fn info(&self, name: &str, waiting: usize) -> StreamInfo {
+        StreamInfo {
+            name: name.to_owned(),
+            detector: self.detector.clone(),
+            created_at: crate::store::time(self.created_at),
+            images: self.images,
+            results: self.results,
+            frozen: self.frozen,
+            condition: self.condition,
+            notice: self.notice.clone(),
+            bank: self.figures.bank,
+            calibration: self.figures.calibration.clone(),
+            drift: self.figures.drift,
+            waiting,
+            skipped_updates: self.skipped,
+            last: self.last.clone(),
+        }
+    }
+}
