@@ -40,6 +40,13 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Compare detectors on a data set, in one table and a report with pictures.
     Bench(Box<crate::commands::bench::BenchArgs>),
+    /// Serve streams over HTTP, with a page to watch them.
+    Serve(Box<crate::commands::serve::ServeArgs>),
+    /// Post images to a running service and print the results as `scan` does.
+    Client(Box<crate::commands::client::ClientArgs>),
+    /// API keys of the service.
+    #[command(subcommand)]
+    Keys(crate::commands::keys::KeysCommand),
     /// Set two results of `rareclip bench` against each other.
     Compare(crate::commands::bench::CompareArgs),
     /// The components linked into this program; without a subcommand, the list.

@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// A bank that looks at a whole batch was given one image.
     #[error(
-        "the bank `{bank}` compares the images of a whole set with each other and cannot score one at a time: use `rareclip bench`, or `Stream::score_batch` in a program"
+        "the bank `{bank}` compares the images of a whole set with each other and cannot score one at a time: use `rareclip scan` or `rareclip bench` over the whole set, or `Stream::score_batch` in a program"
     )]
     NeedsBatch {
         /// The bank.

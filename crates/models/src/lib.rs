@@ -35,3 +35,4 @@ pub use checkpoint::{Checkpoint, Dtype, Span, TensorInfo};
 pub use error::{Error, Result};
 pub use fetch::{Choice, Proof, Step, fetch, pull};
 pub use settings::{HUB, Proxy, Settings};
+pub use web::tls;

@@ -54,18 +54,22 @@ pub(crate) enum Failure {
     Status(u16),
 }
 
+/// TLS as every client of the workspace does it, trusting `roots`.
+pub fn tls(roots: RootCerts) -> TlsConfig {
+    TlsConfig::builder()
+        .provider(TlsProvider::Rustls)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(roots)
+        .build()
+}
+
 impl Client {
     /// # Errors
     /// [`Error::Setting`] for a proxy that is no address.
     pub(crate) fn new(settings: &Settings) -> Result<Self> {
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::Rustls)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            // The system's own, so that a company's certificate counts.
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
         let mut config = Agent::config_builder()
-            .tls_config(tls)
+            // The system's own certificates, so that a company's counts.
+            .tls_config(tls(RootCerts::PlatformVerifier))
             .user_agent(concat!("rareclip/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .http_status_as_error(false)

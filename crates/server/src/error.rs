@@ -85,13 +85,17 @@ pub enum ServiceError {
         retry_after_s: u64,
     },
     /// The image was not reached in time and left no trace.
-    #[error("the image was not reached within {0:.1} s and left no trace; send it again, or allow more time")]
+    #[error(
+        "the image was not reached within {0:.1} s and left no trace; send it again, or allow more time"
+    )]
     Deadline(f64),
     /// The detector failed on the image, or cannot be used this way; the image left no trace.
     #[error(transparent)]
     Detector(#[from] rareclip_core::Error),
     /// The state of a stream cannot be read.
-    #[error("stream {stream}: {problem}; its files are as they were. Restore a snapshot, import a state, or reset the stream")]
+    #[error(
+        "stream {stream}: {problem}; its files are as they were. Restore a snapshot, import a state, or reset the stream"
+    )]
     Damaged {
         /// The stream.
         stream: String,

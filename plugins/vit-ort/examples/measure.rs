@@ -3,7 +3,8 @@
 //! `cargo run --release -p rareclip-vit-ort --example measure -- dinov2-small 448`
 //! `cargo run --release -p rareclip-vit-ort --example measure -- random-vit-l 518` (random weights in CLIP ViT-L/14's shapes)
 //!
-//! Further arguments: threads (2), images (9), precision (f32).
+//! Further arguments: threads (2), images (9), precision (f32). In another precision than f32, its tokens are compared with those in f32 at
+//! the end.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -13,11 +14,11 @@ use std::time::Instant;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
-use ndarray::Array4;
-use rareclip_core::Backbone;
+use ndarray::{Array2, Array4, ArrayView1};
+use rareclip_core::{Backbone, Features};
 use rareclip_models::Checkpoint;
 use rareclip_vit_ort::family::{Overrides, Vit};
-use rareclip_vit_ort::{VitBackbone, VitOptions};
+use rareclip_vit_ort::{Precision, VitBackbone, VitOptions};
 use serde::Deserialize;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,16 +62,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let image = Array4::from_shape_fn((1, 3, side, side), |(_, c, y, x)| {
         (x as f32 * 0.013 + c as f32).sin() * (y as f32 * 0.017).cos()
     });
-    backbone
-        .encode(image.view())
-        .map_err(|error| error.to_string())?;
+    encode(&backbone, &image)?;
     let mut times = Vec::new();
     let mut rates = Vec::new();
     for _ in 0..runs {
         let started = Instant::now();
-        backbone
-            .encode(image.view())
-            .map_err(|error| error.to_string())?;
+        encode(&backbone, &image)?;
         times.push(started.elapsed().as_secs_f64());
         rates.push(sgemm_rate(threads));
     }
@@ -93,7 +90,40 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         time * rate * 1e9 / work,
         fastest * best * 1e9 / work
     );
+    let found = encode(&backbone, &image)?;
+    drop(backbone);
+    if options.precision != Precision::F32 {
+        let exact = VitOptions {
+            precision: Precision::F32,
+            ..options
+        };
+        let exact = encode(&VitBackbone::new(&exact, &blocks)?, &image)?;
+        for block in blocks {
+            let (mean, worst) = error(&found.tokens[&block], &exact.tokens[&block]);
+            println!(
+                "block {block}: relative error of a token to f32 {mean:.1e}, at worst {worst:.1e}"
+            );
+        }
+    }
     Ok(())
+}
+
+fn encode(backbone: &VitBackbone, image: &Array4<f32>) -> Result<Features, String> {
+    let mut features = backbone
+        .encode(image.view())
+        .map_err(|error| error.to_string())?;
+    features.pop().ok_or_else(|| "no features".to_owned())
+}
+
+/// The length of a token's difference over that of the token expected, `[tokens, width]`: mean and largest of all tokens.
+fn error(found: &Array2<f32>, expected: &Array2<f32>) -> (f32, f32) {
+    let length = |row: ArrayView1<'_, f32>| row.iter().map(|x| x * x).sum::<f32>().sqrt();
+    let rows = found.outer_iter().zip(expected.outer_iter());
+    let errors: Vec<f32> = rows
+        .map(|(found, expected)| length((&found - &expected).view()) / length(expected))
+        .collect();
+    let mean = errors.iter().sum::<f32>() / errors.len() as f32;
+    (mean, errors.into_iter().fold(0.0, f32::max))
 }
 
 /// Floating-point operations of all matrix products of one image.

@@ -112,7 +112,7 @@ pub enum Error {
         /// The precision, as in the config.
         precision: &'static str,
         /// What is missing.
-        reason: &'static str,
+        reason: String,
     },
     /// An option has a value that makes no sense.
     #[error("option `{key}`: {detail}")]

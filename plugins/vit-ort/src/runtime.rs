@@ -9,7 +9,8 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use crate::error::runtime;
-use crate::{Error, Precision, Result, operators};
+use crate::operators::{self, brain};
+use crate::{Error, Precision, Result};
 
 /// The process's one environment, once the library is loaded.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
@@ -96,26 +97,48 @@ pub(crate) fn builder(environment: &Environment, threads: usize) -> Result<Sessi
 
 /// Whether this machine can compute in a precision.
 pub(crate) fn check(precision: Precision) -> Result<()> {
-    let reason = match precision {
-        Precision::F32 | Precision::Int8 => return Ok(()),
-        Precision::Bf16 if cfg!(not(all(target_os = "linux", target_arch = "aarch64"))) => {
-            "needs Linux on 64-bit Arm: elsewhere onnxruntime has no products of brain floats"
-        }
-        Precision::Bf16 if !has_bf16() => "needs a processor with the bf16 instructions",
-        Precision::Bf16 => return Ok(()),
-    };
-    let precision = "bf16";
-    Err(Error::Precision { precision, reason })
+    match precision {
+        Precision::F32 | Precision::Int8 => Ok(()),
+        Precision::Bf16 => without_bf16().map_or(Ok(()), |reason| {
+            let precision = "bf16";
+            Err(Error::Precision { precision, reason })
+        }),
+    }
 }
 
-#[cfg(target_arch = "aarch64")]
-fn has_bf16() -> bool {
-    std::arch::is_aarch64_feature_detected!("bf16")
+/// Whether products of brain floats are this crate's own: on x86 onnxruntime has none.
+pub(crate) const BRAIN_OPERATORS: bool = cfg!(target_arch = "x86_64");
+
+/// Why there are no products of brain floats here, if there are none.
+#[cfg(target_arch = "x86_64")]
+fn without_bf16() -> Option<String> {
+    lacking(&brain::Dots::lacking())
 }
 
-#[cfg(not(target_arch = "aarch64"))]
-fn has_bf16() -> bool {
-    false
+#[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+fn without_bf16() -> Option<String> {
+    let there = std::arch::is_aarch64_feature_detected!("bf16");
+    lacking(if there { &[] } else { &["bf16"] })
+}
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_os = "linux", target_arch = "aarch64")
+)))]
+fn without_bf16() -> Option<String> {
+    Some("needs an x86 processor with AVX-512 and its bf16 instructions, or Linux on 64-bit Arm with bf16 instructions".to_owned())
+}
+
+/// What to say of a processor without some instruction sets.
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_os = "linux", target_arch = "aarch64")
+))]
+fn lacking(sets: &[&str]) -> Option<String> {
+    let sets = (!sets.is_empty()).then(|| sets.join(", "))?;
+    Some(format!(
+        "needs instructions that this processor does not have: {sets}"
+    ))
 }
 
 /// Whether sums of products of bytes can overflow their 16 bits: the case on x86 processors without VNNI.
@@ -135,6 +158,7 @@ pub(crate) fn in_precision(
     precision: Precision,
 ) -> Result<SessionBuilder> {
     let entry = match precision {
+        Precision::Bf16 if BRAIN_OPERATORS => return Ok(builder),
         Precision::Bf16 => "mlas.enable_gemm_fastmath_arm64_bfloat16",
         Precision::Int8 if bytes_overflow() => "session.x64quantprecision",
         Precision::Int8 | Precision::F32 => return Ok(builder),
@@ -148,13 +172,18 @@ pub(crate) fn in_precision(
 /// in two steps, so that two sessions made at once can both try to add it, and one fails.
 static ADDING_DOMAIN: Mutex<()> = Mutex::new(());
 
-/// A session over a model in memory whose weights lie in files of `folder`.
-pub(crate) fn session(builder: SessionBuilder, model: &[u8], folder: &Path) -> Result<Session> {
+/// A session over a model in memory whose weights lie in files of `folder`, or are those of operators on brain floats.
+pub(crate) fn session(
+    builder: SessionBuilder,
+    model: &[u8],
+    folder: &Path,
+    weights: Option<&brain::Weights>,
+) -> Result<Session> {
     let _one_at_a_time = ADDING_DOMAIN
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     builder
-        .with_operators(operators::domain()?)
+        .with_operators(operators::domain(weights)?)
         .map_err(runtime("session options"))?
         .with_config_entry(
             "session.model_external_initializers_file_folder_path",
@@ -163,4 +192,28 @@ pub(crate) fn session(builder: SessionBuilder, model: &[u8], folder: &Path) -> R
         .map_err(runtime("session options"))?
         .commit_from_memory(model)
         .map_err(runtime("building the graph"))
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::{check, lacking};
+    use crate::operators::brain::Dots;
+    use crate::{Error, Precision};
+
+    #[test]
+    fn a_refusal_names_the_precision_what_is_missing_and_the_other_precisions() {
+        let precision = "bf16";
+        let reason = lacking(&["avx512f", "avx512bf16"]).unwrap();
+        let text = Error::Precision { precision, reason }.to_string();
+        for word in ["\"bf16\"", "avx512f, avx512bf16", "\"f32\"", "\"int8\""] {
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn bf16_is_refused_exactly_where_an_instruction_set_is_missing() {
+        let missing = Dots::lacking();
+        assert_eq!(check(Precision::Bf16).is_err(), !missing.is_empty());
+        assert_eq!(Dots::detect().is_some(), missing.is_empty());
+    }
 }

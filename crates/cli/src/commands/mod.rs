@@ -2,13 +2,16 @@
 
 pub(crate) mod bench;
 mod calibrate;
+pub(crate) mod client;
 mod components;
 mod config;
 mod datasets;
 mod doctor;
 mod evaluate;
 mod judge;
+pub(crate) mod keys;
 mod models;
+pub(crate) mod serve;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -22,6 +25,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Compare(args) => bench::compare(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Client(args) => client::run(&args),
+        Command::Keys(command) => keys::run(&command),
         Command::Components { command } => components::run(command),
         Command::Config(command) => config::run(command),
         Command::Models(command) => models::run(command),

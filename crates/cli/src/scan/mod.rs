@@ -6,7 +6,7 @@ pub(crate) mod meter;
 pub(crate) mod output;
 pub(crate) mod reader;
 pub(crate) mod record;
-mod show;
+pub(crate) mod show;
 mod walk;
 mod watch;
 
@@ -265,6 +265,24 @@ pub(crate) fn features(
     limits: &Limits,
 ) -> anyhow::Result<rareclip_core::Features> {
     let prepared = reader::prepare(path, &detector.spec().input, limits)?;
-    let mut features = detector.encode(prepared.tensor.view())?;
-    features.pop().context("the backbone gave no features")
+    Ok(encode(detector, &prepared)?)
+}
+
+/// Encodes one image that has been decoded.
+fn encode(
+    detector: &Detector,
+    prepared: &reader::Prepared,
+) -> rareclip_core::Result<rareclip_core::Features> {
+    let mut all = detector.encode(prepared.tensor.view())?;
+    match (all.pop(), all.len()) {
+        (Some(mut features), 0) => {
+            features.file_bytes = prepared.file_bytes;
+            Ok(features)
+        }
+        (_, rest) => Err(rareclip_core::Error::Shape {
+            what: "features of one image".into(),
+            found: vec![rest],
+            expected: "[1]".into(),
+        }),
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Prepared {
     pub(crate) tensor: Array4<f32>,
     /// The picture itself, for overlays.
     pub(crate) picture: Picture,
+    /// Size of the file in bytes, where the system says.
+    pub(crate) file_bytes: Option<u64>,
     /// How long decoding and resizing took.
     pub(crate) time: Duration,
 }
@@ -35,6 +37,7 @@ pub(crate) fn prepare(
     Ok(Prepared {
         tensor,
         picture,
+        file_bytes: std::fs::metadata(path).ok().map(|file| file.len()),
         time: start.elapsed(),
     })
 }

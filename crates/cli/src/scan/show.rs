@@ -55,11 +55,7 @@ impl Progress {
 
     /// Prints a result.
     pub(super) fn row(&self, row: &ResultRow) -> std::io::Result<()> {
-        let line = if self.json {
-            serde_json::to_string(row)?
-        } else {
-            plain(row)
-        };
+        let line = line(row, self.json)?;
         let written = self
             .bar
             .suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
@@ -76,7 +72,14 @@ impl Progress {
     }
 }
 
-/// One result as a line for people.
+/// One result as a line: for programs as JSON, or for people.
+pub(crate) fn line(row: &ResultRow, json: bool) -> serde_json::Result<String> {
+    if json {
+        return serde_json::to_string(row);
+    }
+    Ok(plain(row))
+}
+
 fn plain(row: &ResultRow) -> String {
     match (row.score, row.verdict, &row.error) {
         (Some(score), Some(verdict), _) => {

@@ -123,16 +123,8 @@ impl Walk<'_> {
     /// The features of one image.
     pub(super) fn encode(&mut self, prepared: &Prepared) -> rareclip_core::Result<Features> {
         let detector = self.detector;
-        let features = self
-            .meter
-            .measure(Stage::Backbone, || detector.encode(prepared.tensor.view()))?;
-        <[Features; 1]>::try_from(features)
-            .map(|[features]| features)
-            .map_err(|features| rareclip_core::Error::Shape {
-                what: "features of one image".into(),
-                found: vec![features.len()],
-                expected: "[1]".into(),
-            })
+        self.meter
+            .measure(Stage::Backbone, || super::encode(detector, prepared))
     }
 
     fn score(&mut self, prepared: &Prepared) -> rareclip_core::Result<Outcome> {

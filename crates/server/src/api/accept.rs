@@ -68,9 +68,18 @@ mod tests {
     fn the_highest_quality_wins_and_the_most_specific_range_counts() {
         assert_eq!(chosen("image/png"), Some("image/png"));
         assert_eq!(chosen("image/*, */*;q=0.1"), Some("image/png"));
-        assert_eq!(chosen("application/json;q=0.5, application/x-npy"), Some("application/x-npy"));
-        assert_eq!(chosen("application/*, application/json;q=0"), Some("application/x-npy"));
-        assert_eq!(chosen("text/html,application/xhtml+xml,*/*;q=0.8"), Some("application/json"));
+        assert_eq!(
+            chosen("application/json;q=0.5, application/x-npy"),
+            Some("application/x-npy")
+        );
+        assert_eq!(
+            chosen("application/*, application/json;q=0"),
+            Some("application/x-npy")
+        );
+        assert_eq!(
+            chosen("text/html,application/xhtml+xml,*/*;q=0.8"),
+            Some("application/json")
+        );
     }
 
     #[test]

@@ -65,13 +65,13 @@ impl Budget {
         true
     }
 
-    fn full(&self) -> ApiError {
+    fn full(&self, seconds: u64) -> ApiError {
         let used = self.kib - self.room.available_permits().min(self.kib);
         let detail = format!(
-            "requests in work hold {used} KiB and at most {} KiB may be held; try again in 1 s",
+            "requests in work hold {used} KiB and at most {} KiB may be held; try again in {seconds} s",
             self.kib
         );
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(1)
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(seconds)
     }
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn read(
         }
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
         if !api.budget.fits(all.saturating_mul(allowance.weight)) {
-            return Err(api.budget.full());
+            return Err(api.budget.full(api.service.retry_after_s()));
         }
     }
     let reading = async {
@@ -122,7 +122,7 @@ pub(crate) async fn read(
                 .budget
                 .grow(&mut held, size.saturating_mul(allowance.weight))
             {
-                return Err(api.budget.full());
+                return Err(api.budget.full(api.service.retry_after_s()));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -132,10 +132,7 @@ pub(crate) async fn read(
     tokio::time::timeout(time, reading)
         .await
         .unwrap_or_else(|_| {
-            let detail = format!(
-                "the body did not arrive within {:.0} s",
-                time.as_secs_f64()
-            );
+            let detail = format!("the body did not arrive within {:.0} s", time.as_secs_f64());
             Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "slow-body",

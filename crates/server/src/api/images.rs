@@ -16,7 +16,7 @@ use super::problem::{ApiError, Problem};
 use super::results::{Picture, picture_response};
 use super::state::{Api, Path, Strict};
 use crate::model::{ResultRecord, Timings};
-use crate::{SubmitOptions, Submitted};
+use crate::{ServiceError, SubmitOptions, Submitted};
 
 /// The header that carries the answer where the body is a map.
 const RESULT: HeaderName = HeaderName::from_static("rareclip-result");
@@ -81,6 +81,16 @@ pub struct Answers {
     pub results: Vec<AnswerOrError>,
 }
 
+/// What is said of the images of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Scored {
+    /// Of a single image.
+    One(Box<Answer>),
+    /// Of several.
+    Several(Answers),
+}
+
 /// How images are scored.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
@@ -101,12 +111,17 @@ pub(crate) struct ImageQuery {
     map: Option<MapForm>,
 }
 
+/// A form of the anomaly map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum MapForm {
+pub(crate) enum MapForm {
+    /// In colours, PNG.
     Heatmap,
+    /// Over the picture, PNG.
     Overlay,
+    /// As numbers, NPY.
     Npy,
+    /// As numbers, 32-bit floats, little-endian, row by row.
     F32,
 }
 
@@ -186,8 +201,7 @@ fn not_acceptable(detail: &str) -> ApiError {
     ),
     responses(
         (status = 200, description = "Scored.", content(
-            (Answer = "application/json"),
-            (Answers = "application/json; several"),
+            (Scored = "application/json"),
             (Vec<u8> = "image/png"),
             (Vec<u8> = "application/x-npy"),
             (Vec<u8> = "application/octet-stream"),
@@ -217,22 +231,21 @@ pub(crate) async fn submit(
     let outcomes = api.service.submit(&name, intake.images, options).await?;
     drop(intake.held);
     if several {
-        let results = outcomes
-            .into_iter()
-            .map(|outcome| match outcome {
-                Ok(submitted) => AnswerOrError::Answer(Box::new(answer(&name, submitted))),
-                Err(error) => AnswerOrError::Error {
-                    error: ApiError::from(error).problem().clone(),
-                },
-            })
-            .collect();
-        return Ok(axum::Json(Answers { results }).into_response());
+        let each = |outcome: Result<Submitted, ServiceError>| match outcome {
+            Ok(submitted) => AnswerOrError::Answer(Box::new(answer(&name, submitted))),
+            Err(error) => AnswerOrError::Error {
+                error: ApiError::from(error).problem().clone(),
+            },
+        };
+        let results = outcomes.into_iter().map(each).collect();
+        return Ok(axum::Json(Scored::Several(Answers { results })).into_response());
     }
     let outcome = outcomes.into_iter().next();
     let mut submitted =
         outcome.ok_or_else(|| ApiError::internal("an image without an answer"))??;
     let Some(form) = form else {
-        return Ok(axum::Json(answer(&name, submitted)).into_response());
+        let one = Scored::One(Box::new(answer(&name, submitted)));
+        return Ok(axum::Json(one).into_response());
     };
     let shown = match submitted.shown.take() {
         Some(shown) => shown,
@@ -248,7 +261,11 @@ pub(crate) async fn submit(
 pub(crate) fn answer(stream: &str, submitted: Submitted) -> Answer {
     let base = format!("/v1/streams/{stream}");
     let id = submitted.record.id;
-    let link = |tail: &str| submitted.recorded.then(|| format!("{base}/results/{id}{tail}"));
+    let link = |tail: &str| {
+        submitted
+            .recorded
+            .then(|| format!("{base}/results/{id}{tail}"))
+    };
     let links = Links {
         own: link(""),
         heatmap: link("/heatmap"),

@@ -31,7 +31,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// An image in a JSON body.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EncodedImage {
+pub(crate) struct EncodedImage {
     /// The image as the client names it, up to 512 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -45,7 +45,7 @@ pub struct EncodedImage {
 /// Images in a JSON body: either `images`, or the fields of a single one.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct EncodedImages {
+pub(crate) struct EncodedImages {
     /// Several images, in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<Vec<EncodedImage>>,
@@ -114,7 +114,12 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Api
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
     };
-    let bad = || ApiError::invalid("Idempotency-Key", "wanted 1 to 200 visible ASCII characters");
+    let bad = || {
+        ApiError::invalid(
+            "Idempotency-Key",
+            "wanted 1 to 200 visible ASCII characters",
+        )
+    };
     let text = value.to_str().map_err(|_| bad())?;
     if !(1..=200).contains(&text.len()) {
         return Err(bad());
@@ -130,17 +135,24 @@ pub(crate) fn submission(
     place: &str,
 ) -> Result<Submission, ApiError> {
     if bytes.is_empty() {
-        return Err(ApiError::invalid(place, "the image is empty; send the file itself"));
+        return Err(ApiError::invalid(
+            place,
+            "the image is empty; send the file itself",
+        ));
     }
     if let Some(name) = &name
         && (!(1..=MAX_NAME).contains(&name.len()) || name.chars().any(char::is_control))
     {
-        let problem = format!("the name of an image has 1 to {MAX_NAME} bytes and no control characters");
+        let problem =
+            format!("the name of an image has 1 to {MAX_NAME} bytes and no control characters");
         return Err(ApiError::invalid(format!("{place}: image"), problem));
     }
     let key_fits = |key: &String| (1..=200).contains(&key.chars().count());
     if !key.as_ref().is_none_or(key_fits) {
-        return Err(ApiError::invalid(format!("{place}: key"), "wanted 1 to 200 characters"));
+        return Err(ApiError::invalid(
+            format!("{place}: key"),
+            "wanted 1 to 200 characters",
+        ));
     }
     Ok(Submission { name, bytes, key })
 }
@@ -154,10 +166,16 @@ pub(crate) fn too_many(max: usize) -> ApiError {
 pub(crate) fn encoded(body: EncodedImages, max: usize) -> Result<Vec<Submission>, ApiError> {
     let (list, single) = match (body.images, body.data) {
         (Some(_), Some(_)) => {
-            return Err(ApiError::invalid("body", "either `images` or `data`, not both"));
+            return Err(ApiError::invalid(
+                "body",
+                "either `images` or `data`, not both",
+            ));
         }
         (None, None) => {
-            return Err(ApiError::invalid("body", "missing field `images` (a list), or `data` (a single image)"));
+            return Err(ApiError::invalid(
+                "body",
+                "missing field `images` (a list), or `data` (a single image)",
+            ));
         }
         (Some(list), None) => {
             if body.image.is_some() || body.key.is_some() {
@@ -196,10 +214,10 @@ pub(crate) fn decode_base64(text: &str) -> Result<Bytes, base64::DecodeError> {
 }
 
 /// Every file of a form, its filename the name.
-async fn multipart(mut parts: Parts, body: Bytes, max: usize) -> Result<Vec<Submission>, ApiError> {
+async fn multipart(parts: Parts, body: Bytes, max: usize) -> Result<Vec<Submission>, ApiError> {
+    let mut request = Request::from_parts(parts, Body::from(body));
     // The size was checked on the way in, by a limit of our own.
-    DefaultBodyLimit::disable().apply(&mut parts.extensions);
-    let request = Request::from_parts(parts, Body::from(body));
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|e: MultipartRejection| ApiError::invalid("Content-Type", e.body_text()))?;
@@ -241,14 +259,17 @@ mod tests {
         let kind = format!("multipart/form-data; boundary={boundary}");
         let request = Request::builder().header("content-type", kind);
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         runtime.block_on(multipart(parts, body.into(), 3))
     }
 
     #[test]
     fn base64_is_read_with_and_without_padding() {
         for data in ["QUI=", "QUI"] {
-            let images = json(&format!(r#"{{"data":"{data}","image":"a.png","key":"k"}}"#)).unwrap();
+            let images =
+                json(&format!(r#"{{"data":"{data}","image":"a.png","key":"k"}}"#)).unwrap();
             assert_eq!(&images[0].bytes[..], b"AB");
             assert_eq!(images[0].name.as_deref(), Some("a.png"));
             assert_eq!(images[0].key.as_deref(), Some("k"));
@@ -258,16 +279,25 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_json_body_is_named() {
         let cases = [
-            (r#"{"images":[{"data":"QUI="},{"data":"*"}]}"#, "images[1].data: not base64"),
+            (
+                r#"{"images":[{"data":"QUI="},{"data":"*"}]}"#,
+                "images[1].data: not base64",
+            ),
             (r#"{"images":[{}]}"#, "missing field `data`"),
             (r#"{"images":[]}"#, "images: no image"),
             (r#"{}"#, "missing field `images`"),
             (r#"{"data":"QUI=","images":[]}"#, "not both"),
-            (r#"{"data":"QUI=","update":false}"#, "unknown field `update`"),
+            (
+                r#"{"data":"QUI=","update":false}"#,
+                "unknown field `update`",
+            ),
             (r#"{"data":""}"#, "data: the image is empty"),
             (r#"{"data":"QUI=","image":"a\u0000"}"#, "control characters"),
             (r#"{"data":"QUI=","key":""}"#, "1 to 200 characters"),
-            (r#"{"images":[{"data":"QQ"},{"data":"QQ"},{"data":"QQ"},{"data":"QQ"}]}"#, "more than 3 images"),
+            (
+                r#"{"images":[{"data":"QQ"},{"data":"QQ"},{"data":"QQ"},{"data":"QQ"}]}"#,
+                "more than 3 images",
+            ),
         ];
         for (body, said) in cases {
             let detail = json(body).unwrap_err().problem().detail.clone();
@@ -287,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_form_field_that_is_no_file_is_refused() {
-        let body = "--B\r\nContent-Disposition: form-data; name=\"update\"\r\n\r\nfalse\r\n--B--\r\n";
+        let body =
+            "--B\r\nContent-Disposition: form-data; name=\"update\"\r\n\r\nfalse\r\n--B--\r\n";
         let detail = form("B", body.into()).unwrap_err().problem().detail.clone();
         assert!(detail.contains("part 0 `update`: not a file"), "{detail}");
     }

@@ -26,20 +26,21 @@ pub struct Problem {
 /// A problem on its way to the client.
 #[derive(Debug)]
 pub(crate) struct ApiError {
-    problem: Problem,
+    /// Boxed, for every handler gives results that hold an error's room.
+    problem: Box<Problem>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, kind: &str, detail: impl Into<String>) -> Self {
         Self {
-            problem: Problem {
+            problem: Box::new(Problem {
                 about: "about:blank".into(),
                 title: status.canonical_reason().unwrap_or("Error").into(),
                 status: status.as_u16(),
                 detail: detail.into(),
                 kind: kind.into(),
-            },
+            }),
             headers: Vec::new(),
         }
     }
@@ -64,6 +65,12 @@ impl ApiError {
 
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// The same with `prefix` before the detail.
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        self.problem.detail.insert_str(0, prefix);
+        self
     }
 
     pub(crate) fn problem(&self) -> &Problem {
@@ -93,7 +100,7 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(name, value);
         }
         // The outermost layer may have to say it the way another protocol wants it.
-        response.extensions_mut().insert(self.problem);
+        response.extensions_mut().insert(*self.problem);
         response
     }
 }

@@ -31,12 +31,19 @@ export function forgetKey() {
   changed();
 }
 
+let wanted = false;
+
+/** Whether the service asked for a key since the page was loaded. */
+export function wantsKey() {
+  return wanted;
+}
+
 let asking = null;
 
 /** Asks for a key, once for all requests that wait for it; false when it was not given. */
 export function askKey(reason) {
   asking ??= (async () => {
-    const input = el("input", { type: "password", name: "key", autocomplete: "off", required: true, spellcheck: "false" });
+    const input = el("input", { type: "password", name: "key", autocomplete: "off", required: true, spellcheck: "false", pattern: "\\s*[!-~]+\\s*" });
     const words = el("p", null, reason);
     const answer = await ask("Sign in", [words, field("Key", input, "Kept in this tab only, until it is closed.")], { yes: "Sign in" });
     asking = null;
@@ -79,6 +86,10 @@ export async function request(path, options = {}) {
     if (response.ok) return response;
     const problem = await problemOf(response);
     if (response.status !== 401) throw new ApiError(response.status, problem);
+    if (!wanted) {
+      wanted = true;
+      changed();
+    }
     // Another request may have got a key while this one was on its way.
     if (key() !== used) continue;
     if (refused && options.quiet) throw new ApiError(401, problem);

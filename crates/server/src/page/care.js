@@ -11,6 +11,10 @@ export function care(room) {
     const frozen = room.info.frozen;
     room.setInfo(await send("POST", streamPath(room.name, frozen ? "/unfreeze" : "/freeze")));
   });
+  const asksFirst = button("Reset…", reset);
+  // What they do, and what they say first, depends on how the stream is.
+  freeze.disabled = true;
+  asksFirst.disabled = true;
   const list = el("ul", { class: "snapshots" });
   const note = el("input", { maxlength: 200, autocomplete: "off" });
   const file = el("input", { type: "file", id: "state-file", class: "file" });
@@ -18,7 +22,7 @@ export function care(room) {
     "Memory",
     "care",
     state,
-    el("div", { class: "row" }, freeze, button("Reset…", reset), button("Delete stream…", remove, { class: "danger" })),
+    el("div", { class: "row" }, freeze, asksFirst, button("Delete stream…", remove, { class: "danger" })),
     el("h3", null, "Snapshots"),
     el("div", { class: "row" }, field("Note", note), button("Take a snapshot", take)),
     list,
@@ -31,7 +35,7 @@ export function care(room) {
     const answer = await ask(
       `Reset ${room.name}?`,
       [
-        el("p", null, `Its memory of ${formatCount(room.info.images)} images and its calibration begin anew: it warms up again before it gives verdicts.`),
+        el("p", null, `Its memory of ${formatCount(room.info.images)} images and its calibration begin anew: it warms up again before it gives verdicts. The history stays.`),
         el("label", { class: "check", for: "keep" }, keep, " Take a snapshot first"),
       ],
       { yes: "Reset", danger: true },
@@ -125,6 +129,8 @@ export function care(room) {
         !bank && el("p", { class: "soft" }, info.condition === "stored" ? "The memory is on disk and is loaded with the next image." : "This detector keeps no memory, or it was not loaded yet."),
         el("p", { class: "soft" }, info.frozen ? "Frozen: images are scored and not remembered." : "Images are scored, then remembered."),
       );
+      freeze.disabled = false;
+      asksFirst.disabled = false;
       freeze.textContent = info.frozen ? "Unfreeze" : "Freeze";
     },
   };

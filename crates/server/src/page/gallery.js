@@ -31,7 +31,14 @@ export function gallery(room) {
   function describe(item, record) {
     const focused = item.said.contains(document.activeElement) ? document.activeElement.dataset.label : null;
     const name = record.image ?? `result ${record.id}`;
-    put(item.said, el("p", { class: "name", title: name }, name), el("p", null, el("span", { class: "score" }, formatScore(record.score)), " ", el("time", { datetime: record.at, class: "soft" }, formatTime(record.at))), feedbackButtons(room, record));
+    // Of a long path the end tells one image from another.
+    const short = name.split("/").at(-1) || name;
+    put(
+      item.said,
+      el("p", { class: "name", title: name }, short),
+      el("p", null, el("span", { class: "score" }, formatScore(record.score)), " ", el("time", { datetime: record.at, class: "soft" }, formatTime(record.at))),
+      feedbackButtons(room, record),
+    );
     if (focused) item.said.querySelector(`[data-label="${focused}"]`)?.focus();
     item.record = record;
   }

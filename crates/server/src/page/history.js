@@ -95,8 +95,12 @@ export function history(room) {
     node,
     load: () => page(before),
     result() {
-      if (stale || !rows) return;
+      if (stale) return;
       stale = true;
+      if (!rows.length) {
+        page([]).catch(() => {});
+        return;
+      }
       // Rows do not move by themselves under the reader's eyes.
       found.append(" ", button("Newer results have come: show them", () => page([])));
     },

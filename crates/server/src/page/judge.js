@@ -30,6 +30,7 @@ export function judge(room) {
     plot,
     el("div", { class: "row" }, field("Threshold to try", number), apply, back),
     outcome,
+    el("p", { class: "soft" }, "Shaded: anomalous. Solid red: labelled a defect. Heights grow with the square root of the count."),
     asked,
     el(
       "details",
@@ -124,7 +125,9 @@ export function judge(room) {
     apply.disabled = !moved && inForce() !== null && room.info?.calibration?.policy?.type === "fixed";
     back.disabled = !moved;
     const calibration = room.info?.calibration;
-    policy.textContent = calibration ? `In force: ${calibration.threshold === null ? "no threshold" : formatScore(calibration.threshold)} (${calibration.state}).` : "The calibration is read with the next image.";
+    const unread = room.info?.condition === "damaged" ? "The calibration cannot be read." : "The calibration is read with the next image.";
+    const threshold = calibration?.threshold === null ? "no threshold" : formatScore(calibration?.threshold);
+    policy.textContent = calibration ? `In force: ${threshold} (${calibration.state}).` : unread;
     const fine = feedback.filter((label) => label === "normal").length;
     normals.textContent = `${calibration?.known_normals ?? 0} scores of known normals at hand; ${fine} of the results shown are labelled fine. A rate of 0.01 needs at least 99.`;
   }

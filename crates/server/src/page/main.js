@@ -1,6 +1,6 @@
 // The frame of the page: which view is shown, the state of the connection, the key, the colours.
 
-import { askKey, forgetKey, get, key, onKey } from "./api.js";
+import { askKey, forgetKey, get, key, onKey, wantsKey } from "./api.js";
 import { put, tell } from "./dom.js";
 import { Live } from "./live.js";
 import { formatBytes, formatCount } from "./maths.js";
@@ -81,7 +81,7 @@ async function service() {
 function keyButton() {
   const control = document.getElementById("key");
   const signedIn = key() !== null;
-  control.hidden = false;
+  control.hidden = !signedIn && !wantsKey();
   control.textContent = signedIn ? "Sign out" : "Sign in";
 }
 

@@ -94,7 +94,7 @@ class Card {
 
 async function create(detectors) {
   const name = el("input", { name: "name", required: true, maxlength: 64, pattern: "[A-Za-z0-9][A-Za-z0-9_.\\-]{0,63}", autocomplete: "off", spellcheck: "false" });
-  const usable = detectors.filter((detector) => detector.learning !== "batch");
+  const usable = detectors.filter((detector) => ["online", "fit"].includes(detector.learning));
   const choice = el("select", { name: "detector" }, usable.map((detector) => el("option", { value: detector.name }, detector.name)));
   const words = el("p", { class: "soft", "aria-live": "polite" });
   const describe = () => {
@@ -134,7 +134,9 @@ export function overview(main) {
   function place(info) {
     let card = cards.get(info.name);
     if (card) {
-      card.info = info;
+      // A list that was on its way while a result came must not take it back.
+      const newer = (card.info.last?.id ?? 0) > (info.last?.id ?? 0);
+      card.info = newer ? { ...info, last: card.info.last, results: card.info.results } : info;
       card.draw();
       return;
     }
@@ -163,20 +165,25 @@ export function overview(main) {
   let loaded = false;
 
   let soon = null;
+  const loadSoon = () => {
+    soon ??= setTimeout(() => {
+      soon = null;
+      load().catch(() => {});
+    }, 1000);
+  };
   function event(type, data) {
     const card = cards.get(data.stream ?? data.name);
     if (type === "result" && card) {
       const fresh = data.id > (card.info.last?.id ?? 0);
       card.result(data);
       if (fresh && data.verdict === "anomalous") announce(`Anomaly in ${data.stream}, score ${formatScore(data.score)}.`);
+      // A result does not tell how far warm-up, memory and drift are now.
+      loadSoon();
     } else if (type === "stream" && data.name) {
       place(data);
       empty.hidden = true;
     } else {
-      soon ??= setTimeout(() => {
-        soon = null;
-        load().catch(() => {});
-      }, 1000);
+      loadSoon();
     }
   }
   const clock = setInterval(() => {

@@ -177,7 +177,7 @@ export function streamView(main, name) {
   }
   return {
     path: streamPath(name, "/events"),
-    event: (type, data) => room.event(type, data),
+    event: (type, data) => (type === "deleted" ? gone() : room.event(type, data)),
     gone,
     poll: () => room.poll(),
     // What came between the first look and the connection.

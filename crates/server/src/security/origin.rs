@@ -65,9 +65,7 @@ pub(crate) fn own_origin(
     }
     let site = headers.get("sec-fetch-site");
     if site.is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
-        return refuse(
-            "Sec-Fetch-Site: pages of other sites may not change anything here".into(),
-        );
+        return refuse("Sec-Fetch-Site: pages of other sites may not change anything here".into());
     }
     Ok(())
 }

@@ -150,15 +150,26 @@ mod tests {
     fn what_is_wrong_is_said_with_the_file() {
         let (_folder, swapped) = files(KEY, CERTIFICATE);
         let said = swapped.load().unwrap_err().to_string();
-        assert!(said.contains("certificate.pem: no certificate in it"), "{said}");
+        assert!(
+            said.contains("certificate.pem: no certificate in it"),
+            "{said}"
+        );
         let (_folder, keyless) = files(CERTIFICATE, "");
         let said = keyless.load().unwrap_err().to_string();
-        assert!(said.contains("key.pem: no unencrypted PEM private key"), "{said}");
+        assert!(
+            said.contains("key.pem: no unencrypted PEM private key"),
+            "{said}"
+        );
         let gone = TlsFiles {
             certificate: "nowhere.pem".into(),
             key: "nowhere.pem".into(),
         };
-        assert!(gone.load().unwrap_err().to_string().starts_with("nowhere.pem"));
+        assert!(
+            gone.load()
+                .unwrap_err()
+                .to_string()
+                .starts_with("nowhere.pem")
+        );
     }
 
     #[tokio::test]
@@ -166,7 +177,9 @@ mod tests {
         let (_folder, files) = files(CERTIFICATE, KEY);
         let config = RustlsConfig::from_config(Arc::new(files.load().unwrap()));
         let first = config.get_inner();
-        let watch = files.clone().watch_every(config.clone(), Duration::from_millis(10));
+        let watch = files
+            .clone()
+            .watch_every(config.clone(), Duration::from_millis(10));
         let watch = tokio::spawn(watch);
         tokio::time::sleep(Duration::from_millis(30)).await;
         fs::write(&files.key, "broken").unwrap();

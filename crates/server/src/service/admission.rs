@@ -1,7 +1,7 @@
 //! How much may wait: one rule for one image and for many.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::error::ServiceError;
@@ -72,7 +72,7 @@ impl Admission {
     }
 
     /// Seconds until `images` more are done, at the present pace.
-    fn retry_after(&self, images: usize) -> u64 {
+    pub(super) fn retry_after(&self, images: usize) -> u64 {
         let pace = f64::from_bits(self.pace.load(Ordering::Relaxed));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let seconds = (images as f64 * pace).ceil().clamp(1.0, 60.0) as u64;

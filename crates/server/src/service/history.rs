@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use super::{Event, Result, Service};
 use crate::error::ServiceError;
-use crate::model::{
-    Label, ResultQuery, ResultRecord, Scores, SnapshotInfo, ThresholdPreview,
-};
+use crate::model::{Label, ResultQuery, ResultRecord, Scores, SnapshotInfo, ThresholdPreview};
 use crate::pictures::Shown;
 use crate::store::label_word;
 
@@ -87,7 +85,10 @@ impl Service {
         label: Option<Label>,
         note: Option<String>,
     ) -> Result<ResultRecord> {
-        if note.as_ref().is_some_and(|note| note.chars().count() > 2000) {
+        if note
+            .as_ref()
+            .is_some_and(|note| note.chars().count() > 2000)
+        {
             return Err(ServiceError::Invalid {
                 place: "note".into(),
                 problem: "must have at most 2000 characters".into(),
@@ -133,25 +134,26 @@ impl Service {
             .zip(scores.feedback)
             .map(|(score, label)| (*score > threshold, label))
             .collect();
-        let count = |which: &dyn Fn(&(bool, Option<Label>)) -> bool| {
-            judged.iter().filter(|row| which(row)).count() as u64
+        let count = |which: &dyn Fn(bool, Option<Label>) -> bool| {
+            let rows = judged.iter().filter(|(above, label)| which(*above, *label));
+            rows.count() as u64
         };
-        let called_normal = count(&|(_, label)| *label == Some(Label::Normal));
+        let called_normal = count(&|_, label| label == Some(Label::Normal));
         // A person's word is better than none; with too few words the rest must do.
         let (basis, normal): (_, &dyn Fn(Option<Label>) -> bool) = if called_normal >= 20 {
             ("feedback", &|label| label == Some(Label::Normal))
         } else {
             ("history", &|label| label != Some(Label::Defect))
         };
-        let normals = count(&|(_, label)| normal(*label));
-        let alarms = count(&|(above, label)| *above && normal(*label));
+        let normals = count(&|_, label| normal(label));
+        let alarms = count(&|above, label| above && normal(label));
         Ok(ThresholdPreview {
             threshold,
             judged: judged.len() as u64,
-            anomalous: count(&|(above, _)| *above),
+            anomalous: count(&|above, _| above),
             false_alarm_rate: (normals > 0).then(|| alarms as f64 / normals as f64),
             basis: basis.to_owned(),
-            missed_defects: count(&|(above, label)| !above && *label == Some(Label::Defect)),
+            missed_defects: count(&|above, label| !above && label == Some(Label::Defect)),
         })
     }
 

@@ -31,9 +31,7 @@ use crate::model::{
 use crate::pictures::{Pictures, Shown};
 use crate::settings::Settings;
 use crate::store::{Store, StreamRow};
-use crate::streams::{
-    Change, Figures, Handle, ImageJob, Job, Owner, Residency, Shared, View, now,
-};
+use crate::streams::{Change, Figures, Handle, ImageJob, Job, Owner, Residency, Shared, View, now};
 use admission::Admission;
 use dispatch::{Dispatch, Work};
 
@@ -149,7 +147,13 @@ impl Service {
     pub async fn open(settings: Settings, detectors: Detectors) -> Result<Arc<Self>> {
         let data = settings.data.clone();
         let (lock, owner) = claim(&data)?;
-        let store = Arc::new(Store::open(&data, settings.database.as_deref(), &owner)?);
+        let url = settings.database.clone();
+        let folder = data.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || Store::open(&folder, url.as_deref(), &owner));
+        let opened = opened.await;
+        let store = opened.map_err(|error| ServiceError::Internal(error.to_string()))??;
+        let store = Arc::new(store);
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let metrics = Arc::clone(detectors.metrics());
         let (events, _) = broadcast::channel(EVENTS);
@@ -261,7 +265,9 @@ impl Service {
     pub fn metrics(&self) -> &Arc<Metrics> {
         let (loaded, bytes) = self.shared.residency.held();
         let metrics = &self.shared.metrics;
-        metrics.loaded.set(i64::try_from(loaded).unwrap_or(i64::MAX));
+        metrics
+            .loaded
+            .set(i64::try_from(loaded).unwrap_or(i64::MAX));
         metrics.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let problem = self.shared.store.problem().is_some();
         metrics.problems.set(f64::from(u8::from(problem)));
@@ -574,15 +580,21 @@ impl Service {
     ) -> Result<Vec<Result<Submitted>>> {
         self.running()?;
         let handle = self.handle(name)?;
-        let entry = handle.entry.clone().map_err(|problem| ServiceError::Damaged {
-            stream: name.to_owned(),
-            problem,
-        })?;
+        let entry = handle
+            .entry
+            .clone()
+            .map_err(|problem| ServiceError::Damaged {
+                stream: name.to_owned(),
+                problem,
+            })?;
         check_submissions(&images)?;
         let mut places = self.admission.admit(images.len())?;
         let mut answers = Vec::with_capacity(images.len());
         {
-            let _together = handle.arrival.lock().unwrap_or_else(PoisonError::into_inner);
+            let _together = handle
+                .arrival
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for (at, image) in images.into_iter().enumerate() {
                 let (send_ready, ready) = oneshot::channel();
                 let (reply, answer) = oneshot::channel();
@@ -626,6 +638,11 @@ impl Service {
             });
         }
         Ok(done)
+    }
+
+    /// Seconds until there should be room for one more image: what a client is told that has to come back.
+    pub(crate) fn retry_after_s(&self) -> u64 {
+        self.admission.retry_after(1)
     }
 
     /// What happens from now on.
@@ -692,7 +709,10 @@ fn sweep(folder: &Path, known: &BTreeMap<i64, Vec<String>>) {
         return;
     };
     for stream in folders.flatten() {
-        let id = stream.file_name().to_str().and_then(|name| name.parse().ok());
+        let id = stream
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
         let Some(files) = id.and_then(|id: i64| known.get(&id)) else {
             let _ = std::fs::remove_dir_all(stream.path());
             continue;
@@ -711,7 +731,10 @@ fn sweep(folder: &Path, known: &BTreeMap<i64, Vec<String>>) {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
     let rest = name
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));

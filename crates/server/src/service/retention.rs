@@ -60,7 +60,8 @@ async fn delete_results(shared: &Arc<Shared>, oldest: i64) -> Result<bool, Store
 }
 
 async fn delete_pictures(shared: &Arc<Shared>) -> Result<bool, StoreError> {
-    let sql = "SELECT CAST(COALESCE(SUM(picture_bytes), 0) AS BIGINT) FROM results WHERE pictures = 1";
+    let sql =
+        "SELECT CAST(COALESCE(SUM(picture_bytes), 0) AS BIGINT) FROM results WHERE pictures = 1";
     let mut rows = shared.store.read(sql, Vec::new()).await?;
     let held = rows.pop().map_or(Ok(0), |mut row| row.count())?;
     let Some(mut excess) = held
@@ -69,7 +70,8 @@ async fn delete_pictures(shared: &Arc<Shared>) -> Result<bool, StoreError> {
     else {
         return Ok(false);
     };
-    let sql = "SELECT stream, entry, picture_bytes FROM results WHERE pictures = 1 ORDER BY at LIMIT $1";
+    let sql =
+        "SELECT stream, entry, picture_bytes FROM results WHERE pictures = 1 ORDER BY at LIMIT $1";
     let rows = shared.store.read(sql, vec![AT_ONCE.into()]).await?;
     let mut statements = Vec::new();
     for mut row in rows {

@@ -45,8 +45,7 @@ impl Place {
         let (bytes, place) = match self {
             Self::File(path) => ("BLOB", format!("database {}", path.display())),
             Self::Server(_) => {
-                let mut rows =
-                    connection.query("SELECT pg_try_advisory_lock(7021001771)", &[])?;
+                let mut rows = connection.query("SELECT pg_try_advisory_lock(7021001771)", &[])?;
                 let free = rows.pop().map_or(Ok(false), |mut row| row.flag())?;
                 if !free {
                     return Err(StoreError::Unusable {
@@ -157,6 +156,18 @@ impl Store {
             readers.push(connection);
         }
         rows
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let readers = self
+            .readers
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let readers = std::mem::take(readers);
+        // A connection to a server must not be ended on a thread that drives requests.
+        std::thread::spawn(move || drop(readers));
     }
 }
 

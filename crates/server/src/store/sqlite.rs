@@ -100,7 +100,9 @@ impl Connection for Sqlite {
                 .prepare_cached(sql)?
                 .execute(rusqlite::params_from_iter(values))
         };
-        run().map(drop).map_err(|error| failure(&self.place, &error))
+        run()
+            .map(drop)
+            .map_err(|error| failure(&self.place, &error))
     }
 
     fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, StoreError> {

@@ -268,9 +268,7 @@ impl Owner {
 
     /// A number that no file of this stream bears yet.
     fn unique(&mut self) -> i64 {
-        self.files = jiff::Timestamp::now()
-            .as_millisecond()
-            .max(self.files + 1);
+        self.files = jiff::Timestamp::now().as_millisecond().max(self.files + 1);
         self.files
     }
 }

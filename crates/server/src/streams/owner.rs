@@ -46,7 +46,11 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, row: &StreamRow) -> Self {
-        let folder = shared.settings.data.join("streams").join(row.id.to_string());
+        let folder = shared
+            .settings
+            .data
+            .join("streams")
+            .join(row.id.to_string());
         let empty = StateFile {
             file: String::new(),
             entry: 0,
@@ -273,10 +277,13 @@ impl Owner {
         let done = self.commit(&state, None).await;
         self.memory = loaded;
         done?;
-        for old in [Some(std::mem::replace(&mut self.state, state)), self.previous.take()]
-            .into_iter()
-            .flatten()
-            .filter(|old| !old.file.is_empty())
+        for old in [
+            Some(std::mem::replace(&mut self.state, state)),
+            self.previous.take(),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|old| !old.file.is_empty())
         {
             let _ = std::fs::remove_file(self.path(&old));
         }
@@ -371,7 +378,11 @@ impl Owner {
         drop(place);
         // Whoever asked may have gone.
         let _ = reply.send(result);
-        if self.unsaved > 0 && self.unsaved.is_multiple_of(self.shared.settings.snapshot_every) {
+        if self.unsaved > 0
+            && self
+                .unsaved
+                .is_multiple_of(self.shared.settings.snapshot_every)
+        {
             self.save().await;
         }
     }
@@ -439,7 +450,11 @@ impl Owner {
                     learn: true,
                     image: job.bytes.to_vec(),
                 };
-                let write = self.shared.store.write(append(self.id, entry, images)).await;
+                let write = self
+                    .shared
+                    .store
+                    .write(append(self.id, entry, images))
+                    .await;
                 write.map_err(ServiceError::from)
             }
         };
@@ -470,9 +485,7 @@ impl Owner {
         let keep = match self.shared.settings.keep_pictures {
             KeepPictures::All => true,
             KeepPictures::None => false,
-            KeepPictures::Anomalous => {
-                assessed.outcome().judgement.verdict == Verdict::Anomalous
-            }
+            KeepPictures::Anomalous => assessed.outcome().judgement.verdict == Verdict::Anomalous,
         };
         let mut record = image::record(
             assessed.outcome(),
@@ -605,7 +618,8 @@ impl Owner {
             .compute(move || {
                 let mut observe = |slot, time| add(&mut times, slot, time);
                 let absorbed = stream.absorb(&features, assessed, &mut observe);
-                let learns = stream.bank_status().is_some() && stream.learning() == Learning::Online;
+                let learns =
+                    stream.bank_status().is_some() && stream.learning() == Learning::Online;
                 let skipped = absorbed.map(|outcome: Outcome| learns && !outcome.remembered);
                 (stream, skipped, times)
             })
@@ -683,7 +697,11 @@ impl Owner {
             self.keep_pictures(key, Arc::clone(shown));
         }
         self.shared.tell(Event::result(&self.handle.name, record));
-        if drifting && record.sequence.is_multiple_of(rareclip_core::calibration::RECENT as u64) {
+        if drifting
+            && record
+                .sequence
+                .is_multiple_of(rareclip_core::calibration::RECENT as u64)
+        {
             self.tell();
         }
     }

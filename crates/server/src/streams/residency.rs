@@ -161,10 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn owner() -> (
-        mpsc::UnboundedSender<Job>,
-        mpsc::UnboundedReceiver<Job>,
-    ) {
+    fn owner() -> (mpsc::UnboundedSender<Job>, mpsc::UnboundedReceiver<Job>) {
         mpsc::unbounded_channel()
     }
 

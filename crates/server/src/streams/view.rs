@@ -3,9 +3,7 @@
 use rareclip_core::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    BankInfo, CalibrationInfo, Condition, DriftInfo, ResultRecord, StreamInfo,
-};
+use crate::model::{BankInfo, CalibrationInfo, Condition, DriftInfo, ResultRecord, StreamInfo};
 
 /// The last known figures of a memory; written with every state file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use rareclip_models::onnx::{
 use rareclip_models::{Checkpoint, Dtype, Span};
 
 use crate::family::{Linear, Rows};
+use crate::operators::brain::Source;
 use crate::{Error, Result, operators};
 
 /// Domain of onnxruntime's own operators.
@@ -26,6 +27,8 @@ pub(crate) struct Built {
     pub(crate) model: Vec<u8>,
     /// Folder of the checkpoint that the model refers to by file name.
     pub(crate) folder: PathBuf,
+    /// The weights that operators on brain floats refer to, by their place here.
+    pub(crate) brain: Vec<Source>,
 }
 
 /// Collects nodes and weights.
@@ -35,6 +38,7 @@ pub(super) struct Builder<'c> {
     file: PathBuf,
     nodes: Vec<Node>,
     weights: Vec<Tensor>,
+    brain: Vec<Source>,
     seen: HashMap<String, (String, bool)>,
     count: usize,
 }
@@ -53,6 +57,7 @@ impl<'c> Builder<'c> {
             file,
             nodes: Vec::new(),
             weights: Vec::new(),
+            brain: Vec::new(),
             seen: HashMap::new(),
             count: 0,
         })
@@ -265,6 +270,13 @@ impl<'c> Builder<'c> {
         }
     }
 
+    /// The attribute that names a weight of operators on brain floats.
+    pub(super) fn brain(&mut self, source: Source) -> Vec<Attribute> {
+        self.brain.push(source);
+        let place = self.brain.len() as i64 - 1;
+        vec![Attribute::int(operators::brain::WEIGHT, place)]
+    }
+
     /// The encoded model.
     pub(super) fn finish(self, inputs: Vec<ValueInfo>, outputs: Vec<ValueInfo>) -> Built {
         let version = |domain: &str, version| OperatorSet {
@@ -290,6 +302,7 @@ impl<'c> Builder<'c> {
         Built {
             model: model.encode_to_vec(),
             folder,
+            brain: self.brain,
         }
     }
 }

@@ -6,6 +6,9 @@ use super::builder::{Builder, CONTRIB};
 use super::quantise::{self, Quantised};
 use crate::Result;
 use crate::family::{Activation, Affine, Linear};
+use crate::operators::brain::{
+    BRAIN_PRODUCT, BRAIN_PRODUCT_ADD, NORM_TO_BRAIN, Source, TO_BRAIN, activated_brain_product,
+};
 use crate::operators::{self, ADD_SCALED, DOMAIN, MIDDLE, NORM_TO_BYTES, TO_BYTES};
 
 /// ONNX's element type of unsigned bytes.
@@ -20,15 +23,30 @@ pub(super) enum Arithmetic {
     F32,
     /// Rounded weights, and activations rounded row by row as they come.
     Int8,
+    /// Weights and activations rounded to brain floats.
+    Bf16,
 }
 
 /// A product without its bias, `[1, tokens, out]`.
 pub(super) struct Product {
-    pub(super) value: String,
-    /// Factor of every row, `[1, tokens, 1]`, still to be applied.
-    pub(super) scales: Option<String>,
+    value: Value,
     /// The bias that belongs to it, `[out]`, still to be added.
     pub(super) bias: Vec<f32>,
+}
+
+/// A product, as far as it is in the graph.
+enum Value {
+    /// As it is.
+    F32(String),
+    /// Before the factors of its rows, `[1, tokens, 1]`.
+    Int8 { value: String, factors: String },
+    /// Not yet: its operator does what follows the product too.
+    Bf16 {
+        /// The activations.
+        x: String,
+        /// What names the weight.
+        weight: Vec<Attribute>,
+    },
 }
 
 /// Activations on their way into linear layers.
@@ -37,6 +55,8 @@ pub(super) enum Input {
     F32(String),
     /// Bytes.
     Int8(Bytes),
+    /// Brain floats.
+    Bf16(String),
 }
 
 /// Activations `[1, tokens, inner]` as bytes: `scale (byte - zero)` is about the activation, less `offset`, over `balance`.
@@ -61,10 +81,21 @@ enum Offset {
 impl Builder<'_> {
     /// A layer norm of `x`.
     pub(super) fn norm(&mut self, x: &str, norm: &Affine, epsilon: f32) -> Result<String> {
+        self.norm_by("", "LayerNormalization", x, norm, epsilon)
+    }
+
+    fn norm_by(
+        &mut self,
+        domain: &str,
+        operator: &str,
+        x: &str,
+        norm: &Affine,
+        epsilon: f32,
+    ) -> Result<String> {
         let weight = self.vector(&norm.weight, None)?;
         let bias = self.vector(&norm.bias, None)?;
         let epsilon = vec![Attribute::float("epsilon", epsilon)];
-        Ok(self.node("", "LayerNormalization", &[x, &weight, &bias], epsilon))
+        Ok(self.node(domain, operator, &[x, &weight, &bias], epsilon))
     }
 
     /// A layer norm of `x` for the linear layers that read it.
@@ -78,8 +109,13 @@ impl Builder<'_> {
         readers: &[&Linear],
         arithmetic: Arithmetic,
     ) -> Result<Input> {
-        if arithmetic == Arithmetic::F32 {
-            return Ok(Input::F32(self.norm(x, norm, epsilon)?));
+        match arithmetic {
+            Arithmetic::F32 => return Ok(Input::F32(self.norm(x, norm, epsilon)?)),
+            Arithmetic::Bf16 => {
+                let normed = self.norm_by(DOMAIN, NORM_TO_BRAIN, x, norm, epsilon)?;
+                return Ok(Input::Bf16(normed));
+            }
+            Arithmetic::Int8 => {}
         }
         let gain = self.vector_values(&norm.weight, None)?;
         let offset = self.vector_values(&norm.bias, None)?;
@@ -105,8 +141,10 @@ impl Builder<'_> {
 
     /// Activations of either sign for a linear layer of `inner` inputs.
     pub(super) fn plain_input(&mut self, x: &str, inner: usize, arithmetic: Arithmetic) -> Input {
-        if arithmetic == Arithmetic::F32 {
-            return Input::F32(x.to_owned());
+        match arithmetic {
+            Arithmetic::F32 => return Input::F32(x.to_owned()),
+            Arithmetic::Bf16 => return Input::Bf16(self.node(DOMAIN, TO_BRAIN, &[x], Vec::new())),
+            Arithmetic::Int8 => {}
         }
         let (values, scales) = self.rounded(TO_BYTES, &[x], Vec::new());
         let zero = self.bytes("zero", &[], U8, vec![MIDDLE]);
@@ -123,11 +161,17 @@ impl Builder<'_> {
     pub(super) fn activated_input(&mut self, product: &Product, activation: Activation) -> Input {
         let inner = product.bias.len();
         let bias = self.constant("bias", &[inner], &product.bias);
-        let Some(factors) = &product.scales else {
-            return Input::F32(self.activate(&product.value, &bias, activation));
+        let (value, factors) = match &product.value {
+            Value::F32(value) => return Input::F32(self.activate(value, &bias, activation)),
+            Value::Bf16 { x, weight } => {
+                let operator = activated_brain_product(activation);
+                let inputs = [x.as_str(), &bias];
+                return Input::Bf16(self.node(DOMAIN, operator, &inputs, weight.clone()));
+            }
+            Value::Int8 { value, factors } => (value, factors),
         };
         let operator = operators::activation_to_bytes(activation);
-        let inputs = [product.value.as_str(), factors, &bias];
+        let inputs = [value.as_str(), factors, &bias];
         let (values, scales) = self.rounded(operator, &inputs, Vec::new());
         let zero = self.bytes("zero", &[], U8, vec![0]);
         Input::Int8(Bytes {
@@ -169,40 +213,57 @@ impl Builder<'_> {
         linear: &Linear,
         scale: Option<&str>,
     ) -> Result<Product> {
-        let scale = scale.map(|key| self.vector_values(key, None)).transpose()?;
+        let factors = scale.map(|key| self.vector_values(key, None)).transpose()?;
         let mut bias = self.vector_values(&linear.bias, linear.rows)?;
-        let input = match input {
-            Input::Int8(input) => input,
+        if let Some(factors) = &factors {
+            multiply(&mut bias, factors);
+        }
+        let value = match input {
             Input::F32(x) => {
-                let mut value = self.product(x, linear)?;
-                if let Some(scale) = scale {
-                    multiply(&mut bias, &scale);
-                    let scale = self.constant("scale", &[scale.len()], &scale);
-                    value = self.node("", "Mul", &[&value, &scale], Vec::new());
+                let value = self.product(x, linear)?;
+                Value::F32(match factors {
+                    Some(factors) => {
+                        let factors = self.constant("scale", &[factors.len()], &factors);
+                        self.node("", "Mul", &[&value, &factors], Vec::new())
+                    }
+                    None => value,
+                })
+            }
+            Input::Int8(input) => self.integers_product(input, linear, factors, &mut bias)?,
+            Input::Bf16(x) => {
+                let (linear, scale) = (linear.clone(), scale.map(str::to_owned));
+                Value::Bf16 {
+                    x: x.clone(),
+                    weight: self.brain(Source { linear, scale }),
                 }
-                let scales = None;
-                return Ok(Product {
-                    value,
-                    scales,
-                    bias,
-                });
             }
         };
+        Ok(Product { value, bias })
+    }
+
+    /// A product of bytes, `factors` applied to its outputs. What was taken from the activations before goes into `bias`.
+    fn integers_product(
+        &mut self,
+        input: &Bytes,
+        linear: &Linear,
+        factors: Option<Vec<f32>>,
+        bias: &mut [f32],
+    ) -> Result<Value> {
         let weight = self.vector_values(&linear.weight, linear.rows)?;
         let mut quantised = Quantised::new(&weight, &input.balance);
-        let from_offset = match &input.offset {
+        let mut from_offset = match &input.offset {
             Offset::Channels(offset) => quantise::apply(&weight, offset),
             Offset::Constant(constant) => {
                 let sums = quantised.of_ones();
-                sums.iter().map(|sum| sum * constant).collect()
+                sums.iter().map(|sum| sum * constant).collect::<Vec<_>>()
             }
         };
+        if let Some(factors) = factors {
+            multiply(&mut from_offset, &factors);
+            multiply(&mut quantised.scales, &factors);
+        }
         for (bias, part) in bias.iter_mut().zip(from_offset) {
             *bias += part;
-        }
-        if let Some(scale) = scale {
-            multiply(&mut bias, &scale);
-            multiply(&mut quantised.scales, &scale);
         }
         let outer = quantised.scales.len();
         let steps = self.constant("steps", &[outer], &quantised.scales);
@@ -213,33 +274,34 @@ impl Builder<'_> {
         let one = self.constant("one", &[], &[1.0]);
         let inputs = [input.values.as_str(), &weight, &one, &steps, &input.zero];
         let value = self.node(CONTRIB, "MatMulIntegerToFloat", &inputs, Vec::new());
-        let scales = Some(input.scales.clone());
-        Ok(Product {
-            value,
-            scales,
-            bias,
-        })
+        let factors = input.scales.clone();
+        Ok(Value::Int8 { value, factors })
     }
 
-    /// A product with its row factors, without its bias.
+    /// A product with the factors of its rows, without its bias.
     pub(super) fn scaled(&mut self, product: &Product) -> String {
-        match &product.scales {
-            Some(scales) => self.node("", "Mul", &[&product.value, scales], Vec::new()),
-            None => product.value.clone(),
+        match &product.value {
+            Value::F32(value) => value.clone(),
+            Value::Int8 { value, factors } => self.node("", "Mul", &[value, factors], Vec::new()),
+            Value::Bf16 { x, weight } => self.node(DOMAIN, BRAIN_PRODUCT, &[x], weight.clone()),
         }
     }
 
     /// `x` plus a product with its bias.
     pub(super) fn residual(&mut self, x: &str, product: &Product) -> String {
         let bias = self.constant("bias", &[product.bias.len()], &product.bias);
-        match &product.scales {
-            Some(scales) => {
-                let inputs = [x, &product.value, scales, &bias];
+        match &product.value {
+            Value::F32(value) => {
+                let branch = self.node("", "Add", &[value, &bias], Vec::new());
+                self.node("", "Add", &[x, &branch], Vec::new())
+            }
+            Value::Int8 { value, factors } => {
+                let inputs = [x, value, factors, &bias];
                 self.node(DOMAIN, ADD_SCALED, &inputs, Vec::new())
             }
-            None => {
-                let branch = self.node("", "Add", &[&product.value, &bias], Vec::new());
-                self.node("", "Add", &[x, &branch], Vec::new())
+            Value::Bf16 { x: input, weight } => {
+                let inputs = [input.as_str(), &bias, x];
+                self.node(DOMAIN, BRAIN_PRODUCT_ADD, &inputs, weight.clone())
             }
         }
     }

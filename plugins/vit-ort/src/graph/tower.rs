@@ -11,7 +11,7 @@ use super::linear::{Arithmetic, Input, Product};
 use super::{EMBEDDING, INPUT, output_of, windows_of};
 use crate::family::{Affine, BlockKeys, Vit};
 use crate::positions::{self, PositionResize};
-use crate::{Error, Precision, Result};
+use crate::{Error, Precision, Result, runtime};
 
 /// What the graph should compute.
 pub(crate) struct Request<'r> {
@@ -246,6 +246,8 @@ impl Precision {
     fn of_block(self, block: usize) -> Arithmetic {
         match self {
             Self::Int8 if block > 0 => Arithmetic::Int8,
+            // Elsewhere the engine rounds by itself what it is given as 32-bit floats.
+            Self::Bf16 if runtime::BRAIN_OPERATORS => Arithmetic::Bf16,
             Self::Int8 | Self::F32 | Self::Bf16 => Arithmetic::F32,
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path, options: &OnnxOptions) -> Result<(Session, Strin
             .map_err(refused("reading the ONNX file"))?
     } else {
         let folder = path.parent().unwrap_or(Path::new("."));
-        runtime::session(builder, &with_outputs(&bytes, missing), folder)?
+        runtime::session(builder, &with_outputs(&bytes, missing), folder, None)?
     };
     Ok((session, weights))
 }

@@ -1,5 +1,7 @@
-//! Operators of this crate in onnxruntime's graphs: the steps between two integer products, each in one pass over the rows.
+//! Operators of this crate in onnxruntime's graphs: the steps between two integer products, each in one pass over the rows, and products of
+//! brain floats.
 
+pub(crate) mod brain;
 mod rows;
 
 use std::sync::{Mutex, PoisonError};
@@ -39,8 +41,8 @@ pub(crate) fn lower_bound(activation: Activation) -> f32 {
     }
 }
 
-/// All of them, for a session builder.
-pub(crate) fn domain() -> crate::Result<OperatorDomain> {
+/// All of them, for a session builder; those on brain floats only with their weights.
+pub(crate) fn domain(weights: Option<&brain::Weights>) -> crate::Result<OperatorDomain> {
     let kinds = [
         Kind::ToBytes,
         Kind::NormToBytes,
@@ -51,6 +53,9 @@ pub(crate) fn domain() -> crate::Result<OperatorDomain> {
     let mut domain = OperatorDomain::new(DOMAIN).map_err(runtime("operators"))?;
     for kind in kinds {
         domain = domain.add(kind).map_err(runtime("operators"))?;
+    }
+    if let Some(weights) = weights {
+        domain = weights.add_to(domain)?;
     }
     Ok(domain)
 }
@@ -154,6 +159,7 @@ fn add_scaled(context: &ComputeContext) -> ort::Result<()> {
     parallel(
         context,
         &chunks,
+        Threads::InRanges,
         #[inline(always)]
         |chunk, out| {
             for (row, out) in out.chunks_exact_mut(inner).enumerate() {
@@ -209,6 +215,7 @@ fn to_bytes(
     parallel(
         context,
         &chunks,
+        Threads::InRanges,
         #[inline(always)]
         |chunk, (bytes, scales)| {
             let mut scratch = vec![0.0; inner];
@@ -257,21 +264,52 @@ fn output<'c>(
     context.output(index, shape.to_vec())?.ok_or_else(missing)
 }
 
+/// How chunks come to the threads.
+#[derive(Debug, Clone, Copy)]
+enum Threads {
+    /// Every thread has its range of them: for many small ones.
+    InRanges,
+    /// A thread that is done takes the next one: for few large ones.
+    OneByOne,
+}
+
 /// Runs `work` on every chunk, on the session's threads, with the best vector instructions of the processor.
 fn parallel<T: Send>(
     context: &ComputeContext,
     chunks: &[Mutex<T>],
+    threads: Threads,
     work: impl Fn(usize, &mut T) + Sync + Send,
 ) -> ort::Result<()> {
     let arch = pulp::Arch::new();
-    context.par_for(chunks.len(), 0, |index| {
+    let batches = match threads {
+        Threads::InRanges => 0,
+        Threads::OneByOne => chunks.len(),
+    };
+    context.par_for(chunks.len(), batches, |index| {
         // Never contended: every chunk is one thread's.
         let mut chunk = chunks[index].lock().unwrap_or_else(PoisonError::into_inner);
-        arch.dispatch(
-            #[inline(always)]
-            || work(index, &mut chunk),
-        );
+        arch.dispatch(Task {
+            work: &work,
+            index,
+            chunk: &mut *chunk,
+        });
     })
+}
+
+/// Work on one chunk. A closure in its place would be called by a function of the compiler's that has no vector instructions.
+struct Task<'w, W, T> {
+    work: &'w W,
+    index: usize,
+    chunk: &'w mut T,
+}
+
+impl<W: Fn(usize, &mut T), T> pulp::NullaryFnOnce for Task<'_, W, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        (self.work)(self.index, self.chunk);
+    }
 }
 
 #[cfg(test)]

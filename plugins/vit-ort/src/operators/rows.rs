@@ -49,6 +49,18 @@ pub(super) fn to_bytes(row: &[f32], bytes: &mut [u8]) -> f32 {
     scale
 }
 
+/// Mean of a row and what layer norm multiplies by: the inverse of its standard deviation.
+#[inline(always)]
+pub(super) fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
+    let count = row.len() as f32;
+    let sum = |lanes: [f32; LANES]| lanes.into_iter().sum::<f32>();
+    let mean = sum(fold(row, 0.0, |total, value| total + value)) / count;
+    let spread = fold(row, 0.0, |total, value| {
+        total + (value - mean) * (value - mean)
+    });
+    (mean, 1.0 / (sum(spread) / count + epsilon).sqrt())
+}
+
 /// Layer norm without offset, to bytes around [`MIDDLE`]; gives their scale. `scratch` is as long as the row.
 #[inline(always)]
 pub(super) fn norm_to_bytes(
@@ -58,13 +70,7 @@ pub(super) fn norm_to_bytes(
     scratch: &mut [f32],
     bytes: &mut [u8],
 ) -> f32 {
-    let count = row.len() as f32;
-    let sum = |lanes: [f32; LANES]| lanes.into_iter().sum::<f32>();
-    let mean = sum(fold(row, 0.0, |total, value| total + value)) / count;
-    let spread = fold(row, 0.0, |total, value| {
-        total + (value - mean) * (value - mean)
-    });
-    let factor = 1.0 / (sum(spread) / count + epsilon).sqrt();
+    let (mean, factor) = moments(row, epsilon);
     for ((out, value), gain) in scratch.iter_mut().zip(row).zip(gain) {
         *out = (value - mean) * factor * gain;
     }

@@ -17,6 +17,7 @@ pub use options::{Precision, Tokens, VitOptions};
 use crate::error::runtime as refused;
 use crate::family::{Overrides, Vit};
 use crate::graph::{self, EMBEDDING, INPUT, Request, output_of, windows_of};
+use crate::operators::brain;
 use crate::{Error, Result, runtime};
 
 /// A vision transformer on onnxruntime.
@@ -71,12 +72,19 @@ impl VitBackbone {
         };
         let built = graph::build(&checkpoint, &vit, &request)?;
         let weights = checkpoint.verified_sha256()?.to_owned();
+        let path = checkpoint.path().to_owned();
         // The pages it has read count as this process's memory, beside what the session is about to take.
         drop(checkpoint);
+        let brain = match brain::Dots::detect() {
+            Some(dots) if !built.brain.is_empty() => {
+                Some(brain::Weights::load(dots, &path, &built.brain)?)
+            }
+            _ => None,
+        };
         let environment = runtime::environment(options.onnxruntime.as_deref())?;
         let builder = runtime::builder(&environment, options.threads)?;
         let builder = runtime::in_precision(builder, options.precision)?;
-        let session = runtime::session(builder, &built.model, &built.folder)?;
+        let session = runtime::session(builder, &built.model, &built.folder, brain.as_ref())?;
         let spec = BackboneSpec {
             input: options.input(vit.family),
             grid: Grid {

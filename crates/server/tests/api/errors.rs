@@ -1,0 +1,139 @@
+use serde_json::json;
+
+use crate::client::Site;
+use crate::common::picture;
+
+#[tokio::test]
+async fn a_route_that_is_not_there_is_named() {
+    let site = Site::open().await;
+    let said = site.get("/v1/stream").await.problem(404, "no-route");
+    assert!(said.contains("GET /v1/stream;"), "{said}");
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_possible_says_which_are() {
+    let site = Site::open().await;
+    let answer = site.call("PUT", "/v1/streams").send().await;
+    let allow = answer.header("allow").to_owned();
+    assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
+    let said = answer.problem(405, "method");
+    assert!(
+        said.contains("PUT is not possible on /v1/streams"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_and_wrong_query_parameters_are_named() {
+    let site = Site::open().await;
+    site.stream("s").await;
+    let cases = [
+        ("/v1/streams?x=1", "`x`"),
+        ("/v1/streams/s/results?limt=2", "`limt`"),
+        ("/v1/streams/s/results?limit=many", "limit"),
+        ("/v1/streams/s/results?limit=0", "limit"),
+        ("/v1/streams/s/results?from=yesterday", "from"),
+        ("/v1/streams/s/results?verdict=odd", "verdict"),
+        ("/v1/streams/s/scores?last=0", "last"),
+        ("/v1/streams/s/threshold/preview", "threshold"),
+        ("/v1/streams/s/threshold/preview?threshold=NaN", "threshold"),
+        ("/v1/streams/s/results/1/overlay?opacity=2", "opacity"),
+        ("/v1/streams/s/results/one", "one"),
+        ("/v1/streams/s/events?after=x", "after"),
+    ];
+    for (path, named) in cases {
+        let said = site.get(path).await.problem(400, "invalid");
+        assert!(said.contains(named), "{path}: {said}");
+    }
+    let call = site
+        .call("POST", "/v1/streams/s/images?updte=false")
+        .raw("image/png", picture(1));
+    let said = call.send().await.problem(400, "invalid");
+    assert!(said.contains("updte"), "{said}");
+    let call = site
+        .call("POST", "/v1/streams/s/images?timeout_ms=0")
+        .raw("image/png", picture(1));
+    let said = call.send().await.problem(400, "invalid");
+    assert!(said.contains("timeout_ms"), "{said}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_understood_is_told_where() {
+    let site = Site::open().await;
+    let said = site
+        .post("/v1/streams", json!({"name": "s", "detectr": "x"}))
+        .await;
+    let said = said.problem(400, "invalid");
+    assert!(said.contains("unknown field `detectr`"), "{said}");
+    let call = site
+        .call("POST", "/v1/streams")
+        .raw("application/json", "{\"name\":");
+    let said = call.send().await.problem(400, "invalid");
+    assert!(said.contains("line 1"), "{said}");
+    let call = site.call("POST", "/v1/streams").raw("text/plain", "s");
+    let said = call.send().await.problem(415, "media-type");
+    assert!(said.contains("application/json"), "{said}");
+    site.post("/v1/streams", json!({"name": "a/b"}))
+        .await
+        .problem(400, "invalid");
+    let said = site
+        .post("/v1/streams", json!({"name": "s", "detector": "rarety"}))
+        .await;
+    let said = said.problem(404, "not-found");
+    assert!(said.contains("rarity"), "{said}");
+}
+
+#[tokio::test]
+async fn images_in_a_form_that_is_not_served_are_told_which_are() {
+    let site = Site::open().await;
+    site.stream("s").await;
+    let call = |kind| {
+        site.call("POST", "/v1/streams/s/images")
+            .raw(kind, picture(1))
+    };
+    let said = call("application/x-www-form-urlencoded")
+        .send()
+        .await
+        .problem(415, "media-type");
+    assert!(said.contains("multipart/form-data"), "{said}");
+    let said = call("multipart/form-data")
+        .send()
+        .await
+        .problem(400, "invalid");
+    assert!(said.contains("boundary"), "{said}");
+    let empty = site
+        .call("POST", "/v1/streams/s/images")
+        .raw("image/png", "");
+    let said = empty.send().await.problem(400, "invalid");
+    assert!(said.contains("empty"), "{said}");
+    let wanted = call("image/png").header("accept", "text/csv").send().await;
+    wanted.problem(406, "not-acceptable");
+    let text = site
+        .call("POST", "/v1/streams/s/images")
+        .raw("image/png", "no image");
+    text.send().await.problem(422, "image");
+    let key = call("image/png")
+        .header("idempotency-key", &"k".repeat(201))
+        .send()
+        .await;
+    key.problem(400, "invalid");
+    assert_eq!(site.get("/v1/streams/s").await.json()["images"], 0);
+}
+
+#[tokio::test]
+async fn results_and_streams_that_are_not_there_are_404() {
+    let site = Site::open().await;
+    for path in [
+        "/v1/streams/x",
+        "/v1/streams/x/results",
+        "/v1/streams/x/events",
+        "/v1/streams/x/export",
+        "/v1/streams/x/scores",
+    ] {
+        site.get(path).await.problem(404, "not-found");
+    }
+    let call = site
+        .call("POST", "/v1/streams/x/images")
+        .raw("image/png", picture(1));
+    call.send().await.problem(404, "not-found");
+}

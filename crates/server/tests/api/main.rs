@@ -1,0 +1,17 @@
+//! What the service promises over HTTP.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "../service/common.rs"]
+#[allow(dead_code, reason = "shared with the tests of the service itself")]
+mod common;
+
+mod access;
+mod client;
+mod docs_page;
+mod document;
+mod errors;
+mod events;
+mod images;
+mod kserve;
+mod served;
+mod streams;
