@@ -14,7 +14,7 @@ use rareclip_server::{
     Detectors, NamedConfig, Service, ServiceError, Settings, Submission, SubmitOptions, Submitted,
 };
 
-pub const RARITY: &str = r#"
+pub(crate) const RARITY: &str = r#"
 name = "rarity"
 [backbone]
 type = "thumbnail"
@@ -29,7 +29,7 @@ capacity = 3.0
 type = "rarity"
 "#;
 
-pub const PATCHCORE: &str = r#"
+pub(crate) const PATCHCORE: &str = r#"
 name = "patchcore"
 [backbone]
 type = "thumbnail"
@@ -42,7 +42,7 @@ blocks = [1]
 type = "nearest-neighbour"
 "#;
 
-pub fn config(text: &str) -> DetectorConfig {
+pub(crate) fn config(text: &str) -> DetectorConfig {
     ConfigBuilder::new()
         .toml("test", text)
         .unwrap()
@@ -50,7 +50,7 @@ pub fn config(text: &str) -> DetectorConfig {
         .unwrap()
 }
 
-pub fn detectors() -> Detectors {
+pub(crate) fn detectors() -> Detectors {
     let named = [("rarity", RARITY), ("patchcore", PATCHCORE)];
     let configs = named.map(|(name, text)| NamedConfig {
         name: name.into(),
@@ -59,19 +59,19 @@ pub fn detectors() -> Detectors {
     Detectors::build(configs.into(), 4).unwrap()
 }
 
-pub fn settings(data: &std::path::Path) -> Settings {
+pub(crate) fn settings(data: &std::path::Path) -> Settings {
     Settings {
         snapshot_every: 8,
         ..Settings::new(data)
     }
 }
 
-pub async fn open(settings: Settings) -> Arc<Service> {
+pub(crate) async fn open(settings: Settings) -> Arc<Service> {
     Service::open(settings, detectors()).await.unwrap()
 }
 
 /// A picture of its own for every seed; those of a multiple of ten have a spot.
-pub fn picture(seed: u32) -> Vec<u8> {
+pub(crate) fn picture(seed: u32) -> Vec<u8> {
     let side = 48usize;
     let mut data = Vec::with_capacity(3 * side * side);
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
@@ -88,7 +88,7 @@ pub fn picture(seed: u32) -> Vec<u8> {
     encode_png(&RgbPicture::new(side, side, data).unwrap()).unwrap()
 }
 
-pub fn submission(seed: u32) -> Submission {
+pub(crate) fn submission(seed: u32) -> Submission {
     Submission {
         name: Some(format!("{seed}.png")),
         bytes: picture(seed).into(),
@@ -96,14 +96,14 @@ pub fn submission(seed: u32) -> Submission {
     }
 }
 
-pub fn keyed(seed: u32) -> Submission {
+pub(crate) fn keyed(seed: u32) -> Submission {
     Submission {
         key: Some(format!("key-{seed}")),
         ..submission(seed)
     }
 }
 
-pub async fn stream(service: &Service, name: &str, detector: &str) {
+pub(crate) async fn stream(service: &Service, name: &str, detector: &str) {
     let new = NewStream {
         name: name.into(),
         detector: Some(DetectorChoice::Name(detector.into())),
@@ -112,11 +112,11 @@ pub async fn stream(service: &Service, name: &str, detector: &str) {
     service.create(new).await.unwrap();
 }
 
-pub async fn send(service: &Service, name: &str, image: Submission) -> Submitted {
+pub(crate) async fn send(service: &Service, name: &str, image: Submission) -> Submitted {
     try_send(service, name, image).await.unwrap()
 }
 
-pub async fn try_send(
+pub(crate) async fn try_send(
     service: &Service,
     name: &str,
     image: Submission,
@@ -128,7 +128,7 @@ pub async fn try_send(
 }
 
 /// Scores of the pictures `seeds`, by the library alone.
-pub fn expected(seeds: impl Iterator<Item = u32>) -> Vec<f32> {
+pub(crate) fn expected(seeds: impl Iterator<Item = u32>) -> Vec<f32> {
     let detector = Detector::build(&config(RARITY)).unwrap();
     let mut stream = detector.open_stream().unwrap();
     seeds

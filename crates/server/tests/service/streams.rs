@@ -135,7 +135,10 @@ async fn a_snapshot_brings_back_what_was() {
     for seed in 100..110 {
         send(&service, "line", submission(seed)).await;
     }
-    assert_eq!(service.snapshots("line").await.unwrap(), [kept.clone()]);
+    assert_eq!(
+        service.snapshots("line").await.unwrap(),
+        std::slice::from_ref(&kept)
+    );
     let info = service.restore("line", kept.id).await.unwrap();
     assert_eq!(info.images, 9);
     let next = send(&service, "line", submission(9)).await;
