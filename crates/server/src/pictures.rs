@@ -127,8 +127,17 @@ impl Pictures {
         )
     }
 
-    /// Writes a picture and its map; gives the bytes they take.
+    /// Writes a picture and its map; gives the bytes they take. Where one cannot be written, neither is left.
     pub(crate) fn keep(&self, key: Key, shown: &Shown) -> Result<u64, ServiceError> {
+        let kept = self.write(key, shown);
+        if kept.is_err() {
+            // No row will lead to them.
+            self.delete(key);
+        }
+        kept
+    }
+
+    fn write(&self, key: Key, shown: &Shown) -> Result<u64, ServiceError> {
         let (picture, map) = self.paths(key);
         let io = |path: &Path, error: std::io::Error| {
             ServiceError::Internal(format!("picture {}: {error}", path.display()))

@@ -1,9 +1,11 @@
 //! Streams: one owner each, that applies what comes in the order it came.
 
+mod changes;
 mod image;
 mod memory;
 mod owner;
 mod residency;
+mod scoring;
 mod view;
 
 pub(crate) use image::{Decoded, ImageJob, Ready};

@@ -1,0 +1,298 @@
+//! Streams: making them, changing them, calibrating them, taking and bringing back their state.
+
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use rareclip_core::Learning;
+use rareclip_core::calibration::CalibrationConfig;
+
+use super::{Event, Result, Service, Submission, SubmitOptions};
+use crate::error::ServiceError;
+use crate::model::{
+    Calibrate, Condition, DetectorChoice, Label, NewStream, SnapshotInfo, StreamInfo,
+};
+use crate::store::StreamRow;
+use crate::streams::{Change, Figures, Job, View, now};
+
+impl Service {
+    /// Creates a stream; `false` where it was there with the same detector.
+    ///
+    /// # Errors
+    /// [`ServiceError::Conflict`] where it was there with another one; [`ServiceError::Invalid`] on a name or detector that cannot
+    /// be.
+    pub async fn create(&self, new: NewStream) -> Result<(StreamInfo, bool)> {
+        self.running()?;
+        check_name(&new.name)?;
+        let detector = new.detector.unwrap_or_else(|| {
+            let first = self.detectors.named().first();
+            DetectorChoice::Name(first.map(|entry| entry.name.clone()).unwrap_or_default())
+        });
+        let entry = self.detectors.choose(&detector)?;
+        if entry.learning()? == Learning::Batch {
+            return Err(rareclip_core::Error::NeedsBatch {
+                bank: entry.name.clone(),
+            }
+            .into());
+        }
+        let _roll = self.roll.lock().await;
+        if let Ok(there) = self.handle(&new.name) {
+            let info = there.info();
+            if info.detector == entry.name {
+                return Ok((info, false));
+            }
+            return Err(ServiceError::Conflict(format!(
+                "stream `{}` is there with detector `{}`: delete it first, or choose another name",
+                new.name, info.detector
+            )));
+        }
+        let row = StreamRow {
+            id: self.shared.store.next_stream().await?,
+            name: new.name,
+            detector,
+            calibration: new.calibration,
+            created_at: now(),
+            frozen: false,
+            last_entry: 0,
+            images: 0,
+            view: None,
+            state: None,
+            previous: None,
+        };
+        self.shared.store.write(row.insert()).await?;
+        let mut empty = entry.detector.open_stream()?;
+        if let Some(policy) = &row.calibration {
+            empty.calibrator_mut().set_policy(policy.clone());
+        }
+        let view = View {
+            detector: entry.name.clone(),
+            created_at: row.created_at,
+            images: 0,
+            results: 0,
+            frozen: false,
+            condition: Condition::Stored,
+            notice: None,
+            figures: Figures::of(&empty),
+            skipped: 0,
+            last: None,
+        };
+        let handle = self.start_owner(row, Ok(entry), view);
+        let info = handle.info();
+        self.shared.tell(Event::stream(&handle.name, &info));
+        Ok((info, true))
+    }
+
+    /// Every stream, by name.
+    pub async fn streams(&self) -> Vec<StreamInfo> {
+        self.handles().iter().map(|handle| handle.info()).collect()
+    }
+
+    /// One stream.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`].
+    pub async fn stream(&self, name: &str) -> Result<StreamInfo> {
+        Ok(self.handle(name)?.info())
+    }
+
+    /// Deletes a stream with its history.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`], or when the database cannot be written.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        let _roll = self.roll.lock().await;
+        let handle = self.handle(name)?;
+        // No new image may come in between.
+        let remove = || {
+            let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+            streams.remove(name)
+        };
+        handle.ask(Job::Delete).await?;
+        remove();
+        self.shared.tell(Event::deleted(&handle.name));
+        Ok(())
+    }
+
+    async fn change(&self, name: &str, change: Change) -> Result<StreamInfo> {
+        self.running()?;
+        let handle = self.handle(name)?;
+        handle.ask(|reply| Job::Change(change, reply)).await?;
+        Ok(handle.info())
+    }
+
+    /// Empties a stream's memory and calibration; its history stays.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn reset(&self, name: &str) -> Result<StreamInfo> {
+        self.change(name, Change::Reset).await
+    }
+
+    /// Lets a stream score without remembering, or remember again.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn set_frozen(&self, name: &str, frozen: bool) -> Result<StreamInfo> {
+        self.change(name, Change::Freeze(frozen)).await
+    }
+
+    /// Sets how scores become verdicts.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] on a number out of range; when the state cannot be written.
+    pub async fn set_policy(&self, name: &str, policy: CalibrationConfig) -> Result<StreamInfo> {
+        check_policy(&policy)?;
+        self.change(name, Change::Policy(policy)).await
+    }
+
+    /// Calibrates by results of the history.
+    ///
+    /// # Errors
+    /// [`ServiceError::Invalid`] when there are too few of them for the rate.
+    pub async fn calibrate(&self, name: &str, how: Calibrate) -> Result<StreamInfo> {
+        let handle = self.handle(name)?;
+        let (feedback, rate, last) = match how {
+            Calibrate::Feedback { rate } => (Some(Label::Normal), rate, 100_000),
+            Calibrate::History { rate, last } => (None, rate, last),
+        };
+        let references = self.shared.store.references(handle.id, feedback, last);
+        self.by_normals(name, rate, references.await?).await
+    }
+
+    /// Calibrates by images of known normals, which leave no other trace.
+    ///
+    /// # Errors
+    /// When one cannot be scored, or they are too few for the rate.
+    pub async fn calibrate_images(
+        &self,
+        name: &str,
+        rate: f64,
+        images: Vec<Submission>,
+    ) -> Result<StreamInfo> {
+        let options = SubmitOptions {
+            update: false,
+            ..SubmitOptions::default()
+        };
+        let mut references = Vec::new();
+        for scored in self.submit(name, images, options).await? {
+            let record = scored?.record;
+            references.push((record.score, record.map_median));
+        }
+        self.by_normals(name, rate, references).await
+    }
+
+    async fn by_normals(
+        &self,
+        name: &str,
+        rate: f64,
+        references: Vec<(f32, f32)>,
+    ) -> Result<StreamInfo> {
+        let policy = CalibrationConfig::FalseAlarmRate { rate };
+        check_policy(&policy)?;
+        let mut tried = rareclip_core::Calibrator::new(policy.clone());
+        tried.set_normals(references.clone())?;
+        if tried.threshold().is_none() {
+            return Err(ServiceError::Invalid {
+                place: "calibration".into(),
+                problem: format!(
+                    "{}; give more normals, or bear a higher rate than {rate}",
+                    tried.state_in_words()
+                ),
+            });
+        }
+        self.change(name, Change::Normals(references, policy)).await
+    }
+
+    /// Shows known normals to a stream that has scored nothing yet.
+    ///
+    /// # Errors
+    /// At the first that cannot be shown; those before it are remembered.
+    pub async fn normals(&self, name: &str, images: Vec<Submission>) -> Result<StreamInfo> {
+        let done = self.queue(name, images, SubmitOptions::default(), true);
+        for shown in done.await? {
+            shown?;
+        }
+        self.stream(name).await
+    }
+
+    /// Keeps a copy of a stream's state until it is deleted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn snapshot(&self, name: &str, note: Option<String>) -> Result<SnapshotInfo> {
+        let handle = self.handle(name)?;
+        handle.ask(|reply| Job::Snapshot(note, reply)).await
+    }
+
+    /// Goes back to a kept snapshot.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`]; when it cannot be read or belongs to another detector.
+    pub async fn restore(&self, name: &str, id: u64) -> Result<StreamInfo> {
+        self.change(name, Change::Restore(id)).await
+    }
+
+    /// A stream's state as a file that `rareclip scan --state` and [`import`](Self::import) read.
+    ///
+    /// # Errors
+    /// When the memory cannot be loaded.
+    pub async fn export(&self, name: &str) -> Result<Bytes> {
+        self.handle(name)?.ask(Job::Export).await
+    }
+
+    /// Goes on from a state file.
+    ///
+    /// # Errors
+    /// When it is damaged or belongs to another detector; nothing is changed then.
+    pub async fn import(&self, name: &str, state: Bytes) -> Result<StreamInfo> {
+        self.change(name, Change::Import(state)).await
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphanumeric());
+    let rest = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if first && rest && name.len() <= 64 {
+        return Ok(());
+    }
+    Err(ServiceError::Invalid {
+        place: "name".into(),
+        problem: format!(
+            "`{name}` is not a name for a stream: 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit"
+        ),
+    })
+}
+
+fn check_policy(policy: &CalibrationConfig) -> Result<()> {
+    let wrong = |place: &str, problem: &str| {
+        Err(ServiceError::Invalid {
+            place: place.to_owned(),
+            problem: problem.to_owned(),
+        })
+    };
+    match *policy {
+        CalibrationConfig::Fixed { threshold } if !threshold.is_finite() => {
+            wrong("threshold", "must be a finite number")
+        }
+        CalibrationConfig::FalseAlarmRate { rate } if !(1e-5..=0.5).contains(&rate) => {
+            wrong("rate", "must be from 0.00001 to 0.5")
+        }
+        CalibrationConfig::Quantile { quantile, .. } if !(0.0..=0.9999).contains(&quantile) => {
+            wrong("quantile", "must be from 0 to 0.9999")
+        }
+        CalibrationConfig::Quantile { history, .. } if !(20..=1_000_000).contains(&history) => {
+            wrong("history", "must be from 20 to 1000000")
+        }
+        CalibrationConfig::Quantile { warm_up, .. } if !(1..=100_000).contains(&warm_up) => {
+            wrong("warm_up", "must be from 1 to 100000")
+        }
+        CalibrationConfig::Quantile { burn_in, .. } if burn_in > 10_000 => {
+            wrong("burn_in", "must be at most 10000")
+        }
+        _ => Ok(()),
+    }
+}

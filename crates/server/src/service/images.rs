@@ -1,0 +1,212 @@
+//! Images: queued in the order they come, answered when their stream has had them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::dispatch::Work;
+use super::{Result, Service};
+use crate::error::ServiceError;
+use crate::model::{ResultRecord, Timings};
+use crate::pictures::Shown;
+use crate::streams::{ImageJob, Job};
+
+/// An image that is sent.
+#[derive(Debug, Clone, Default)]
+pub struct Submission {
+    /// What the client calls it.
+    pub name: Option<String>,
+    /// The file.
+    pub bytes: Bytes,
+    /// Idempotency key, 1 to 200 characters: sent again with the same key, the image is not counted again.
+    pub key: Option<String>,
+}
+
+/// How images are to be handled.
+#[derive(Debug, Clone, Copy)]
+pub struct SubmitOptions {
+    /// Whether the stream counts them. Without, they leave no trace, not even in the history.
+    pub update: bool,
+    /// Time within which their turn must have come; `None`: as the settings say.
+    pub deadline: Option<Duration>,
+    /// Whether [`Submitted::shown`] is wanted.
+    pub keep_shown: bool,
+}
+
+impl Default for SubmitOptions {
+    fn default() -> Self {
+        Self {
+            update: true,
+            deadline: None,
+            keep_shown: false,
+        }
+    }
+}
+
+/// What became of an image.
+#[derive(Debug, Clone)]
+pub struct Submitted {
+    /// The result; its id is 0 where it is not in the history.
+    pub record: ResultRecord,
+    /// Whether it is in the history, and the image in the memory as the policy says.
+    pub recorded: bool,
+    /// Whether the image had been sent before and the first result is given again.
+    pub replayed: bool,
+    /// What the client should know, in words.
+    pub notice: Option<String>,
+    /// Milliseconds in each stage.
+    pub timings: Timings,
+    /// Picture and map, where they were asked for.
+    pub shown: Option<Arc<Shown>>,
+}
+
+impl Submitted {
+    pub(crate) fn replayed(record: ResultRecord) -> Self {
+        Self {
+            record,
+            recorded: true,
+            replayed: true,
+            notice: None,
+            timings: Timings::default(),
+            shown: None,
+        }
+    }
+
+    /// A known normal, which has no score.
+    pub(crate) fn normal(images: u64) -> Self {
+        Self::replayed(ResultRecord {
+            id: 0,
+            sequence: images.saturating_sub(1),
+            at: String::new(),
+            image: None,
+            score: 0.0,
+            raw_score: 0.0,
+            p_value: None,
+            verdict: rareclip_core::Verdict::Uncalibrated,
+            threshold: None,
+            calibration: String::new(),
+            map_median: 0.0,
+            scale_low: 0.0,
+            scale_high: 0.0,
+            remembered: true,
+            feedback: None,
+            note: None,
+            pictures: false,
+        })
+    }
+}
+
+impl Service {
+    /// Scores images in the order given, after all that the stream was sent before. All are admitted, or none. An image is given up
+    /// without a trace when this future is dropped before its update has begun.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`], [`ServiceError::Busy`], [`ServiceError::TooLarge`], [`ServiceError::Invalid`]; what is wrong with
+    /// a single image stands in its place of the answer.
+    pub async fn submit(
+        &self,
+        name: &str,
+        images: Vec<Submission>,
+        options: SubmitOptions,
+    ) -> Result<Vec<Result<Submitted>>> {
+        self.queue(name, images, options, false).await
+    }
+
+    pub(super) async fn queue(
+        &self,
+        name: &str,
+        images: Vec<Submission>,
+        options: SubmitOptions,
+        normal: bool,
+    ) -> Result<Vec<Result<Submitted>>> {
+        self.running()?;
+        let handle = self.handle(name)?;
+        let entry = handle
+            .entry
+            .clone()
+            .map_err(|problem| ServiceError::Damaged {
+                stream: name.to_owned(),
+                problem,
+            })?;
+        check_submissions(&images)?;
+        let mut places = self.admission.admit(images.len())?;
+        let mut answers = Vec::with_capacity(images.len());
+        {
+            let _together = handle
+                .arrival
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (at, image) in images.into_iter().enumerate() {
+                let (send_ready, ready) = oneshot::channel();
+                let (reply, answer) = oneshot::channel();
+                let arrived = Instant::now();
+                self.dispatch.send(Work {
+                    entry: Arc::clone(&entry),
+                    name: image.name.clone().unwrap_or_else(|| format!("{}", at + 1)),
+                    bytes: image.bytes.clone(),
+                    arrived,
+                    ready: send_ready,
+                });
+                let job = ImageJob {
+                    name: image.name,
+                    bytes: image.bytes,
+                    normal,
+                    peek: !options.update,
+                    key: image.key,
+                    arrived,
+                    allowed: options.deadline.unwrap_or(self.settings().deadline),
+                    keep_shown: options.keep_shown,
+                    ready,
+                    reply,
+                    place: places.pop().unwrap_or_default(),
+                };
+                handle.waiting.fetch_add(1, Ordering::Relaxed);
+                // The owner is gone only with the stream; the answer's channel then says so.
+                let _ = handle.jobs.send(Job::Image(Box::new(job)));
+                answers.push(answer);
+            }
+        }
+        let mut done = Vec::with_capacity(answers.len());
+        for answer in answers {
+            done.push(match answer.await {
+                Ok(result) => result,
+                Err(_) if self.stopping.load(Ordering::Relaxed) => Err(ServiceError::Stopping),
+                Err(_) => Err(ServiceError::NotFound {
+                    what: "stream",
+                    name: name.to_owned(),
+                    hint: "; it was deleted".into(),
+                }),
+            });
+        }
+        Ok(done)
+    }
+}
+
+fn check_submissions(images: &[Submission]) -> Result<()> {
+    if images.is_empty() {
+        return Err(ServiceError::Invalid {
+            place: "images".into(),
+            problem: "there is none in the request".into(),
+        });
+    }
+    for image in images {
+        if let Some(key) = &image.key
+            && !(1..=200).contains(&key.chars().count())
+        {
+            return Err(ServiceError::Invalid {
+                place: "idempotency key".into(),
+                problem: "must have 1 to 200 characters".into(),
+            });
+        }
+        if image.name.as_ref().is_some_and(|name| name.len() > 1024) {
+            return Err(ServiceError::Invalid {
+                place: "image name".into(),
+                problem: "must have at most 1024 bytes".into(),
+            });
+        }
+    }
+    Ok(())
+}

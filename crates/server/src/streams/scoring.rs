@@ -1,0 +1,393 @@
+//! An image in its stream: assessed, written down, absorbed, answered - in this order.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Slot, Stream, Verdict};
+use sha2::{Digest, Sha256};
+
+use super::image::{self, ImageJob, Ready};
+use super::{Owner, milliseconds, now};
+use crate::error::{ServiceError, StoreError};
+use crate::metrics::{StreamLabels, VerdictLabels};
+use crate::model::{ResultRecord, Timings};
+use crate::pictures::{Key, Shown};
+use crate::service::{Event, Submitted};
+use crate::settings::KeepPictures;
+use crate::store::{JournalEntry, NewResult, append, insert_result};
+
+impl Owner {
+    pub(super) async fn image(&mut self, mut job: ImageJob) {
+        self.handle.waiting.fetch_sub(1, Ordering::Relaxed);
+        let result = self.handle_image(&mut job).await;
+        let ImageJob { reply, place, .. } = job;
+        drop(place);
+        // Whoever asked may have gone.
+        let _ = reply.send(result);
+        if self.unsaved > 0
+            && self
+                .unsaved
+                .is_multiple_of(self.shared.settings.snapshot_every)
+        {
+            self.save().await;
+        }
+    }
+
+    async fn handle_image(&mut self, job: &mut ImageJob) -> Result<Submitted, ServiceError> {
+        job.overdue()?;
+        let digest = job.key.as_ref().map(|_| hex(&Sha256::digest(&job.bytes)));
+        if let Some(key) = &job.key
+            && let Some((record, earlier)) = self.shared.store.by_key(self.id, key).await?
+        {
+            if earlier != digest {
+                return Err(ServiceError::Conflict(format!(
+                    "idempotency key `{key}` was used for another image: give every image a key of its own"
+                )));
+            }
+            return Ok(Submitted::replayed(record));
+        }
+        let left = job.allowed.saturating_sub(job.arrived.elapsed());
+        let ready = tokio::time::timeout(left, &mut job.ready).await;
+        let ready = ready
+            .map_err(|_| ServiceError::Deadline(job.allowed.as_secs_f64()))?
+            .map_err(|_| ServiceError::Stopping)??;
+        self.load().await?;
+        job.overdue()?;
+        if job.normal {
+            return self.show_normal(job, ready).await;
+        }
+        self.score(job, ready, digest).await
+    }
+
+    /// A known normal: remembered first, then written down; a memory that could not be written down is given up.
+    async fn show_normal(
+        &mut self,
+        job: &ImageJob,
+        ready: Ready,
+    ) -> Result<Submitted, ServiceError> {
+        let Some(mut stream) = self.memory.take() else {
+            return Err(ServiceError::Internal("the memory is not loaded".into()));
+        };
+        let Ready {
+            features, window, ..
+        } = ready;
+        let done = self
+            .shared
+            .compute(move || {
+                let shown = stream.push_normal(&features);
+                drop(window);
+                (stream, shown)
+            })
+            .await;
+        let shown = match done {
+            Ok((stream, shown)) => {
+                self.memory = Some(stream);
+                shown.map_err(ServiceError::from)
+            }
+            Err(error) => Err(error),
+        };
+        let images = self.memory.as_ref().map_or(0, Stream::sequence);
+        let written = match shown {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let entry = JournalEntry {
+                    entry: self.last_entry + 1,
+                    normal: true,
+                    learn: true,
+                    image: job.bytes.to_vec(),
+                };
+                let write = self
+                    .shared
+                    .store
+                    .write(append(self.id, entry, images))
+                    .await;
+                write.map_err(ServiceError::from)
+            }
+        };
+        if let Err(error) = written {
+            self.forget();
+            return Err(error);
+        }
+        self.last_entry += 1;
+        self.unsaved += 1;
+        self.describe();
+        Ok(Submitted::normal(images))
+    }
+
+    async fn score(
+        &mut self,
+        job: &ImageJob,
+        ready: Ready,
+        digest: Option<String>,
+    ) -> Result<Submitted, ServiceError> {
+        let options = match (job.peek, self.frozen) {
+            (true, _) => PushOptions::PEEK,
+            (false, true) => PushOptions::FREEZE,
+            (false, false) => PushOptions::LEARN,
+        };
+        let mut timings = ready.timings;
+        let (features, assessed) = self.assess(ready.features, options, &mut timings).await?;
+        let at = now();
+        let keep = match self.shared.settings.keep_pictures {
+            KeepPictures::All => true,
+            KeepPictures::None => false,
+            KeepPictures::Anomalous => assessed.outcome().judgement.verdict == Verdict::Anomalous,
+        };
+        let mut record = image::record(
+            assessed.outcome(),
+            self.last_entry + 1,
+            at,
+            job.name.clone(),
+            keep && !job.peek,
+        );
+        let shown = Arc::new(Shown {
+            picture: ready.picture,
+            map: assessed.outcome().scored.map.values.clone(),
+            scale: assessed.outcome().map_scale,
+        });
+        let mut notice = None;
+        if !job.peek {
+            // Cancelled up to here means: no trace.
+            job.overdue()?;
+            let start = Instant::now();
+            match self.write_down(job, &record, at, digest, options).await {
+                Ok(()) => {
+                    timings.store_ms = milliseconds(start.elapsed());
+                    self.absorb(features, assessed, &mut timings).await?;
+                    self.recorded(&record, &shown);
+                }
+                Err(error) => {
+                    self.shared.metrics.unrecorded.inc();
+                    notice = Some(format!(
+                        "{error}. The image was scored; it is neither remembered nor in the history"
+                    ));
+                }
+            }
+        }
+        drop(ready.window);
+        let recorded = !job.peek && notice.is_none();
+        if !recorded {
+            record.id = 0;
+            record.remembered = false;
+            record.pictures = false;
+        }
+        timings.total_ms = milliseconds(job.arrived.elapsed());
+        self.shared.metrics.timings(&timings);
+        Ok(Submitted {
+            record,
+            recorded,
+            replayed: false,
+            notice,
+            timings,
+            shown: job.keep_shown.then_some(shown),
+        })
+    }
+
+    /// The outcome of an image; the memory stays as it is.
+    async fn assess(
+        &mut self,
+        features: Features,
+        options: PushOptions,
+        timings: &mut Timings,
+    ) -> Result<(Features, Assessed), ServiceError> {
+        let Some(mut stream) = self.memory.take() else {
+            return Err(ServiceError::Internal("the memory is not loaded".into()));
+        };
+        let mut times = *timings;
+        let done = self
+            .shared
+            .compute(move || {
+                let assessed = stream.ready().and_then(|()| {
+                    stream.assess(&features, options, &mut |slot, time| {
+                        add(&mut times, slot, time);
+                    })
+                });
+                (stream, features, assessed, times)
+            })
+            .await;
+        match done {
+            Ok((stream, features, assessed, times)) => {
+                self.memory = Some(stream);
+                *timings = times;
+                Ok((features, assessed?))
+            }
+            Err(error) => {
+                self.forget();
+                Err(error)
+            }
+        }
+    }
+
+    /// Result and journal entry, in one transaction.
+    async fn write_down(
+        &mut self,
+        job: &ImageJob,
+        record: &ResultRecord,
+        at: i64,
+        digest: Option<String>,
+        options: PushOptions,
+    ) -> Result<(), StoreError> {
+        let entry = JournalEntry {
+            entry: record.id,
+            normal: false,
+            learn: options.update,
+            image: job.bytes.to_vec(),
+        };
+        let mut statements = append(self.id, entry, record.sequence + 1);
+        statements.push(insert_result(
+            self.id,
+            &NewResult {
+                record,
+                at,
+                key: job.key.as_deref(),
+                digest: digest.as_deref(),
+            },
+        ));
+        self.shared.store.write(statements).await
+    }
+
+    /// The memory takes in what is written down. One that cannot is made anew from the disk.
+    async fn absorb(
+        &mut self,
+        features: Features,
+        assessed: Assessed,
+        timings: &mut Timings,
+    ) -> Result<(), ServiceError> {
+        self.last_entry += 1;
+        self.unsaved += 1;
+        let Some(mut stream) = self.memory.take() else {
+            return Err(ServiceError::Internal("the memory is not loaded".into()));
+        };
+        let mut times = *timings;
+        let done = self
+            .shared
+            .compute(move || {
+                let mut observe = |slot, time| add(&mut times, slot, time);
+                let absorbed = stream.absorb(&features, assessed, &mut observe);
+                let learns =
+                    stream.bank_status().is_some() && stream.learning() == Learning::Online;
+                let skipped = absorbed.map(|outcome: Outcome| learns && !outcome.remembered);
+                (stream, skipped, times)
+            })
+            .await;
+        let skipped = match done {
+            Ok((stream, Ok(skipped), times)) => {
+                self.memory = Some(stream);
+                *timings = times;
+                Ok(skipped)
+            }
+            Ok((_, Err(error), _)) => Err(ServiceError::from(error)),
+            Err(error) => Err(error),
+        };
+        let skipped = match skipped {
+            Ok(skipped) => skipped,
+            Err(error) => {
+                self.forget();
+                self.strike_out(self.last_entry).await;
+                return Err(error);
+            }
+        };
+        if skipped {
+            self.handle.view().skipped += 1;
+            let labels = StreamLabels {
+                stream: self.handle.name.to_string(),
+            };
+            self.shared.metrics.skipped.get_or_create(&labels).inc();
+        }
+        Ok(())
+    }
+
+    /// Takes back an entry that the memory could not take in: the journal must lead to a memory.
+    async fn strike_out(&mut self, entry: u64) {
+        let values = vec![self.id.into(), entry.into()];
+        let statements = vec![
+            (
+                "DELETE FROM journal WHERE stream = $1 AND entry = $2",
+                values.clone(),
+            ),
+            (
+                "DELETE FROM results WHERE stream = $1 AND entry = $2",
+                values,
+            ),
+        ];
+        if let Err(error) = self.shared.store.write(statements).await {
+            tracing::error!(stream = %self.handle.name, entry, %error, "Entry not taken back.");
+        }
+    }
+
+    /// Tells everyone of a result that is written down.
+    fn recorded(&self, record: &ResultRecord, shown: &Arc<Shown>) {
+        self.describe();
+        let drifting = {
+            let mut view = self.handle.view();
+            view.results += 1;
+            view.last = Some(record.clone());
+            view.figures.drift.is_some_and(|drift| drift.drifting)
+        };
+        let metrics = &self.shared.metrics;
+        let stream = self.handle.name.to_string();
+        metrics
+            .images
+            .get_or_create(&VerdictLabels {
+                stream: stream.clone(),
+                verdict: record.verdict.to_string(),
+            })
+            .inc();
+        metrics
+            .scores
+            .get_or_create(&StreamLabels { stream })
+            .observe(f64::from(record.score));
+        let key = (self.id, record.id);
+        self.shared.pictures.hold(key, Arc::clone(shown));
+        if record.pictures {
+            self.keep_pictures(key, Arc::clone(shown));
+        }
+        self.shared.tell(Event::result(&self.handle.name, record));
+        if drifting
+            && record
+                .sequence
+                .is_multiple_of(rareclip_core::calibration::RECENT as u64)
+        {
+            self.tell();
+        }
+    }
+
+    /// Writes picture and map beside the answer's way. That they cannot be written is logged; the result stands.
+    fn keep_pictures(&self, key: Key, shown: Arc<Shown>) {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let pictures = Arc::clone(&shared.pictures);
+            let kept = shared.compute(move || pictures.keep(key, &shown)).await;
+            let (sql, values) = match kept.and_then(|kept| kept) {
+                Ok(bytes) => (
+                    "UPDATE results SET picture_bytes = $1 WHERE stream = $2 AND entry = $3",
+                    vec![bytes.into(), key.0.into(), key.1.into()],
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, "Picture not kept.");
+                    (
+                        "UPDATE results SET pictures = 0 WHERE stream = $1 AND entry = $2",
+                        vec![key.0.into(), key.1.into()],
+                    )
+                }
+            };
+            if let Err(error) = shared.store.write(vec![(sql, values)]).await {
+                tracing::warn!(%error, "Size of a kept picture not noted.");
+            }
+        });
+    }
+}
+
+fn add(timings: &mut Timings, slot: Slot, time: Duration) {
+    let ms = milliseconds(time);
+    match slot {
+        Slot::Prompt => timings.prompt_ms += ms,
+        Slot::Bank => timings.bank_ms += ms,
+        _ => timings.scorer_ms += ms,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
