@@ -120,7 +120,7 @@ impl Service {
         handle
     }
 
-    /// Deletes what a crash left in the data folder: files that the database does not know.
+    /// Deletes what a crash left in the folders of streams: files that the database does not know.
     async fn sweep(&self) -> Result<()> {
         let folder = self.shared.settings.data.join("streams");
         let mut known: BTreeMap<i64, Vec<String>> = BTreeMap::new();
@@ -172,17 +172,28 @@ fn claim(data: &Path) -> Result<(std::fs::File, String)> {
     Ok((lock, owner))
 }
 
+/// What folders of streams begin with that the database does not know.
+const LOST: &str = "lost-";
+
+/// A database that was lost or replaced must not cost the states too.
+fn put_aside(from: &Path, to: &Path) {
+    tracing::warn!(folder = %from.display(), to = %to.display(), "The database knows no such stream; put aside.");
+    if let Err(error) = std::fs::rename(from, to) {
+        tracing::warn!(folder = %from.display(), %error, "Not put aside.");
+    }
+}
+
 fn sweep(folder: &Path, known: &BTreeMap<i64, Vec<String>>) {
     let Ok(folders) = std::fs::read_dir(folder) else {
         return;
     };
     for stream in folders.flatten() {
-        let id = stream
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        let Some(files) = id.and_then(|id: i64| known.get(&id)) else {
-            let _ = std::fs::remove_dir_all(stream.path());
+        let name = stream.file_name().to_string_lossy().into_owned();
+        if name.starts_with(LOST) {
+            continue;
+        }
+        let Some(files) = name.parse().ok().and_then(|id: i64| known.get(&id)) else {
+            put_aside(&stream.path(), &folder.join(format!("{LOST}{name}")));
             continue;
         };
         let Ok(entries) = std::fs::read_dir(stream.path()) else {

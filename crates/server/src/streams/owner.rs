@@ -120,8 +120,12 @@ impl Owner {
                     return;
                 }
                 Job::Delete(reply) => {
-                    let _ = reply.send(self.delete().await);
-                    return;
+                    let deleted = self.delete().await;
+                    let gone = deleted.is_ok();
+                    let _ = reply.send(deleted);
+                    if gone {
+                        return;
+                    }
                 }
             }
             self.since_load += 1;

@@ -221,3 +221,32 @@ async fn feedback_is_stored_with_the_result() {
         (label, Some("scratch"))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_that_the_database_does_not_know_are_put_aside_and_not_deleted() {
+    let data = tempfile::tempdir().unwrap();
+    let service = open(settings(data.path())).await;
+    stream(&service, "line", "rarity").await;
+    score(&service, 0..10).await;
+    let export = service.export("line").await.unwrap();
+    service.close().await;
+    drop(service);
+    for file in [
+        "rareclip.sqlite",
+        "rareclip.sqlite-wal",
+        "rareclip.sqlite-shm",
+    ] {
+        let _ = std::fs::remove_file(data.path().join(file));
+    }
+    let service = open(settings(data.path())).await;
+    assert!(service.streams().await.is_empty());
+    let lost = std::fs::read_dir(data.path().join("streams/lost-1")).unwrap();
+    let states: Vec<Vec<u8>> = lost
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    assert!(states.iter().any(|state| *state == export));
+    // The way back.
+    stream(&service, "line", "rarity").await;
+    service.import("line", export).await.unwrap();
+    assert_eq!(score(&service, 10..15).await, expected(0..15)[10..]);
+}
