@@ -21,7 +21,7 @@ pub enum StoreError {
         problem: String,
     },
     /// The database is not one that this version can use.
-    #[error("database {place}: {problem}")]
+    #[error("{place}: {problem}")]
     Unusable {
         /// File or database.
         place: String,
@@ -92,6 +92,16 @@ pub enum ServiceError {
     /// The detector failed on the image, or cannot be used this way; the image left no trace.
     #[error(transparent)]
     Detector(#[from] rareclip_core::Error),
+    /// The detector of a stream is not in this service.
+    #[error(
+        "stream {stream}: {problem}. Start the service with the config that the stream was made with; its state waits for it"
+    )]
+    NoDetector {
+        /// The stream.
+        stream: String,
+        /// Which detector is missing.
+        problem: String,
+    },
     /// The state of a stream cannot be read.
     #[error(
         "stream {stream}: {problem}; its files are as they were. Restore a snapshot, import a state, or reset the stream"
@@ -125,7 +135,7 @@ impl ServiceError {
             Self::Image { .. } => 422,
             Self::Busy { .. } => 429,
             Self::Deadline(_) => 504,
-            Self::Damaged { .. } => 409,
+            Self::Damaged { .. } | Self::NoDetector { .. } => 409,
             Self::Detector(
                 rareclip_core::Error::LateNormal { .. }
                 | rareclip_core::Error::NotFitted { .. }
@@ -157,6 +167,7 @@ impl ServiceError {
             Self::Deadline(_) => "deadline",
             Self::Detector(_) => "detector",
             Self::Damaged { .. } => "damaged",
+            Self::NoDetector { .. } => "no-detector",
             Self::Store(StoreError::Full { .. }) => "disk-full",
             Self::Store(_) => "store",
             Self::Stopping => "stopping",

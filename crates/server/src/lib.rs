@@ -24,4 +24,4 @@ mod streams;
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};
 pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
-pub use settings::{KeepPictures, Settings};
+pub use settings::{KeepPictures, Settings, make_data_folder};

@@ -1,6 +1,6 @@
 //! What an operator can set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rareclip_imaging::Limits;
@@ -67,4 +67,16 @@ impl Settings {
             keep_days: 90,
         }
     }
+}
+
+/// Makes the data folder where it is missing, for its owner alone: the journal holds images, and keys stand beside it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }

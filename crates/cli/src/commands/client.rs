@@ -267,7 +267,8 @@ impl Remote {
                     let wait = seconds.map_or(PAUSE, Duration::from_secs);
                     (problem(response), wait)
                 }
-                Err(error) => (format!("{}: {error}", self.server), PAUSE),
+                Err(error) if passing(&error) => (format!("{}: {error}", self.server), PAUSE),
+                Err(error) => bail!("{}: {error}", self.server),
             };
             if start.elapsed() + wait > self.patience || stop.load(Ordering::Relaxed) {
                 bail!("{why}");
@@ -275,6 +276,22 @@ impl Remote {
             tracing::info!(%why, "Trying again.");
             std::thread::sleep(wait);
         }
+    }
+}
+
+/// Whether an error may be gone the next time: a service that is away, not a certificate that is wrong.
+fn passing(error: &ureq::Error) -> bool {
+    use std::io::ErrorKind;
+    match error {
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::InvalidData | ErrorKind::InvalidInput
+        ),
+        ureq::Error::Timeout(_)
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::HostNotFound
+        | ureq::Error::Protocol(_) => true,
+        _ => false,
     }
 }
 

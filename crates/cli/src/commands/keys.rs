@@ -44,7 +44,8 @@ pub(crate) struct DataArgs {
 }
 
 fn ring(data: &Path) -> anyhow::Result<KeyRing> {
-    std::fs::create_dir_all(data).with_context(|| format!("data folder {}", data.display()))?;
+    rareclip_server::make_data_folder(data)
+        .with_context(|| format!("data folder {}", data.display()))?;
     Ok(KeyRing::open(data.join("keys.json"))?)
 }
 

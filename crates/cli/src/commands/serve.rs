@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args as ClapArgs, ValueEnum};
 use rareclip_server::api::{self, ApiOptions};
 use rareclip_server::security::{KeyRing, TlsFiles, check_exposure};
-use rareclip_server::{Detectors, KeepPictures, NamedConfig, Service, Settings};
+use rareclip_server::{Detectors, KeepPictures, NamedConfig, Service, Settings, make_data_folder};
 
 use super::say;
 use crate::args::ConfigArgs;
@@ -42,7 +42,12 @@ pub(crate) struct ServeArgs {
     #[arg(short, long, value_name = "DIR", default_value = "rareclip-data")]
     data: PathBuf,
     /// PostgreSQL database instead of the embedded one: postgres://user:password@host/name.
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "RARECLIP_DATABASE",
+        hide_env_values = true
+    )]
     database: Option<String>,
     #[command(flatten)]
     access: AccessArgs,
@@ -67,7 +72,7 @@ struct AccessArgs {
     /// Serve other machines without TLS: keys and images cross the network readable.
     #[arg(long)]
     allow_plain: bool,
-    /// Another name of this machine that requests may use while access is open on loopback.
+    /// Another name of this machine that requests may use while access is open on loopback, with or without a port.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// Origins of other web pages that may use the API, e.g. https://mes.example.
@@ -130,8 +135,7 @@ enum Keep {
 
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let settings = settings(args)?;
-    std::fs::create_dir_all(&args.data)
-        .with_context(|| format!("data folder {}", args.data.display()))?;
+    make_data_folder(&args.data).with_context(|| format!("data folder {}", args.data.display()))?;
     let keys = Arc::new(KeyRing::open(args.data.join("keys.json"))?);
     let options = options(&args.access, Arc::clone(&keys));
     // What is wrong with the address is found out before weights are loaded.

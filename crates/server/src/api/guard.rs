@@ -129,7 +129,10 @@ fn admit(api: &Api, route: Option<&str>, request: &Request) -> Result<(), ApiErr
 /// While anyone on this machine may do anything, a web page must not get in by a name that it points at this machine.
 fn own_host(api: &Api, request: &Request) -> Result<(), ApiError> {
     let host = security::host(request.headers(), request.uri()).unwrap_or_default();
-    let allowed = |name: &String| name.eq_ignore_ascii_case(host);
+    // With its port or without, as the operator wrote it.
+    let allowed = |name: &String| {
+        name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(security::name_of(host))
+    };
     if security::is_loopback_host(host) || api.options.allowed_hosts.iter().any(allowed) {
         return Ok(());
     }

@@ -9,13 +9,13 @@ pub enum ExposureError {
     /// Anyone on the network could do anything.
     #[error(
         "{0} can be reached from other machines and there are no API keys; add one with `rareclip keys add NAME --scope admin`, \
-         listen on 127.0.0.1, or allow open access explicitly"
+         listen on 127.0.0.1, or allow open access explicitly (--allow-open)"
     )]
     Open(SocketAddr),
     /// Keys and images would cross the network readable.
     #[error(
         "{0} can be reached from other machines and would be served without TLS, so that keys and images could be read on the \
-         way; give a certificate and its key, listen on 127.0.0.1 behind a proxy that does TLS, or allow plain HTTP explicitly"
+         way; give a certificate and its key, listen on 127.0.0.1 behind a proxy that does TLS, or allow plain HTTP explicitly (--allow-plain)"
     )]
     Plain(SocketAddr),
 }

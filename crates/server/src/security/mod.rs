@@ -9,4 +9,4 @@ pub use exposure::{ExposureError, check_exposure};
 pub use keys::{KeyError, KeyInfo, KeyRing, Scope};
 pub use tls::{TlsError, TlsFiles};
 
-pub(crate) use origin::{host, is_loopback_host, own_origin};
+pub(crate) use origin::{host, is_loopback_host, name_of, own_origin};

@@ -127,7 +127,7 @@ impl Service {
         let entry = handle
             .entry
             .clone()
-            .map_err(|problem| ServiceError::Damaged {
+            .map_err(|problem| ServiceError::NoDetector {
                 stream: name.to_owned(),
                 problem,
             })?;

@@ -1,6 +1,7 @@
 //! From a data folder to a running service.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,7 +15,7 @@ use crate::detectors::{Detectors, Entry};
 use crate::error::{ServiceError, StoreError};
 use crate::model::{Condition, DetectorChoice};
 use crate::pictures::Pictures;
-use crate::settings::Settings;
+use crate::settings::{Settings, make_data_folder};
 use crate::store::{Store, StreamRow};
 use crate::streams::{Handle, Owner, Residency, Shared, View};
 
@@ -142,7 +143,7 @@ fn claim(data: &Path) -> Result<(std::fs::File, String)> {
         place: format!("data folder {}", place.display()),
         problem,
     };
-    std::fs::create_dir_all(data).map_err(|error| fail(data, error.to_string()))?;
+    make_data_folder(data).map_err(|error| fail(data, error.to_string()))?;
     let lock = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -164,12 +165,26 @@ fn claim(data: &Path) -> Result<(std::fs::File, String)> {
         Ok(owner) => owner.trim().to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let owner = format!("{:032x}", rand::random::<u128>());
-            std::fs::write(&mark, &owner).map_err(|error| fail(data, error.to_string()))?;
+            write_mark(&mark, &owner).map_err(|error| fail(data, error.to_string()))?;
             owner
         }
         Err(error) => return Err(fail(data, error.to_string()).into()),
     };
     Ok((lock, owner))
+}
+
+/// The database bears the mark too, and a power failure must not leave it alone with it.
+fn write_mark(mark: &Path, owner: &str) -> std::io::Result<()> {
+    let begun = mark.with_extension("new");
+    let mut file = std::fs::File::create(&begun)?;
+    file.write_all(owner.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&begun, mark)?;
+    #[cfg(unix)]
+    if let Some(folder) = mark.parent() {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What folders of streams begin with that the database does not know.

@@ -8,6 +8,9 @@ use rusqlite::{ErrorCode, OpenFlags, ToSql, types::ToSqlOutput};
 use super::sql::{Connection, Row, Value};
 use crate::error::StoreError;
 
+/// How SQLite numbers this kind of `auto_vacuum`.
+const INCREMENTAL: i64 = 2;
+
 /// A connection to a database file.
 pub(super) struct Sqlite {
     connection: rusqlite::Connection,
@@ -32,7 +35,13 @@ impl Sqlite {
         set("busy_timeout", "10000")?;
         if writer {
             // Set before the first table, it lets the file shrink again.
-            set("auto_vacuum", "INCREMENTAL")?;
+            let vacuum: i64 = connection
+                .pragma_query_value(None, "auto_vacuum", |row| row.get(0))
+                .map_err(fail)?;
+            // Setting what is set already writes, and on a full disk the service would not start.
+            if vacuum != INCREMENTAL {
+                set("auto_vacuum", "INCREMENTAL")?;
+            }
             set("journal_mode", "WAL")?;
             // What was answered must be on the disk, not only in the kernel.
             set("synchronous", "FULL")?;

@@ -88,6 +88,8 @@ impl Owner {
 
     /// An empty memory needs no file.
     async fn reset(&mut self) -> Result<(), ServiceError> {
+        // Nothing is given up that a service with the detector could still read.
+        self.fresh()?;
         let state = StateFile {
             file: String::new(),
             entry: self.last_entry,

@@ -45,6 +45,7 @@ impl Owner {
         if self.memory.is_some() {
             return Ok(());
         }
+        self.entry()?;
         let on_disk = std::fs::metadata(self.path(&self.state)).map_or(0, |file| file.len());
         let bytes = on_disk.max(UNKNOWN);
         let residency = &self.shared.residency;

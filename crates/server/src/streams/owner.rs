@@ -69,7 +69,7 @@ impl Owner {
         self.handle
             .entry
             .clone()
-            .map_err(|problem| ServiceError::Damaged {
+            .map_err(|problem| ServiceError::NoDetector {
                 stream: self.handle.name.to_string(),
                 problem,
             })

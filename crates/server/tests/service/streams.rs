@@ -396,6 +396,9 @@ async fn a_stream_whose_detector_the_service_has_not_is_damaged_until_it_has_it(
             .status(),
         409
     );
+    // Nor can what it has learnt be thrown away by mistake.
+    let error = service.reset("line").await.unwrap_err();
+    assert!(error.to_string().contains("state waits for it"), "{error}");
     service.close().await;
     drop(service);
     let service = open(settings(data.path())).await;
