@@ -300,7 +300,7 @@ fn check(
     Ok(histories)
 }
 
-/// One stream's images through the library, one after another, for at most two minutes.
+/// One stream's images through the library, one after another, for at most one minute.
 fn replay(
     config: &str,
     options: &[String],
@@ -329,7 +329,7 @@ fn replay(
             outcome.scored.score
         );
         images += 1;
-        if start.elapsed() > Duration::from_secs(120) {
+        if start.elapsed() > Duration::from_secs(60) {
             break;
         }
     }

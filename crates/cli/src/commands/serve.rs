@@ -163,12 +163,12 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         let service = Service::open(settings, detectors).await?;
         let streams = service.info().streams;
         let open = if keys.is_open() { ", without keys" } else { "" };
-        say(format!(
+        tell(format!(
             "listening on {scheme}://{address}{open}; {streams} streams in {}",
             args.data.display()
-        ))?;
+        ));
         api::serve(service, listener, options, stopped()).await?;
-        say("stopped; every stream is written out")?;
+        tell("stopped; every stream is written out".into());
         Ok(Exit::Success)
     })
 }
@@ -236,6 +236,13 @@ fn detectors(args: &ServeArgs) -> anyhow::Result<Detectors> {
     let detectors = Detectors::build(configs, max_batch)?;
     detectors.warm_up()?;
     Ok(detectors)
+}
+
+/// Says something on stdout. That it cannot be said, for a disk that is full, must not end the service.
+fn tell(line: String) {
+    if let Err(error) = say(&line) {
+        tracing::warn!(%error, %line, "Not written to stdout.");
+    }
 }
 
 /// Ends with Ctrl-C or a termination signal.

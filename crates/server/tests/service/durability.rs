@@ -60,6 +60,8 @@ async fn after_a_power_failure_the_stream_goes_on_as_if_nothing_had_happened() {
             score(&service, already..stop).await,
             whole[already as usize..stop as usize]
         );
+        // A copy takes longer than a power failure: no file may come or go meanwhile.
+        service.export("line").await.unwrap();
         let after = power_failure(data.path());
         let resumed = open(settings(after.path())).await;
         assert_eq!(
