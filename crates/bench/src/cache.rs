@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
@@ -66,7 +67,7 @@ impl Original {
 
     /// The key of the image: the sha256 of its bytes in hexadecimal.
     pub fn key(&self) -> String {
-        hex(&Sha256::digest(&self.bytes))
+        HEXLOWER.encode(&Sha256::digest(&self.bytes))
     }
 
     /// Size of the file in bytes.
@@ -84,7 +85,7 @@ impl FeatureCache {
         hasher.update(&spec.weights);
         hasher.update(format!("{blocks:?}"));
         Self {
-            folder: root.join(hex(&hasher.finalize()[..12])),
+            folder: root.join(HEXLOWER.encode(&hasher.finalize()[..12])),
             spec: spec.clone(),
         }
     }
@@ -310,10 +311,6 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.persist(path)
         .map(|_: File| ())
         .map_err(|error| Error::io(path)(error.error))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

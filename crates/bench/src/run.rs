@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use rareclip_core::{Backbone, Detector, Learning, PushOptions, Slot, Stream};
 use rareclip_eval::dataset::{Category, Sample};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cached, Original, hex, write_whole};
+use crate::cache::{Cached, Original, write_whole};
 use crate::pace::{Pace, Progress, Times};
 use crate::plan::{at, normals, stream};
 use crate::recorder::{Recorder, npy};
@@ -436,6 +437,6 @@ impl<'a> Session<'a> {
         if !self.category.saturations.is_empty() {
             all["saturations"] = json!(self.category.saturations);
         }
-        hex(&Sha256::digest(all.to_string()))
+        HEXLOWER.encode(&Sha256::digest(all.to_string()))
     }
 }

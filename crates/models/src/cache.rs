@@ -8,11 +8,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::{Artefact, Kind, Origin, Source, find};
-use crate::checkpoint::hex;
 use crate::{Error, Result};
 
 /// Name of the record in an artefact's folder.
@@ -314,7 +314,7 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(HEXLOWER.encode(&hasher.finalize())),
             count => hasher.update(&buffer[..count]),
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use data_encoding::HEXLOWER;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
@@ -229,7 +230,7 @@ impl Checkpoint {
     /// The sha256 of the whole file, in hexadecimal: what identifies these weights. Hashed once: checkpoints are large.
     pub fn sha256(&self) -> &str {
         // Read, not mapped: pages of the map would count as this process's memory, twice the model's size while it loads.
-        let mapped = || hex(&Sha256::digest(&self.bytes));
+        let mapped = || HEXLOWER.encode(&Sha256::digest(&self.bytes));
         self.sha256
             .get_or_init(|| crate::cache::sha256_of(&self.path).unwrap_or_else(|_| mapped()))
     }
@@ -257,11 +258,6 @@ impl Checkpoint {
             nearest: nearest(key, self.names()),
         })
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a checkpoint file is, by its ending.

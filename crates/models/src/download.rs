@@ -5,10 +5,10 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::cache::sha256_of;
-use crate::checkpoint::hex;
 use crate::fetch::{Proof, Step};
 use crate::settings::Settings;
 use crate::web::{Client, Described, Failure, content_length, content_range};
@@ -252,7 +252,7 @@ impl Part {
             Some((sha256, _)) => sha256,
             None => described.etag.as_deref().unwrap_or_default(),
         };
-        let key = hex(&Sha256::digest(format!("{}\n{content}", wanted.url)));
+        let key = HEXLOWER.encode(&Sha256::digest(format!("{}\n{content}", wanted.url)));
         let (folder, prefix) = unfinished(&settings.cache, wanted.artefact);
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let path = folder.join(format!("{prefix}{}", &key[..16]));

@@ -29,23 +29,35 @@ pub(crate) fn stage<'a>(
     stage_file(artefact, path, settings, progress)
 }
 
+/// The first source of the artefact for this machine that has what `part` picks; `looked_for` says what `path` is not.
+fn source_with<'a, T>(
+    artefact: &'a Artefact,
+    path: &Path,
+    looked_for: &str,
+    part: impl Fn(&'a Source) -> Option<T>,
+) -> Result<(&'a Source, T)> {
+    artefact
+        .sources_here()
+        .find_map(|source| Some((source, part(source)?)))
+        .ok_or_else(|| Error::NotThere {
+            name: artefact.name.clone(),
+            place: path.display().to_string(),
+            looked_for: looked_for.to_owned(),
+        })
+}
+
 fn stage_wheel<'a>(
     artefact: &'a Artefact,
     path: &Path,
     settings: &Settings,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Staged<'a>> {
-    let source = artefact
-        .sources_here()
-        .find_map(|source| match &source.origin {
-            Origin::Pip(origin) => Some((source, origin)),
-            _ => None,
-        });
-    let (source, origin) = source.ok_or_else(|| Error::NotThere {
-        name: artefact.name.clone(),
-        place: path.display().to_string(),
-        looked_for: "no wheel holds it; give one of its files".into(),
-    })?;
+    let pip = |source: &'a Source| match &source.origin {
+        Origin::Pip(origin) => Some(origin),
+        _ => None,
+    };
+    let looked_for = "no wheel holds it; give one of its files";
+    let (source, origin) = source_with(artefact, path, looked_for, pip)?;
     let mut staged = Staged::new(settings, &source.version)?;
     wheel::stage(&mut staged, source, origin, path, progress)?;
     Ok(staged)
@@ -161,14 +173,8 @@ fn stage_archive<'a>(
     settings: &Settings,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Staged<'a>> {
-    let source = artefact
-        .sources_here()
-        .find_map(|source| Some((source, source.archive()?)));
-    let (source, item) = source.ok_or_else(|| Error::NotThere {
-        name: artefact.name.clone(),
-        place: path.display().to_string(),
-        looked_for: "no source of it comes as a tar".into(),
-    })?;
+    let looked_for = "no source of it comes as a tar";
+    let (source, item) = source_with(artefact, path, looked_for, Source::archive)?;
     let mut staged = Staged::new(settings, &source.version)?;
     staged.convert = source.convert.clone();
     staged.source = Some(source);

@@ -32,15 +32,10 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// What the detector learns from.
-    pub(crate) fn learning(&self) -> Result<Learning, ServiceError> {
-        Ok(self.detector.open_stream()?.learning())
-    }
-
     /// What the API says of it.
     pub(crate) fn info(&self) -> DetectorInfo {
         let config = self.detector.config();
-        let learning = match self.learning() {
+        let learning = match self.detector.open_stream().map(|stream| stream.learning()) {
             Ok(Learning::Online) => "online",
             Ok(Learning::Fit) => "fit",
             Ok(Learning::Batch) => "batch",

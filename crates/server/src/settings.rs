@@ -67,6 +67,16 @@ impl Settings {
             keep_days: 90,
         }
     }
+
+    /// The folder of all streams' states.
+    pub(crate) fn streams_folder(&self) -> PathBuf {
+        self.data.join("streams")
+    }
+
+    /// The folder of one stream's states.
+    pub(crate) fn stream_folder(&self, id: i64) -> PathBuf {
+        self.streams_folder().join(id.to_string())
+    }
 }
 
 /// Makes the data folder where it is missing, for its owner alone: the journal holds images, and keys stand beside it.

@@ -10,7 +10,7 @@ use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 
-use crate::error::NeighbourError;
+use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
 use crate::vectors::Vectors;
 
@@ -178,10 +178,7 @@ impl MemoryBank for PatchBank {
         carry: Box<dyn Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
-        match carry.downcast::<Carry>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
-        }
+        absorb_nothing::<Carry>(&*carry, "bank")
     }
 
     fn status(&self) -> BankStatus {

@@ -10,7 +10,7 @@ use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::NeighbourError;
+use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::require;
 
 /// Where the score of an image comes from.
@@ -162,10 +162,7 @@ impl Scorer for NearestNeighbour {
     }
 
     fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        match carry.downcast::<Carry>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(NeighbourError::ForeignAssessment("scorer").into()),
-        }
+        absorb_nothing::<Carry>(&*carry, "scorer")
     }
 
     fn nominal_range(&self) -> (f32, f32) {

@@ -10,7 +10,7 @@ use rareclip_core::patches::{normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 
-use crate::error::NeighbourError;
+use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{WindowOptions, require, require_bound};
 use crate::vectors::Vectors;
 
@@ -157,10 +157,7 @@ impl MemoryBank for WindowBank {
         carry: Box<dyn Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
-        match carry.downcast::<Carry>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
-        }
+        absorb_nothing::<Carry>(&*carry, "bank")
     }
 
     fn status(&self) -> BankStatus {

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use ndarray::{Array2, ArrayView2, Axis};
 use rareclip_models::Checkpoint;
 use safetensors::SafeTensors;
@@ -122,14 +123,11 @@ fn key(tower: &TextTower<'_>, source: TextSource<'_>) -> String {
         "tower": tower.identity(),
         "prompts": source.prompts,
     });
-    hex(everything.to_string().as_bytes())
+    checksum(everything.to_string().as_bytes())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+fn checksum(bytes: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
 /// What is kept in a file, unless it is missing or not whole.
@@ -149,7 +147,7 @@ fn whole(bytes: &[u8], width: usize) -> Option<Array2<f32>> {
     let sum = metadata.metadata().as_ref()?.get(CHECKSUM)?;
     if tensor.dtype() != safetensors::Dtype::F32
         || tensor.shape() != [width, 2]
-        || *sum != hex(tensor.data())
+        || *sum != checksum(tensor.data())
     {
         return None;
     }
@@ -172,7 +170,7 @@ fn write(file: &PathBuf, features: ArrayView2<'_, f32>) -> std::io::Result<()> {
     let shape = features.shape().to_vec();
     let view = TensorView::new(safetensors::Dtype::F32, shape, &bytes);
     let view = view.map_err(std::io::Error::other)?;
-    let metadata = [(CHECKSUM.to_owned(), hex(&bytes))].into();
+    let metadata = [(CHECKSUM.to_owned(), checksum(&bytes))].into();
     let content = safetensors::serialize([(TENSOR, view)], Some(metadata));
     let mut beside = tempfile::NamedTempFile::new_in(folder)?;
     beside.write_all(&content.map_err(std::io::Error::other)?)?;

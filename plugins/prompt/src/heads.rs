@@ -1,5 +1,6 @@
 //! What all prompt heads share: from vectors in the joint embedding to probabilities.
 
+use data_encoding::HEXLOWER;
 use ndarray::Array2;
 use rareclip_core::Features;
 use rareclip_core::backbone::BackboneSpec;
@@ -45,11 +46,7 @@ pub(crate) fn fingerprint<'a>(parts: impl IntoIterator<Item = &'a [f32]>) -> Str
             hasher.update(value.to_le_bytes());
         }
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&hasher.finalize())
 }
 
 /// The text side of a head.

@@ -1,5 +1,6 @@
 //! What a state file says of the run that wrote it, so that a killed run goes on where it was.
 
+use data_encoding::HEXLOWER;
 use rareclip_core::Stream;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use serde::{Deserialize, Serialize};
@@ -47,11 +48,7 @@ pub(crate) fn digest(inputs: &[Input]) -> String {
         hasher.update(input.name.as_bytes());
         hasher.update([0]);
     }
-    hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    HEXLOWER.encode(&hasher.finalize())
 }
 
 /// Writes the stream's state and the record into one file, atomically.

@@ -209,11 +209,6 @@ impl Calibrator {
         self.state().1
     }
 
-    /// The state of the calibration in words, e.g. "uncalibrated, 7 of 20 images".
-    pub fn state_in_words(&self) -> String {
-        self.state().0
-    }
-
     /// The fixed scale of heatmaps while this calibration holds, `(low, high)`: from what most of an image looks like to as
     /// far beyond the threshold, so that the threshold is the middle colour. `None` while uncalibrated.
     pub fn map_scale(&self) -> Option<(f32, f32)> {
@@ -257,8 +252,8 @@ impl Calibrator {
         (count > 0).then(|| (1 + above) as f64 / (1 + count) as f64)
     }
 
-    /// The state in words and the threshold.
-    fn state(&self) -> (String, Option<f32>) {
+    /// The state in words, e.g. "uncalibrated, 7 of 20 images", and the threshold in force, if the stream is calibrated.
+    pub fn state(&self) -> (String, Option<f32>) {
         match self.policy {
             CalibrationConfig::Fixed { threshold } => ("fixed threshold".into(), Some(threshold)),
             CalibrationConfig::Quantile {

@@ -205,15 +205,7 @@ impl PixelAccumulator {
                 pixels: map.len(),
             });
         }
-        match map.indexed_iter().find(|(_, score)| !score.is_finite()) {
-            Some(((row, column), &value)) => Err(EvalError::NonFinitePixel {
-                image,
-                row,
-                column,
-                value,
-            }),
-            None => Ok(()),
-        }
+        check_finite(image, map)
     }
 
     /// Folds the stored pixels into a histogram if those counted so far do not fit the budget.
@@ -315,3 +307,16 @@ fn reserve<T>(vector: &mut Vec<T>, additional: usize) {
 
 // The documentation of `PixelAccumulator` states this size.
 const _: () = assert!(HISTOGRAM_BYTES == 32 << 20);
+
+/// Checks that every score of the map of image number `image` is finite.
+pub(super) fn check_finite(image: usize, map: ArrayView2<'_, f32>) -> Result<(), EvalError> {
+    match map.indexed_iter().find(|(_, score)| !score.is_finite()) {
+        Some(((row, column), &value)) => Err(EvalError::NonFinitePixel {
+            image,
+            row,
+            column,
+            value,
+        }),
+        None => Ok(()),
+    }
+}

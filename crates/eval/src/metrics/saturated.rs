@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::slice::ParallelSliceMut;
 use serde::{Deserialize, Serialize};
 
+use super::pixel::check_finite;
 use super::sweep::Sum;
 use crate::EvalError;
 
@@ -104,15 +105,7 @@ impl SproAccumulator {
                 });
             }
         }
-        match map.indexed_iter().find(|(_, score)| !score.is_finite()) {
-            Some(((row, column), &value)) => Err(EvalError::NonFinitePixel {
-                image,
-                row,
-                column,
-                value,
-            }),
-            None => Ok(()),
-        }
+        check_finite(image, map)
     }
 
     /// The areas under the curve.

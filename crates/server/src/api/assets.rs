@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, PathItem};
 use utoipa::openapi::{ContentBuilder, OpenApi, ResponseBuilder};
@@ -73,7 +74,10 @@ where
     S: Clone + Send + Sync + 'static,
 {
     for asset in ASSETS {
-        let tag = format!("\"{}\"", &hex(asset.bytes)[..32]);
+        let tag = format!(
+            "\"{}\"",
+            &HEXLOWER.encode(&Sha256::digest(asset.bytes))[..32]
+        );
         let handler = move |headers: HeaderMap| async move { answer(asset, &tag, &headers) };
         router = router.route(asset.path, get(handler));
         let content = ContentBuilder::new().build();
@@ -100,16 +104,6 @@ where
         document.paths.paths.insert(asset.path.into(), item);
     }
     router
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for byte in Sha256::digest(bytes) {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn answer(asset: &Asset, tag: &str, headers: &HeaderMap) -> Response {

@@ -1,6 +1,6 @@
 // The scores of the history as they came.
 
-import { el, freshId, put, section, svg } from "./dom.js";
+import { el, freshId, onWidth, put, section, svg } from "./dom.js";
 import { axisRange, formatScore, ticks } from "./maths.js";
 
 const HEIGHT = 260;
@@ -131,13 +131,9 @@ export function chart(room) {
   });
   length.addEventListener("change", () => room.keepScores(Number(length.value)));
 
-  const watch = new ResizeObserver(() => {
-    const now = Math.round(plot.clientWidth);
-    if (now && now !== width) {
-      width = now;
-      draw();
-    }
+  const unwatch = onWidth(plot, (now) => {
+    width = now;
+    draw();
   });
-  watch.observe(plot);
-  return { node, draw, close: () => watch.disconnect() };
+  return { node, draw, close: () => unwatch() };
 }

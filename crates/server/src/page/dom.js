@@ -164,3 +164,17 @@ export function save(blob, name) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }
+
+/** Calls `changed` with the width of `node` in whole pixels whenever it is another; gives what ends that. */
+export function onWidth(node, changed) {
+  let width = 0;
+  const watch = new ResizeObserver(() => {
+    const now = Math.round(node.clientWidth);
+    if (now && now !== width) {
+      width = now;
+      changed(now);
+    }
+  });
+  watch.observe(node);
+  return () => watch.disconnect();
+}

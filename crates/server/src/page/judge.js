@@ -1,7 +1,7 @@
 // The threshold: what another one would have made of the history, before it is applied.
 
 import { get, send, streamPath } from "./api.js";
-import { button, el, field, put, section, svg, tell } from "./dom.js";
+import { button, el, field, onWidth, put, section, svg, tell } from "./dom.js";
 import { axisRange, formatCount, formatScore, formatShare, histogram, rejudge, shareOf, sliderKey, ticks } from "./maths.js";
 
 const HEIGHT = 200;
@@ -198,19 +198,15 @@ export function judge(room) {
     draw();
   });
 
-  const watch = new ResizeObserver(() => {
-    const now = Math.round(plot.clientWidth);
-    if (now && now !== width) {
-      width = now;
-      draw();
-    }
+  const unwatch = onWidth(plot, (now) => {
+    width = now;
+    draw();
   });
-  watch.observe(plot);
   return {
     node,
     draw,
     close() {
-      watch.disconnect();
+      unwatch();
       clearTimeout(question);
     },
   };

@@ -28,7 +28,8 @@ impl Service {
             DetectorChoice::Name(first.map(|entry| entry.name.clone()).unwrap_or_default())
         });
         let entry = self.detectors.choose(&detector)?;
-        if entry.learning()? == Learning::Batch {
+        let mut empty = entry.detector.open_stream()?;
+        if empty.learning() == Learning::Batch {
             return Err(rareclip_core::Error::NeedsBatch {
                 bank: entry.name.clone(),
             }
@@ -59,7 +60,6 @@ impl Service {
             previous: None,
         };
         self.shared.store.write(row.insert()).await?;
-        let mut empty = entry.detector.open_stream()?;
         if let Some(policy) = &row.calibration {
             empty.calibrator_mut().set_policy(policy.clone());
         }
@@ -190,13 +190,10 @@ impl Service {
         check_policy(&policy)?;
         let mut tried = rareclip_core::Calibrator::new(policy.clone());
         tried.set_normals(references.clone())?;
-        if tried.threshold().is_none() {
+        if let (state, None) = tried.state() {
             return Err(ServiceError::Invalid {
                 place: "calibration".into(),
-                problem: format!(
-                    "{}; give more normals, or bear a higher rate than {rate}",
-                    tried.state_in_words()
-                ),
+                problem: format!("{state}; give more normals, or bear a higher rate than {rate}"),
             });
         }
         self.change(name, Change::Normals(references, policy)).await

@@ -202,19 +202,11 @@ impl Service {
     /// [`ServiceError::NotFound`], or when the database cannot be written.
     pub async fn delete_snapshot(&self, name: &str, id: u64) -> Result<()> {
         let handle = self.handle(name)?;
-        let kept = self.shared.store.snapshots(handle.id).await?;
-        let Some((_, file)) = kept.into_iter().find(|(info, _)| info.id == id) else {
-            return Err(ServiceError::NotFound {
-                what: "snapshot",
-                name: format!("{name}/{id}"),
-                hint: String::new(),
-            });
-        };
+        let file = self.shared.store.snapshot_file(handle.id, id).await?;
         let sql = "DELETE FROM snapshots WHERE stream = $1 AND id = $2";
         let values = vec![handle.id.into(), id.into()];
         self.shared.store.write(vec![(sql, values)]).await?;
-        let streams = self.shared.settings.data.join("streams");
-        let path = streams.join(handle.id.to_string()).join(file);
+        let path = self.shared.settings.stream_folder(handle.id).join(file);
         if let Err(error) = std::fs::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "Snapshot not deleted.");
         }

@@ -123,7 +123,7 @@ impl Service {
 
     /// Deletes what a crash left in the folders of streams: files that the database does not know.
     async fn sweep(&self) -> Result<()> {
-        let folder = self.shared.settings.data.join("streams");
+        let folder = self.shared.settings.streams_folder();
         let mut known: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for row in self.shared.store.streams().await? {
             let states = [row.state, row.previous].into_iter().flatten();

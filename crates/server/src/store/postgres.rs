@@ -82,7 +82,7 @@ impl ToSql for Value {
             Self::Int(value) => value.to_sql(kind, out),
             Self::Real(value) => value.to_sql(kind, out),
             Self::Text(value) => value.to_sql(kind, out),
-            Self::Bytes(value) => value.to_sql(kind, out),
+            Self::Bytes(value) => value.as_ref().to_sql(kind, out),
         }
     }
 

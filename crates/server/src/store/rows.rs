@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rareclip_core::Verdict;
 use rareclip_core::calibration::CalibrationConfig;
 
 use super::{Row, Statement, Store, Value};
-use crate::error::StoreError;
+use crate::error::{ServiceError, StoreError};
 use crate::model::{DetectorChoice, Label, ResultQuery, ResultRecord, Scores, SnapshotInfo};
 
 /// A state file and the last journal entry that is in it.
@@ -42,7 +43,7 @@ pub(crate) struct JournalEntry {
     pub(crate) normal: bool,
     /// Whether the memory absorbed it, or the calibration alone.
     pub(crate) learn: bool,
-    pub(crate) image: Vec<u8>,
+    pub(crate) image: Bytes,
 }
 
 /// A result to be written.
@@ -385,6 +386,25 @@ impl Store {
         rows.into_iter()
             .map(|mut row| Ok((row.float()?, row.float()?)))
             .collect()
+    }
+
+    /// The file of a kept snapshot.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`], or when the database cannot be read.
+    pub(crate) async fn snapshot_file(
+        self: &Arc<Self>,
+        stream: i64,
+        id: u64,
+    ) -> Result<String, ServiceError> {
+        let sql = "SELECT file FROM snapshots WHERE stream = $1 AND id = $2";
+        let mut rows = self.read(sql, vec![stream.into(), id.into()]).await?;
+        let mut row = rows.pop().ok_or_else(|| ServiceError::NotFound {
+            what: "snapshot",
+            name: id.to_string(),
+            hint: String::new(),
+        })?;
+        Ok(row.text()?)
     }
 
     /// The kept snapshots of a stream with their files, the newest first.

@@ -1,5 +1,7 @@
 //! The little that both databases have in common: statements with `$1`, `$2`, … in ascending order, and plain values.
 
+use bytes::Bytes;
+
 use crate::error::StoreError;
 
 /// A value of a column.
@@ -9,7 +11,7 @@ pub(crate) enum Value {
     Int(i64),
     Real(f64),
     Text(String),
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
 }
 
 macro_rules! into_value {
@@ -30,7 +32,8 @@ into_value! {
     f32 => Real |it| f64::from(it);
     String => Text |it| it;
     &str => Text |it| it.to_owned();
-    Vec<u8> => Bytes |it| it;
+    Vec<u8> => Bytes |it| it.into();
+    Bytes => Bytes |it| it;
 }
 
 impl<T: Into<Self>> From<Option<T>> for Value {
@@ -103,7 +106,7 @@ impl Row {
         }
     }
 
-    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, StoreError> {
         match self.next("bytes")? {
             Value::Bytes(value) => Ok(value),
             _ => Err(mismatch("bytes")),

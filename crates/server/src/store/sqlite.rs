@@ -97,7 +97,7 @@ impl From<ValueRef<'_>> for Value {
             ValueRef::Integer(value) => Self::Int(value),
             ValueRef::Real(value) => Self::Real(value),
             ValueRef::Text(value) => Self::Text(String::from_utf8_lossy(value).into_owned()),
-            ValueRef::Blob(value) => Self::Bytes(value.to_vec()),
+            ValueRef::Blob(value) => value.to_vec().into(),
         }
     }
 }

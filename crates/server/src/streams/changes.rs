@@ -63,14 +63,7 @@ impl Owner {
             }
             Change::Reset => self.reset().await,
             Change::Restore(id) => {
-                let kept = self.shared.store.snapshots(self.id).await?;
-                let Some((_, file)) = kept.into_iter().find(|(info, _)| info.id == id) else {
-                    return Err(ServiceError::NotFound {
-                        what: "snapshot",
-                        name: id.to_string(),
-                        hint: String::new(),
-                    });
-                };
+                let file = self.shared.store.snapshot_file(self.id, id).await?;
                 let path = self.folder.join(file);
                 let bytes = std::fs::read(&path).map_err(|error| memory::io(&path, &error))?;
                 self.replace(format!("snapshot {id}"), bytes).await
@@ -98,17 +91,7 @@ impl Owner {
         let done = self.commit(&state, None).await;
         self.memory = loaded;
         done?;
-        for old in [
-            Some(std::mem::replace(&mut self.state, state)),
-            self.previous.take(),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|old| !old.file.is_empty())
-        {
-            let _ = std::fs::remove_file(self.path(&old));
-        }
-        self.unsaved = 0;
+        self.supersede(state, None);
         self.forget();
         self.handle.view().notice = None;
         self.load().await
@@ -185,20 +168,13 @@ impl Owner {
 
     pub(super) async fn export(&mut self) -> Result<Bytes, ServiceError> {
         self.load().await?;
-        let Some(stream) = self.memory.take() else {
-            return Err(ServiceError::Internal("the memory is not loaded".into()));
-        };
-        let (stream, bytes) = self
-            .shared
-            .compute(move || {
+        let bytes = self
+            .with_memory(|stream| {
                 let mut writer = SnapshotWriter::new();
                 stream.save_into(&mut writer);
-                let bytes = writer.to_bytes();
-                drop(writer);
-                (stream, bytes)
+                writer.to_bytes()
             })
             .await?;
-        self.memory = Some(stream);
         Ok(bytes.map_err(memory::disk)?.into())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use rareclip_core::calibration::CalibrationConfig;
 use rareclip_core::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
 use rareclip_core::{PushOptions, Stream};
@@ -129,8 +128,7 @@ impl Owner {
         while let Some(next) = self.shared.store.journal_after(self.id, at).await? {
             let name = format!("{} of the journal", next.entry);
             let detector = self.entry()?;
-            let bytes = Bytes::from(next.image);
-            let (_, encoded) = super::encode(&self.shared, &detector, bytes, name).await?;
+            let (_, encoded) = super::encode(&self.shared, &detector, next.image, name).await?;
             let options = if next.learn {
                 PushOptions::LEARN
             } else {
@@ -164,9 +162,6 @@ impl Owner {
     /// When disk or database cannot be written: the newest state is what it was.
     pub(super) async fn checkpoint(&mut self, continues: bool) -> Result<(), ServiceError> {
         self.load().await?;
-        let Some(stream) = self.memory.take() else {
-            return Ok(());
-        };
         let number = self.unique();
         let state = StateFile {
             file: format!("{:012}-{number}.state", self.last_entry),
@@ -174,40 +169,53 @@ impl Owner {
         };
         let path = self.path(&state);
         let target = path.clone();
-        let done = self
-            .shared
-            .compute(move || {
-                let written = write(&stream, &target);
-                (stream, written)
-            })
-            .await;
-        let written = match done {
-            Ok((stream, written)) => {
-                self.memory = Some(stream);
-                written
-            }
-            Err(error) => {
-                self.forget();
-                Err(error)
-            }
-        };
-        written?;
+        self.with_memory(move |stream| write(stream, &target))
+            .await??;
         let previous = continues.then(|| self.state.clone());
         if let Err(error) = self.commit(&state, previous.as_ref()).await {
             let _ = std::fs::remove_file(path);
             return Err(error);
         }
-        let outdated = [
-            self.previous.take(),
-            (!continues).then(|| self.state.clone()),
-        ];
-        self.previous = previous;
-        self.state = state;
+        self.supersede(state, previous);
+        Ok(())
+    }
+
+    /// Goes on from `state`, which the database knows as the newest by now, and deletes the files that nothing leads to any more.
+    pub(super) fn supersede(&mut self, state: StateFile, previous: Option<StateFile>) {
+        let newest = std::mem::replace(&mut self.state, state);
+        let oldest = std::mem::replace(&mut self.previous, previous);
         self.unsaved = 0;
+        let outdated = [oldest, self.previous.is_none().then_some(newest)];
         for old in outdated.into_iter().flatten() {
             self.remove(&old);
         }
-        Ok(())
+    }
+
+    /// Does work of many milliseconds on the memory, which is loaded. A memory whose work panicked is made anew from the disk.
+    pub(super) async fn with_memory<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Stream) -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let Some(mut stream) = self.memory.take() else {
+            return Err(ServiceError::Internal("the memory is not loaded".into()));
+        };
+        let done = self
+            .shared
+            .compute(move || {
+                let done = work(&mut stream);
+                (stream, done)
+            })
+            .await;
+        match done {
+            Ok((stream, done)) => {
+                self.memory = Some(stream);
+                Ok(done)
+            }
+            Err(error) => {
+                self.forget();
+                Err(error)
+            }
+        }
     }
 
     /// Makes `state` the newest in the database, together with policy and figures.

@@ -38,11 +38,7 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, row: &StreamRow) -> Self {
-        let folder = shared
-            .settings
-            .data
-            .join("streams")
-            .join(row.id.to_string());
+        let folder = shared.settings.stream_folder(row.id);
         let empty = StateFile {
             file: String::new(),
             entry: 0,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Slot, Stream, Verdict};
 use sha2::{Digest, Sha256};
 
@@ -36,7 +37,10 @@ impl Owner {
 
     async fn handle_image(&mut self, job: &mut ImageJob) -> Result<Submitted, ServiceError> {
         job.overdue()?;
-        let digest = job.key.as_ref().map(|_| hex(&Sha256::digest(&job.bytes)));
+        let digest = job
+            .key
+            .as_ref()
+            .map(|_| HEXLOWER.encode(&Sha256::digest(&job.bytes)));
         if let Some(key) = &job.key
             && let Some((record, earlier)) = self.shared.store.by_key(self.id, key).await?
         {
@@ -66,36 +70,29 @@ impl Owner {
         job: &ImageJob,
         ready: Ready,
     ) -> Result<Submitted, ServiceError> {
-        let Some(mut stream) = self.memory.take() else {
-            return Err(ServiceError::Internal("the memory is not loaded".into()));
-        };
         let Ready {
             features, window, ..
         } = ready;
-        let done = self
-            .shared
-            .compute(move || {
+        let shown = self
+            .with_memory(move |stream| {
                 let shown = stream.push_normal(&features);
                 drop(window);
-                (stream, shown)
+                shown
             })
-            .await;
-        let shown = match done {
-            Ok((stream, shown)) => {
-                self.memory = Some(stream);
-                shown.map_err(ServiceError::from)
-            }
-            Err(error) => Err(error),
-        };
+            .await?;
+        if let Err(error @ rareclip_core::Error::LateNormal { .. }) = shown {
+            // Refused before anything was changed.
+            return Err(error.into());
+        }
         let images = self.memory.as_ref().map_or(0, Stream::sequence);
         let written = match shown {
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
             Ok(()) => {
                 let entry = JournalEntry {
                     entry: self.last_entry + 1,
                     normal: true,
                     learn: true,
-                    image: job.bytes.to_vec(),
+                    image: job.bytes.clone(),
                 };
                 let write = self
                     .shared
@@ -191,32 +188,19 @@ impl Owner {
         options: PushOptions,
         timings: &mut Timings,
     ) -> Result<(Features, Assessed), ServiceError> {
-        let Some(mut stream) = self.memory.take() else {
-            return Err(ServiceError::Internal("the memory is not loaded".into()));
-        };
         let mut times = *timings;
-        let done = self
-            .shared
-            .compute(move || {
+        let (features, assessed, times) = self
+            .with_memory(move |stream| {
                 let assessed = stream.ready().and_then(|()| {
                     stream.assess(&features, options, &mut |slot, time| {
                         add(&mut times, slot, time);
                     })
                 });
-                (stream, features, assessed, times)
+                (features, assessed, times)
             })
-            .await;
-        match done {
-            Ok((stream, features, assessed, times)) => {
-                self.memory = Some(stream);
-                *timings = times;
-                Ok((features, assessed?))
-            }
-            Err(error) => {
-                self.forget();
-                Err(error)
-            }
-        }
+            .await?;
+        *timings = times;
+        Ok((features, assessed?))
     }
 
     /// Result and journal entry, in one transaction.
@@ -232,7 +216,7 @@ impl Owner {
             entry: record.id,
             normal: false,
             learn: options.update,
-            image: job.bytes.to_vec(),
+            image: job.bytes.clone(),
         };
         let mut statements = append(self.id, entry, record.sequence + 1);
         statements.push(insert_result(
@@ -256,32 +240,21 @@ impl Owner {
     ) -> Result<(), ServiceError> {
         self.last_entry += 1;
         self.unsaved += 1;
-        let Some(mut stream) = self.memory.take() else {
-            return Err(ServiceError::Internal("the memory is not loaded".into()));
-        };
         let mut times = *timings;
         let done = self
-            .shared
-            .compute(move || {
+            .with_memory(move |stream| {
                 let mut observe = |slot, time| add(&mut times, slot, time);
                 let absorbed = stream.absorb(&features, assessed, &mut observe);
                 let learns =
                     stream.bank_status().is_some() && stream.learning() == Learning::Online;
-                let skipped = absorbed.map(|outcome: Outcome| learns && !outcome.remembered);
-                (stream, skipped, times)
+                absorbed.map(|outcome: Outcome| (learns && !outcome.remembered, times))
             })
             .await;
-        let skipped = match done {
-            Ok((stream, Ok(skipped), times)) => {
-                self.memory = Some(stream);
+        let skipped = match done.and_then(|absorbed| Ok(absorbed?)) {
+            Ok((skipped, times)) => {
                 *timings = times;
-                Ok(skipped)
+                skipped
             }
-            Ok((_, Err(error), _)) => Err(ServiceError::from(error)),
-            Err(error) => Err(error),
-        };
-        let skipped = match skipped {
-            Ok(skipped) => skipped,
             Err(error) => {
                 self.forget();
                 self.strike_out(self.last_entry).await;
@@ -386,8 +359,4 @@ fn add(timings: &mut Timings, slot: Slot, time: Duration) {
         Slot::Bank => timings.bank_ms += ms,
         _ => timings.scorer_ms += ms,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

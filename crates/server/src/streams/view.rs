@@ -16,6 +16,7 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn of(stream: &Stream) -> Self {
         let calibrator = stream.calibrator();
+        let (state, threshold) = calibrator.state();
         Self {
             bank: stream.bank_status().map(|status| BankInfo {
                 images: status.images,
@@ -25,8 +26,8 @@ impl Figures {
             }),
             calibration: Some(CalibrationInfo {
                 policy: calibrator.policy().clone(),
-                state: calibrator.state_in_words(),
-                threshold: calibrator.threshold(),
+                state,
+                threshold,
                 known_normals: calibrator.normals().len(),
             }),
             drift: calibrator.drift().map(|drift| DriftInfo {

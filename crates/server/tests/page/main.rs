@@ -4,7 +4,7 @@
 mod access;
 mod browser;
 #[path = "../service/common.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the tests of the service itself")]
 mod common;
 mod keys;
 mod live;

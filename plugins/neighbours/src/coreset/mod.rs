@@ -18,7 +18,7 @@ use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 use rayon::prelude::*;
 
-use crate::error::NeighbourError;
+use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{CoresetOptions, check_shapes, require, require_bound, widths};
 use greedy::{Points, greedy};
 use half::HalfRows;
@@ -291,10 +291,7 @@ impl MemoryBank for CoresetBank {
         carry: Box<dyn Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
-        match carry.downcast::<Carry>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(NeighbourError::ForeignAssessment("bank").into()),
-        }
+        absorb_nothing::<Carry>(&*carry, "bank")
     }
 
     fn status(&self) -> BankStatus {
