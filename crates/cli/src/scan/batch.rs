@@ -89,15 +89,10 @@ impl<'s> Spool<'s> {
         format!("{at:08}")
     }
 
-    fn push(
-        &mut self,
-        features: &Features,
-        bytes: Option<u64>,
-        time: EncodeTime,
-    ) -> anyhow::Result<()> {
+    fn push(&mut self, features: &Features, time: EncodeTime) -> anyhow::Result<()> {
         self.cache
             .store(&Self::key(self.files.len()), features, time)?;
-        self.files.push(bytes);
+        self.files.push(features.file_bytes);
         Ok(())
     }
 }
@@ -145,8 +140,7 @@ impl Walk<'_> {
             };
             let kept = match features {
                 Ok(features) => {
-                    let bytes = std::fs::metadata(&input.path).ok();
-                    spool.push(&features, bytes.map(|file| file.len()), time)?;
+                    spool.push(&features, time)?;
                     Ok(())
                 }
                 Err(error) => Err(error),

@@ -63,24 +63,23 @@ pub(crate) async fn detector(
     Path(name): Path<String>,
     Strict(Nothing {}): Strict<Nothing>,
 ) -> Result<axum::Json<DetectorInfo>, ApiError> {
-    Ok(axum::Json(find_detector(&api, &name, "detector")?))
+    check_detector(&api, &name, "detector")?;
+    Ok(axum::Json(api.service.detector(&name)?))
 }
 
-pub(crate) fn find_detector(
-    api: &Api,
-    name: &str,
-    what: &'static str,
-) -> Result<DetectorInfo, ApiError> {
-    let all = api.service.detectors();
-    let names: Vec<String> = all.iter().map(|d| format!("`{}`", d.name)).collect();
-    all.into_iter().find(|d| d.name == name).ok_or_else(|| {
-        ServiceError::NotFound {
-            what,
-            name: name.into(),
-            hint: format!("; there are {}", names.join(", ")),
-        }
-        .into()
-    })
+/// Checks that there is such a detector, which the protocol at hand calls `what`.
+pub(crate) fn check_detector(api: &Api, name: &str, what: &'static str) -> Result<(), ApiError> {
+    if api.service.detector_names().any(|there| there == name) {
+        return Ok(());
+    }
+    let names = api.service.detector_names();
+    let names: Vec<String> = names.map(|there| format!("`{there}`")).collect();
+    Err(ServiceError::NotFound {
+        what,
+        name: name.into(),
+        hint: format!("; there are {}", names.join(", ")),
+    }
+    .into())
 }
 
 /// Liveness

@@ -93,6 +93,19 @@ impl Service {
         named.iter().map(|entry| entry.info()).collect()
     }
 
+    /// One of them. To describe it takes opening a stream; to know that it is there, [`detector_names`](Self::detector_names) does.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotFound`].
+    pub fn detector(&self, name: &str) -> Result<DetectorInfo> {
+        Ok(self.detectors.find(name)?.info())
+    }
+
+    /// Their names.
+    pub fn detector_names(&self) -> impl Iterator<Item = &str> {
+        self.detectors.named().iter().map(|entry| &*entry.name)
+    }
+
     fn handles(&self) -> Vec<Arc<Handle>> {
         let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
         streams.values().cloned().collect()

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Allowance, media_type, read, unsupported};
-use super::health::find_detector;
+use super::health::check_detector;
 use super::images::deadline;
 use super::intake::{idempotency_key, spread_key};
 use super::problem::ApiError;
@@ -119,7 +119,8 @@ pub(crate) async fn model(
     Path(model): Path<String>,
     Strict(Nothing {}): Strict<Nothing>,
 ) -> Result<axum::Json<ModelMetadata>, ApiError> {
-    let detector = find_detector(&api, &model, "model")?;
+    check_detector(&api, &model, "model")?;
+    let detector = api.service.detector(&model)?;
     let side = i64::try_from(detector.image_side).unwrap_or(-1);
     let tensor = |name: &str, datatype: &str, shape: &[i64]| TensorMetadata {
         name: name.into(),
@@ -154,7 +155,7 @@ pub(crate) async fn model_ready(
     Path(model): Path<String>,
     Strict(Nothing {}): Strict<Nothing>,
 ) -> Result<(), ApiError> {
-    find_detector(&api, &model, "model").map(|_| ())
+    check_detector(&api, &model, "model")
 }
 
 /// Infer (Open Inference Protocol)
@@ -191,7 +192,7 @@ pub(crate) async fn infer(
     Strict(Nothing {}): Strict<Nothing>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    find_detector(&api, &model, "model")?;
+    check_detector(&api, &model, "model")?;
     let (parts, body) = request.into_parts();
     let kind = media_type(&parts.headers);
     if !["application/json", "application/octet-stream", ""].contains(&kind.as_str()) {
