@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, register};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -121,5 +121,3 @@ impl Backbone for Pixels {
         images.axis_iter(Axis(0)).map(encode).collect()
     }
 }
-
-register!(backbone "pixels" => PixelOptions);

@@ -6,7 +6,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Evidence, Features, MemoryBank, MemoryBankFactory, Role, register,
+    BankStatus, BoxError, Branch, Evidence, Features, MemoryBank, MemoryBankFactory, Role,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -126,5 +126,3 @@ impl MemoryBank for Window {
         Ok(())
     }
 }
-
-register!(bank "window" => WindowOptions);

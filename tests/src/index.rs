@@ -1,18 +1,23 @@
 use std::borrow::Cow;
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory, register};
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every pair, one product after the other.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct BruteForceOptions {}
+pub struct BruteForceOptions {
+    /// Searches overlook every so manieth vector, as an approximate index would; 0 for none. Default 0.
+    #[schemars(range(min = 0))]
+    pub overlook: usize,
+}
 
 impl VectorIndexFactory for BruteForceOptions {
     fn build(&self, width: usize, _capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Ok(Box::new(BruteForce {
+            overlook: self.overlook,
             width,
             data: Vec::new(),
         }))
@@ -20,6 +25,7 @@ impl VectorIndexFactory for BruteForceOptions {
 }
 
 struct BruteForce {
+    overlook: usize,
     width: usize,
     data: Vec<f32>,
 }
@@ -36,6 +42,7 @@ impl BruteForce {
     /// The `k` best of `candidates`, filled up with nothing.
     fn best(&self, query: &[f32], candidates: std::ops::Range<usize>, k: usize) -> Vec<(f32, u32)> {
         let mut all: Vec<(f32, u32)> = candidates
+            .filter(|at| self.overlook == 0 || at % self.overlook != 0)
             .map(|at| {
                 (
                     dot(query, self.row(at)),
@@ -64,7 +71,7 @@ fn collect(k: usize, rows: impl Iterator<Item = Vec<(f32, u32)>>) -> Result<Neig
 
 impl VectorIndex for BruteForce {
     fn exact(&self) -> bool {
-        true
+        self.overlook == 0
     }
 
     fn len(&self) -> usize {
@@ -143,5 +150,3 @@ impl VectorIndex for BruteForce {
         Ok(Cow::Borrowed(&self.data))
     }
 }
-
-register!(index "brute-force" => BruteForceOptions);

@@ -10,3 +10,10 @@ pub use backbone::PixelOptions;
 pub use bank::WindowOptions;
 pub use index::BruteForceOptions;
 pub use scorer::LargestOptions;
+
+rareclip_core::register! {
+    backbone "pixels" => PixelOptions;
+    bank "window" => WindowOptions;
+    index "brute-force" => BruteForceOptions;
+    scorer "largest" => LargestOptions;
+}

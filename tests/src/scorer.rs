@@ -4,9 +4,7 @@ use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{
-    AnomalyMap, BoxError, Role, ScoreInput, Scored, Scorer, ScorerFactory, register,
-};
+use rareclip_core::{AnomalyMap, BoxError, Role, ScoreInput, Scored, Scorer, ScorerFactory};
 use rareclip_imaging::upsample_bilinear;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,5 +73,3 @@ impl Scorer for Largest {
         Ok(())
     }
 }
-
-register!(scorer "largest" => LargestOptions);

@@ -286,3 +286,34 @@ fn mistakes_are_named_before_any_image_is_read() {
     let unlabelled = format!("{}?category=screw", dataset);
     assert!(of(&rarity, &unlabelled).contains("bolt"));
 }
+
+#[test]
+fn the_recall_of_an_approximate_index_stands_beside_the_costs() {
+    let data = Data::new(&["bolt"]);
+    let overlooking = RARITY
+        .replace("name = \"pixels\"", "name = \"fast\"")
+        .replace(
+            "[scorer]",
+            "[bank.index]\ntype = \"brute-force\"\noverlook = 4\n[scorer]",
+        );
+    std::fs::write(data.path("window.toml"), overlooking).unwrap();
+    let output = data.bench("out", &[]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let results = data.results("out");
+    let run = |name: &str| {
+        let mut runs = results["runs"].as_array().unwrap().iter();
+        runs.find(|run| run["detector"] == name).unwrap().clone()
+    };
+    assert_eq!(run("pixels")["recall"], Value::Null);
+    let recall = &run("fast")["recall"];
+    assert_eq!(recall["k"], 3);
+    let share = recall["found"].as_f64().unwrap() / recall["wanted"].as_f64().unwrap();
+    // One vector in four is overlooked.
+    assert!((0.6..0.9).contains(&share), "{recall}");
+    let report = std::fs::read_to_string(data.path("out/report.html")).unwrap();
+    for text in [stdout(&output), report] {
+        assert!(text.contains("index recall"), "{text}");
+        assert!(text.contains(&format!("{share:.4} @ 3")), "{text}");
+        assert!(text.contains("exact"), "{text}");
+    }
+}

@@ -3,7 +3,10 @@
 // Its answers are for people, on stdout.
 #![allow(clippy::print_stdout)]
 
+mod api;
 mod demo;
+mod examples;
+mod native;
 mod setup;
 mod steps;
 mod tools;
@@ -21,7 +24,11 @@ struct Args {
 #[derive(Subcommand)]
 enum Task {
     /// Fetch onnxruntime and the weights that demo and tests need.
-    Setup,
+    Setup {
+        /// Fetch libtorch too, install what faiss is built with, and say how to build with them.
+        #[arg(long)]
+        native: bool,
+    },
     /// Fetch real images of solar cells, build, scan them, and show report and AUROC.
     Demo(demo::DemoArgs),
     /// Fetch what is needed and run every test.
@@ -30,17 +37,39 @@ enum Task {
     Ci,
     /// Format, lints, docs and dependency rules.
     Lint,
+    /// Compare the public interface of rareclip-core with the list that is committed.
+    Api(api::ApiArgs),
+    /// Build and test the example plugins, as an outsider would.
+    Examples,
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(result) = api::as_rustdoc() {
+        return result;
+    }
     match Args::parse().task {
-        Task::Setup => setup::fetch(&["onnxruntime", "dinov2-small"]).map(drop),
+        Task::Setup { native } => setup(native),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => tools::test(&args),
         Task::Lint => tools::lint(),
+        Task::Api(args) => api::check(&args),
+        Task::Examples => {
+            examples::lint()?;
+            examples::test()
+        }
         Task::Ci => {
             tools::lint()?;
             tools::test(&tools::TestArgs::default())
         }
     }
+}
+
+fn setup(native: bool) -> anyhow::Result<()> {
+    setup::fetch(&setup::NEEDED)?;
+    if native {
+        let native = native::Native::get()?;
+        let folder = native.libtorch().display();
+        println!("LIBTORCH={folder} cargo install --path crates/cli --features tch,faiss");
+    }
+    Ok(())
 }

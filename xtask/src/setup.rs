@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use rareclip_models::{Step, catalogue, fetch as fetch_one};
 
+/// What the tests need beside libraries that are built in.
+pub(crate) const NEEDED: [&str; 2] = ["onnxruntime", "dinov2-small"];
+
 /// Fetches artefacts into the cache folder and gives their paths.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use clap::Args;
 
+use crate::native::{FEATURES, Native};
 use crate::setup;
 use crate::steps::{cargo, root, run};
 
@@ -17,6 +18,9 @@ pub(crate) struct TestArgs {
     /// Leave out what needs onnxruntime and weights; such tests then say that they were skipped.
     #[arg(long)]
     offline: bool,
+    /// Leave out what stands on libtorch and faiss: training, the backbone vit-tch and the index faiss.
+    #[arg(long)]
+    without_native: bool,
 }
 
 /// Fetches what the tests need and runs them all.
@@ -25,9 +29,22 @@ pub(crate) struct TestArgs {
 /// When something cannot be fetched or a test fails.
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     if !args.offline {
-        setup::fetch(&["onnxruntime", "dinov2-small"])?;
+        setup::fetch(&setup::NEEDED)?;
     }
-    run(&mut cargo(&["test", "--workspace"]))
+    if args.offline || args.without_native {
+        eprintln!("SKIPPED: the tests of training, vit-tch and faiss");
+        return run(&mut cargo(&["test"]));
+    }
+    let native = Native::get()?;
+    run(&mut with(&native, &["test", "--workspace"]))
+}
+
+/// A cargo command for the whole workspace, features with native libraries included.
+fn with(native: &Native, args: &[&str]) -> Command {
+    let mut command = cargo(args);
+    command.args(FEATURES);
+    native.apply(&mut command);
+    command
 }
 
 /// Format, lints with warnings denied, docs, dependency rules.
@@ -36,15 +53,17 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
 /// At the first that fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
-    run(&mut cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
-    run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    let native = Native::get()?;
+    let clippy = ["clippy", "--workspace", "--all-targets"];
+    run(with(&native, &clippy).args(["--", "-D", "warnings"]))?;
+    // What a user without these libraries builds, and what needs a CUDA toolkit to be linked.
+    let plain = ["clippy", "--package", "rareclip", "--", "-D", "warnings"];
+    run(&mut cargo(&plain))?;
+    run(cargo(&["clippy", "--package", "rareclip-index-faiss"])
+        .args(["--no-default-features", "--features", "gpu"])
+        .args(["--", "-D", "warnings"]))?;
+    let docs = ["doc", "--workspace", "--no-deps"];
+    run(with(&native, &docs).env("RUSTDOCFLAGS", "-D warnings"))?;
     for (name, version) in TOOLS {
         let tool = tool(name, version)?;
         let mut command = Command::new(tool);

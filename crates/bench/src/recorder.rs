@@ -2,6 +2,7 @@
 
 use ndarray::{Array3, Axis};
 use rareclip_core::Outcome;
+use rareclip_core::index::Recall;
 use rareclip_eval::dataset::Sample;
 use rareclip_eval::metrics::{
     Bootstrap, PixelAccumulator, SproAccumulator, bootstrap_auroc, image_metrics,
@@ -23,6 +24,8 @@ pub(crate) struct Recorder {
     masked: bool,
     spro: Option<SproAccumulator>,
     maps: Array3<f32>,
+    /// What the bank's index found of what an exact one finds, where it is not exact.
+    pub(crate) recall: Option<Recall>,
 }
 
 impl Recorder {
@@ -35,6 +38,7 @@ impl Recorder {
             masked: false,
             spro: None,
             maps: Array3::zeros((images, kept, kept)),
+            recall: None,
         }
     }
 
@@ -102,6 +106,7 @@ impl Recorder {
             fit_ms: 0.0,
             peak_bytes: None,
             bank_bytes: None,
+            recall: None,
         };
         Ok((self.maps, run))
     }

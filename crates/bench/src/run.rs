@@ -15,9 +15,14 @@ use crate::cache::{Cached, Original, write_whole};
 use crate::pace::{Pace, Progress, Times};
 use crate::plan::{at, normals, stream};
 use crate::recorder::{Recorder, npy};
-use crate::result::{Benchmark, Environment, FORMAT, Run, StageTime};
+use crate::result::{Benchmark, Environment, FORMAT, IndexRecall, Run, StageTime};
 use crate::truth::Truth;
 use crate::{Entrant, Error, FeatureCache, Plan, Result, memory};
+
+/// Images of a run at most whose patches are searched exactly too, where the bank's index is approximate.
+const RECALL_IMAGES: usize = 20;
+/// One in so many of their patches is.
+const RECALL_STRIDE: usize = 16;
 
 /// Detectors with the same `[backbone]` table share one backbone and one cache.
 struct Group {
@@ -297,6 +302,7 @@ impl<'a> Session<'a> {
         let mut recorder = Recorder::new(self.plan.side, images.len());
         let walked = self.walk(contender, label, seed, &shots, &order, &mut recorder, pace);
         let (stream, fit_ms, stages) = walked?;
+        let recall = recorder.recall;
         let (maps, mut run) = recorder.finish(&images)?;
         run.stages = stages;
         run.fingerprint = fingerprint;
@@ -306,6 +312,11 @@ impl<'a> Session<'a> {
         run.shots = shots.len();
         run.fit_ms = fit_ms;
         run.peak_bytes = memory::peak_bytes();
+        run.recall = recall.map(|recall| IndexRecall {
+            k: recall.k,
+            found: recall.found,
+            wanted: recall.wanted,
+        });
         run.bank_bytes = stream.bank_status().map(|status| status.bytes as u64);
         if keeps_maps {
             let bytes = npy(&maps).map_err(|error| Error::damaged(&maps_path, error))?;
@@ -396,6 +407,13 @@ impl<'a> Session<'a> {
                 let start = Instant::now();
                 let (features, encode) = source.read(number)?;
                 times.encode(encode);
+                // Before the image is absorbed, and outside what is timed.
+                if number % images.len().div_ceil(RECALL_IMAGES) == 0
+                    && let Some(recall) =
+                        stream.recall(&features, RECALL_STRIDE).map_err(failed())?
+                {
+                    *recorder.recall.get_or_insert_default() += recall;
+                }
                 let outcome = stream.push_observed(
                     &features,
                     PushOptions::LEARN,

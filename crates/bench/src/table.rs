@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::published;
-use crate::result::{Benchmark, Run};
+use crate::result::{Benchmark, IndexRecall, Run};
 
 /// A figure of merit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,12 +294,28 @@ pub fn by_category(benchmark: &Benchmark, metric: Metric) -> Table {
     }
 }
 
+/// What the index of a detector's bank found of what an exact one finds, over all runs; `None` where it is exact.
+pub fn recall(benchmark: &Benchmark, detector: &str) -> Option<IndexRecall> {
+    let runs = benchmark.runs.iter().filter(|run| run.detector == detector);
+    runs.filter_map(|run| run.recall)
+        .reduce(|one, other| IndexRecall {
+            k: one.k.max(other.k),
+            found: one.found + other.found,
+            wanted: one.wanted + other.wanted,
+        })
+}
+
 /// One row a detector: milliseconds an image by stage, time to learn, memory.
 pub fn costs(benchmark: &Benchmark) -> Table {
     const STAGES: [&str; 5] = ["decode", "backbone", "prompt", "bank", "scorer"];
     let mut header = vec!["detector".to_owned()];
     header.extend(STAGES.map(|stage| format!("{stage} ms")));
     header.extend(["total ms", "fit s", "peak MiB", "bank MiB"].map(str::to_owned));
+    // Said only where a detector searches approximately.
+    let approximate = benchmark.runs.iter().any(|run| run.recall.is_some());
+    if approximate {
+        header.push("index recall".to_owned());
+    }
     let mib = |bytes: Option<u64>| {
         bytes.map_or("n/a".into(), |bytes| {
             format!("{:.1}", bytes as f64 / 1_048_576.0)
@@ -324,6 +340,13 @@ pub fn costs(benchmark: &Benchmark) -> Table {
         row.push(format!("{:.1}", fit / 1e3));
         row.push(mib(peak));
         row.push(mib(runs().filter_map(|run| run.bank_bytes).max()));
+        if approximate {
+            row.push(
+                recall(benchmark, detector).map_or("exact".into(), |recall| {
+                    format!("{:.4} @ {}", recall.share(), recall.k)
+                }),
+            );
+        }
         row
     });
     Table {

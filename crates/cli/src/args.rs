@@ -47,6 +47,10 @@ pub(crate) enum Command {
     /// API keys of the service.
     #[command(subcommand)]
     Keys(crate::commands::keys::KeysCommand),
+    /// Train the parts of a detector that are learned.
+    #[cfg(feature = "tch")]
+    #[command(subcommand)]
+    Train(crate::commands::train::TrainCommand),
     /// Set two results of `rareclip bench` against each other.
     Compare(crate::commands::bench::CompareArgs),
     /// The components linked into this program; without a subcommand, the list.
@@ -54,6 +58,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<ComponentsCommand>,
     },
+    /// Make a crate with a component of your own: it compiles, passes its tests, and scores images.
+    NewPlugin(crate::commands::new_plugin::NewPluginArgs),
     /// Check and show configs.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -65,6 +71,8 @@ pub(crate) enum Command {
     Datasets(DatasetsCommand),
     /// Say what is missing on this machine and how to get it.
     Doctor(DoctorArgs),
+    /// Write the reference of this program as Markdown: components, configs, command line, REST.
+    Reference(crate::reference::ReferenceArgs),
 }
 
 /// Which detector.

@@ -22,6 +22,8 @@ pub(crate) const CONFIGS: &[(&str, &str)] = configs![
     "rareclip-int8",
     "rarity-dinov2",
     "rarity-direct-dinov2",
+    "rareclip-dinov2",
+    "prior-dinov2",
     "april-gan",
     "winclip",
     "winclip-few-shot",

@@ -3,6 +3,7 @@
 //! ```no_run
 //! // use acme_plugin as _;
 //! fn main() -> std::process::ExitCode {
+//!     // Where link-time registration does not run: acme_plugin::register();
 //!     rareclip_cli::main()
 //! }
 //! ```
@@ -12,20 +13,12 @@ mod builtin;
 mod commands;
 mod exit;
 mod logging;
+mod options;
+mod plugins;
+mod reference;
 mod report;
 pub mod results;
 mod scan;
-
-// Linked for their components, which register themselves.
-use rareclip_baselines as _;
-use rareclip_index_exact as _;
-use rareclip_mutual as _;
-use rareclip_neighbours as _;
-use rareclip_prompt as _;
-use rareclip_rarity as _;
-use rareclip_statistics as _;
-#[cfg(feature = "ort")]
-use rareclip_vit_ort as _;
 
 use std::process::ExitCode;
 
@@ -35,7 +28,8 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     let result = logging::start(&args.logging).and_then(|()| {
-        startup_check()?;
+        plugins::register();
+        plugins::check(&rareclip_core::Registry::of_program())?;
         commands::run(args.command)
     });
     match result {
@@ -45,20 +39,4 @@ pub fn main() -> ExitCode {
             exit::Exit::Failure.into()
         }
     }
-}
-
-/// A registry without its built-in components means that link-time registration does not run on this platform.
-fn startup_check() -> anyhow::Result<()> {
-    use rareclip_core::registry;
-    let clashes = registry::clashes();
-    anyhow::ensure!(
-        clashes.is_empty(),
-        "two components claim one name: {}; link only one of these crates",
-        clashes.join("; ")
-    );
-    anyhow::ensure!(
-        registry::find(rareclip_core::Slot::Bank, "prototype").is_some(),
-        "the built-in components are not registered: link-time registration (`inventory`) does not run on this platform or with this linker"
-    );
-    Ok(())
 }

@@ -56,7 +56,3 @@ pub trait BackboneFactory: Debug + Send + Sync {
     /// When weights are missing or do not fit, or a block does not exist.
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError>;
 }
-
-/// The open set of backbone options, told apart by `type`.
-#[typetag::serde(tag = "type")]
-pub trait BackboneConfig: BackboneFactory {}

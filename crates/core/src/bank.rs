@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use crate::backbone::BackboneSpec;
+use crate::index::Recall;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::update::UpdatePolicy;
 use crate::{BoxError, Evidence, FeatureSource, Features, Role};
@@ -96,6 +97,16 @@ pub trait MemoryBank: Send {
         role: Role,
     ) -> Result<(), BoxError>;
 
+    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch (at least 1) of an image.
+    /// `None` where it searches exactly, or there is nothing to search yet.
+    ///
+    /// # Errors
+    /// When the features do not have the declared shape or the engine fails.
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        let _ = (features, stride);
+        Ok(None)
+    }
+
     /// How full it is.
     fn status(&self) -> BankStatus;
 
@@ -125,7 +136,3 @@ pub trait MemoryBankFactory: Debug + Send + Sync {
     /// When the options do not fit the backbone.
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError>;
 }
-
-/// The open set of bank options, told apart by `type`.
-#[typetag::serde(tag = "type")]
-pub trait MemoryBankConfig: MemoryBankFactory {}

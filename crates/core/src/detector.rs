@@ -6,12 +6,10 @@ use ndarray::ArrayView4;
 use serde_json::Value;
 
 use crate::backbone::BackboneSpec;
-use crate::bank::MemoryBankConfig;
-use crate::scorer::ScorerConfig;
 use crate::update::UpdateGate;
 use crate::{
-    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, PromptHead, Result, Slot,
-    Stream,
+    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, MemoryBankFactory, PromptHead,
+    Result, ScorerFactory, Slot, Stream,
 };
 
 /// A detector built from its config; streams are opened from it and share its weights.
@@ -20,8 +18,8 @@ pub struct Detector {
     identity: Value,
     backbone: Arc<dyn Backbone>,
     prompt: Option<Arc<dyn PromptHead>>,
-    bank: Option<Box<dyn MemoryBankConfig>>,
-    scorer: Box<dyn ScorerConfig>,
+    bank: Option<Box<dyn MemoryBankFactory>>,
+    scorer: Box<dyn ScorerFactory>,
 }
 
 fn component<T>(slot: Slot, name: &str, result: Result<T, BoxError>) -> Result<T> {

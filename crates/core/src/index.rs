@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::BoxError;
+use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
 /// The most similar vectors of each query, best first; ties go to the vector that arrived earlier.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,69 @@ pub struct Survey {
     pub neighbours: Neighbours,
     /// For each vector of the index its largest inner product with any query, `[len]`.
     pub best_query: Array1<f32>,
+}
+
+/// One vector found for a query.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// Position in the index, in arrival order from 0.
+    pub position: u32,
+    /// Inner product with the query.
+    pub similarity: f32,
+}
+
+/// How many of the true nearest vectors an index found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recall {
+    /// Nearest vectors looked for of each query.
+    pub k: usize,
+    /// Those found.
+    pub found: u64,
+    /// Those there were to find.
+    pub wanted: u64,
+}
+
+impl Recall {
+    /// How many of the true `k` nearest vectors `index` finds, over all `queries` `[queries, width]`.
+    ///
+    /// # Errors
+    /// When the width differs or the engine fails.
+    pub fn measure(
+        index: &dyn VectorIndex,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Self, BoxError> {
+        let found = index.search(queries, k)?.position;
+        let wanted = index.search_exactly(queries, k)?.position;
+        let mut recall = Self {
+            k,
+            ..Self::default()
+        };
+        for (found, wanted) in found.rows().into_iter().zip(wanted.rows()) {
+            let true_ones = wanted.iter().filter(|&&position| position != u32::MAX);
+            for position in true_ones {
+                recall.wanted += 1;
+                recall.found += u64::from(found.iter().any(|other| other == position));
+            }
+        }
+        Ok(recall)
+    }
+
+    /// The share found, 0 to 1; 1 where there was nothing to find.
+    pub fn share(self) -> f64 {
+        match self.wanted {
+            0 => 1.0,
+            wanted => self.found as f64 / wanted as f64,
+        }
+    }
+}
+
+impl std::ops::AddAssign for Recall {
+    fn add_assign(&mut self, other: Self) {
+        self.k = self.k.max(other.k);
+        self.found += other.found;
+        self.wanted += other.wanted;
+    }
 }
 
 /// Vectors in arrival order, searched by inner product.
@@ -44,6 +108,13 @@ pub trait VectorIndex: Send + Sync {
 
     /// Bytes held.
     fn bytes(&self) -> usize;
+
+    /// The most that [`bytes`](Self::bytes) will be while an index that was built for `vectors` never holds more.
+    fn capacity_bytes(&self, vectors: usize) -> usize {
+        vectors
+            .saturating_mul(self.width())
+            .saturating_mul(size_of::<f32>())
+    }
 
     /// Adds `rows` `[n, width]` after the present ones.
     ///
@@ -97,6 +168,115 @@ pub trait VectorIndex: Send + Sync {
     /// # Errors
     /// When the engine cannot give its vectors back.
     fn vectors(&self) -> Result<std::borrow::Cow<'_, [f32]>, BoxError>;
+
+    /// [`search`](Self::search) that misses nothing, whatever [`exact`](Self::exact) says: what the recall of an approximate
+    /// index is measured against.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search) and [`vectors`](Self::vectors).
+    fn search_exactly(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Neighbours, BoxError> {
+        if self.exact() {
+            return self.search(queries, k);
+        }
+        let k = k.min(self.len());
+        let mut found = Neighbours {
+            similarity: Array2::from_elem((queries.nrows(), k), f32::NEG_INFINITY),
+            position: Array2::from_elem((queries.nrows(), k), u32::MAX),
+        };
+        let mut at = 0;
+        products(self, queries, &mut |row| {
+            let best = best_first(row, |_| true);
+            for (place, hit) in best.into_iter().take(k).enumerate() {
+                found.similarity[[at, place]] = hit.similarity;
+                found.position[[at, place]] = hit.position;
+            }
+            at += 1;
+        })?;
+        Ok(found)
+    }
+
+    /// For each query all vectors whose inner product with it is at least `least`, best first. None is missed, whatever
+    /// [`exact`](Self::exact) says.
+    ///
+    /// # Errors
+    /// As for [`search`](Self::search) and [`vectors`](Self::vectors).
+    fn within(&self, queries: ArrayView2<'_, f32>, least: f32) -> Result<Vec<Vec<Hit>>, BoxError> {
+        let mut found = Vec::with_capacity(queries.nrows());
+        products(self, queries, &mut |row| {
+            found.push(best_first(row, |similarity| similarity >= least));
+        })?;
+        Ok(found)
+    }
+
+    /// Writes the whole state under `name` and names that begin with it. An index that cannot give its state writes none;
+    /// loading then says which entry is missing.
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
+        if let Ok(vectors) = self.vectors() {
+            writer.floats(name, &[self.len(), self.width()], vectors);
+        }
+    }
+
+    /// Replaces the state by the one saved under `name`, which includes the scope; continuing equals never having stopped, to the
+    /// bit.
+    ///
+    /// # Errors
+    /// When an entry is missing, damaged or of another width. The index must not be used then.
+    fn load(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
+        let rows = reader.matrix(name)?;
+        if rows.ncols() != self.width() {
+            let error = SnapshotError::Entry {
+                name: name.to_owned(),
+                problem: format!("has width {}, expected {}", rows.ncols(), self.width()),
+            };
+            return Err(error.into());
+        }
+        self.retain(&[])?;
+        self.append(rows.view())
+    }
+}
+
+/// Queries multiplied with all vectors at a time.
+const BLOCK: usize = 64;
+
+/// Hands `row` the inner products of each query with every vector.
+fn products<I: VectorIndex + ?Sized>(
+    index: &I,
+    queries: ArrayView2<'_, f32>,
+    row: &mut dyn FnMut(&[f32]),
+) -> Result<(), BoxError> {
+    let vectors = index.vectors()?;
+    let vectors = ArrayView2::from_shape((index.len(), index.width()), &vectors)?;
+    if queries.ncols() != vectors.ncols() {
+        let (found, expected) = (queries.ncols(), vectors.ncols());
+        return Err(format!("queries have width {found}, the index holds width {expected}").into());
+    }
+    for queries in queries.axis_chunks_iter(Axis(0), BLOCK) {
+        let products = queries.dot(&vectors.t()).as_standard_layout().into_owned();
+        products
+            .rows()
+            .into_iter()
+            .filter_map(|products| products.to_slice())
+            .for_each(&mut *row);
+    }
+    Ok(())
+}
+
+/// The vectors whose inner product is `wanted`, best first; ties go to the earlier, NaN to nobody.
+fn best_first(products: &[f32], wanted: impl Fn(f32) -> bool) -> Vec<Hit> {
+    let hits = (0u32..).zip(products).map(|(position, &similarity)| Hit {
+        position,
+        similarity,
+    });
+    let mut hits: Vec<Hit> = hits
+        .filter(|hit| !hit.similarity.is_nan() && wanted(hit.similarity))
+        .collect();
+    // Stable, so that ties stay in arrival order; the two zeros are one number.
+    hits.sort_by(|a, b| (b.similarity + 0.0).total_cmp(&(a.similarity + 0.0)));
+    hits
 }
 
 /// Builds a [`VectorIndex`] from its options; implemented by the options struct of a plugin.
@@ -107,7 +287,3 @@ pub trait VectorIndexFactory: Debug + Send + Sync {
     /// When the engine or device is not there.
     fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError>;
 }
-
-/// The open set of index options, told apart by `type`.
-#[typetag::serde(tag = "type")]
-pub trait VectorIndexConfig: VectorIndexFactory {}

@@ -18,6 +18,7 @@ pub mod bank;
 pub mod calibration;
 pub mod config;
 mod detector;
+mod device;
 mod error;
 pub mod index;
 pub mod patches;
@@ -34,11 +35,12 @@ pub use bank::{BankStatus, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
 pub use config::{Choice, ConfigError, DetectorConfig};
 pub use detector::Detector;
+pub use device::{Device, UnknownDevice};
 pub use error::{BoxError, Error, Result};
 pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
-pub use registry::{Component, Slot};
+pub use registry::{Component, Registry, Slot};
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
@@ -48,7 +50,4 @@ pub use update::UpdatePolicy;
 #[doc(hidden)]
 pub mod __private {
     pub use inventory;
-    pub use schemars;
-    pub use serde_json;
-    pub use typetag;
 }

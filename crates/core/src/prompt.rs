@@ -29,7 +29,3 @@ pub trait PromptHeadFactory: Debug + Send + Sync {
     /// When weights are missing or do not fit the backbone.
     fn build(&self, backbone: &BackboneSpec) -> Result<Arc<dyn PromptHead>, BoxError>;
 }
-
-/// The open set of prompt head options, told apart by `type`.
-#[typetag::serde(tag = "type")]
-pub trait PromptHeadConfig: PromptHeadFactory {}

@@ -111,7 +111,3 @@ pub trait ScorerFactory: Debug + Send + Sync {
         bank_blocks: &[usize],
     ) -> Result<Box<dyn Scorer>, BoxError>;
 }
-
-/// The open set of scorer options, told apart by `type`.
-#[typetag::serde(tag = "type")]
-pub trait ScorerConfig: ScorerFactory {}

@@ -3,18 +3,20 @@
 //! Layout: `RARECLIP` (8 bytes), format version (u32 little-endian), reserved (u32, zero), length of the body (u64),
 //! SHA-256 of the body (32 bytes), body. The body is a safetensors file; its metadata holds the plain values as JSON.
 
+mod migrate;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, View};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-/// The version of the format that this crate writes.
+/// The version of the format that this crate writes. It reads this and every earlier one.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// The metadata entry that holds the plain values.
@@ -43,7 +45,7 @@ pub enum SnapshotError {
         problem: String,
     },
     /// The file was written by a newer version.
-    #[error("state {path} has format {found}, this version reads up to {FORMAT_VERSION}: upgrade rareclip", path = .path.display())]
+    #[error("state {path} has format {found}, rareclip {version} reads formats up to {FORMAT_VERSION}: upgrade rareclip, restore an older copy, or name a new file to start afresh", path = .path.display(), version = env!("CARGO_PKG_VERSION"))]
     Newer {
         /// The file.
         path: PathBuf,
@@ -141,6 +143,24 @@ impl<'a> SnapshotWriter<'a> {
         self.values.insert(format!("{}{name}", self.prefix), text);
     }
 
+    /// What [`body`](Self::body) wrote.
+    fn of_body(body: &[u8]) -> Result<SnapshotWriter<'static>, String> {
+        let (tensors, values) = parsed(body)?;
+        let owned = |(name, tensor): (String, TensorView<'_>)| {
+            let tensor = Tensor {
+                dtype: tensor.dtype(),
+                shape: tensor.shape().to_vec(),
+                bytes: Cow::Owned(tensor.data().to_vec()),
+            };
+            (name, tensor)
+        };
+        Ok(SnapshotWriter {
+            prefix: String::new(),
+            tensors: tensors.tensors().into_iter().map(owned).collect(),
+            values,
+        })
+    }
+
     /// The body: a safetensors file.
     fn body(&self) -> Result<Vec<u8>, String> {
         // One entry for all: the order of a map of metadata is not reproducible, the file should be.
@@ -200,10 +220,26 @@ impl<'a> SnapshotWriter<'a> {
     }
 }
 
-/// The bytes of a state file, checked.
+/// Tensors and plain values of a body.
+fn parsed(body: &[u8]) -> Result<(SafeTensors<'_>, BTreeMap<String, String>), String> {
+    let told = |error: safetensors::SafeTensorError| error.to_string();
+    let tensors = SafeTensors::deserialize(body).map_err(told)?;
+    let (_, metadata) = SafeTensors::read_metadata(body).map_err(told)?;
+    let values = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|metadata| metadata.get(VALUES));
+    let values = serde_json::from_str(values.map_or("{}", String::as_str))
+        .map_err(|error| format!("its plain values cannot be read: {error}"))?;
+    Ok((tensors, values))
+}
+
+/// The bytes of a state file, checked and in the present format.
 pub struct Snapshot {
     path: PathBuf,
     bytes: Vec<u8>,
+    /// Where the body begins.
+    body: usize,
 }
 
 impl Snapshot {
@@ -219,7 +255,7 @@ impl Snapshot {
         Self::from_bytes(path, bytes)
     }
 
-    /// Checks the bytes of a state file; `path` is for messages.
+    /// Checks the bytes of a state file and brings those of an older format up to the present one; `path` is for messages.
     ///
     /// # Errors
     /// [`SnapshotError::Damaged`] or [`SnapshotError::Newer`].
@@ -263,9 +299,15 @@ impl Snapshot {
         if Sha256::digest(&bytes[HEADER..]).as_slice() != &bytes[24..HEADER] {
             return Err(damaged("its checksum does not match".into()));
         }
+        let migrated = migrate::migrated(&bytes[HEADER..], version, &migrate::STEPS);
+        let (bytes, body) = match migrated.map_err(damaged)? {
+            Some(body) => (body, 0),
+            None => (bytes, HEADER),
+        };
         Ok(Self {
             path: path.to_owned(),
             bytes,
+            body,
         })
     }
 
@@ -274,24 +316,11 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::Damaged`] when the body is not laid out as it should be.
     pub fn reader(&self) -> Result<SnapshotReader<'_>, SnapshotError> {
-        let damaged = |error: safetensors::SafeTensorError| SnapshotError::Damaged {
+        let parsed = parsed(&self.bytes[self.body..]);
+        let (tensors, values) = parsed.map_err(|problem| SnapshotError::Damaged {
             path: self.path.clone(),
-            problem: error.to_string(),
-        };
-        let body = &self.bytes[HEADER..];
-        let tensors = SafeTensors::deserialize(body).map_err(damaged)?;
-        let (_, metadata) = SafeTensors::read_metadata(body).map_err(damaged)?;
-        let values = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|metadata| metadata.get(VALUES));
-        let values =
-            serde_json::from_str(values.map_or("{}", String::as_str)).map_err(|error| {
-                SnapshotError::Damaged {
-                    path: self.path.clone(),
-                    problem: format!("its plain values cannot be read: {error}"),
-                }
-            })?;
+            problem,
+        })?;
         Ok(SnapshotReader {
             prefix: String::new(),
             tensors,

@@ -15,5 +15,7 @@ pub use thumbnail::ThumbnailOptions;
 
 use rareclip_core::register;
 
-register!(backbone "thumbnail" => ThumbnailOptions);
-register!(scorer "statistic" => StatisticOptions);
+register! {
+    backbone "thumbnail" => ThumbnailOptions;
+    scorer "statistic" => StatisticOptions;
+}

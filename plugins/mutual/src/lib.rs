@@ -22,5 +22,7 @@ pub use options::{MutualOptions, MutualScorerOptions};
 
 use rareclip_core::register;
 
-register!(bank "mutual" => MutualOptions);
-register!(scorer "mutual" => MutualScorerOptions);
+register! {
+    bank "mutual" => MutualOptions;
+    scorer "mutual" => MutualScorerOptions;
+}

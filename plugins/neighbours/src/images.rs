@@ -5,7 +5,7 @@ use std::any::Any;
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::normalise;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
@@ -29,13 +29,14 @@ impl MemoryBankFactory for ImageOptions {
         require_bound(self.max_normals)?;
         let index = self.index.resolve()?;
         // A missing engine should be found out now.
-        index.build(backbone.embedding_width, 1)?;
+        let probe = index.build(backbone.embedding_width, 1)?;
         Ok(Box::new(ImageBank {
             vectors: Vectors::new(backbone.embedding_width),
             width: backbone.embedding_width,
             grid: backbone.grid,
             neighbours,
             max_normals: self.max_normals,
+            most_bytes: probe.capacity_bytes(self.max_normals),
             index,
         }))
     }
@@ -48,7 +49,9 @@ struct ImageBank {
     grid: Grid,
     neighbours: usize,
     max_normals: usize,
-    index: Box<dyn VectorIndexConfig>,
+    /// The most bytes that the embeddings take.
+    most_bytes: usize,
+    index: Box<dyn VectorIndexFactory>,
 }
 
 /// Marks an assessment as one of this bank's.
@@ -127,14 +130,22 @@ impl MemoryBank for ImageBank {
         absorb_nothing::<Carry>(&*carry, "bank")
     }
 
+    fn recall(&self, features: &Features, _: usize) -> Result<Option<Recall>, BoxError> {
+        let embedding = self.embedding(features)?;
+        self.vectors.recall(embedding.view(), self.neighbours)
+    }
+
     fn status(&self) -> BankStatus {
         let bytes = self.vectors.bytes();
-        let most = self.max_normals * self.width * size_of::<f32>();
         BankStatus {
             images: self.vectors.len() as u64,
             prototypes: self.vectors.len(),
             bytes,
-            capacity_bytes: if self.vectors.fitted() { bytes } else { most },
+            capacity_bytes: if self.vectors.fitted() {
+                bytes
+            } else {
+                self.most_bytes
+            },
         }
     }
 

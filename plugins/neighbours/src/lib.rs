@@ -25,8 +25,10 @@ pub use scorer::{ImageScore, NearestNeighbourOptions};
 
 use rareclip_core::register;
 
-register!(bank "patches" => PatchOptions);
-register!(bank "coreset" => CoresetOptions);
-register!(bank "images" => ImageOptions);
-register!(bank "windows" => WindowOptions);
-register!(scorer "nearest-neighbour" => NearestNeighbourOptions);
+register! {
+    bank "patches" => PatchOptions;
+    bank "coreset" => CoresetOptions;
+    bank "images" => ImageOptions;
+    bank "windows" => WindowOptions;
+    scorer "nearest-neighbour" => NearestNeighbourOptions;
+}

@@ -1,7 +1,7 @@
 //! The options of the banks, in the papers' terms.
 
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::{Choice, Features, Grid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,7 @@ pub struct PatchOptions {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
 }
 
 impl Default for PatchOptions {
@@ -80,7 +80,7 @@ pub struct CoresetOptions {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
 }
 
 impl Default for CoresetOptions {
@@ -113,7 +113,7 @@ pub struct ImageOptions {
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
 }
 
 impl Default for ImageOptions {
@@ -139,7 +139,7 @@ pub struct WindowOptions {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
 }
 
 impl Default for WindowOptions {

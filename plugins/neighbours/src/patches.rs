@@ -2,10 +2,10 @@
 
 use std::any::Any;
 
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
@@ -28,7 +28,6 @@ impl MemoryBankFactory for PatchOptions {
 struct PatchBranch {
     block: usize,
     neighbourhood: usize,
-    width: usize,
     vectors: Vectors,
 }
 
@@ -55,7 +54,9 @@ struct PatchBank {
     grid: Grid,
     neighbours: usize,
     max_normals: usize,
-    index: Box<dyn VectorIndexConfig>,
+    /// The most bytes that the vectors of all branches take.
+    most_bytes: usize,
+    index: Box<dyn VectorIndexFactory>,
     images: u64,
 }
 
@@ -79,13 +80,15 @@ impl PatchBank {
         require_bound(options.max_normals)?;
         let index = options.index.resolve()?;
         // A missing engine should be found out now.
+        let mut most_bytes = 0usize;
         for &(_, width) in &blocks {
-            index.build(width, 1)?;
+            let vectors = options.max_normals.saturating_mul(backbone.grid.patches());
+            let each = index.build(width, 1)?.capacity_bytes(vectors);
+            most_bytes = most_bytes.saturating_add(each.saturating_mul(sides.len()));
         }
         let branch = |neighbourhood: usize, (block, width): (usize, usize)| PatchBranch {
             block,
             neighbourhood,
-            width,
             vectors: Vectors::new(width),
         };
         let of_side = |&side: &usize| blocks.iter().map(move |&block| branch(side, block));
@@ -95,6 +98,7 @@ impl PatchBank {
             grid: backbone.grid,
             neighbours,
             max_normals: options.max_normals,
+            most_bytes,
             index,
             images: 0,
         })
@@ -181,14 +185,25 @@ impl MemoryBank for PatchBank {
         absorb_nothing::<Carry>(&*carry, "bank")
     }
 
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        check_shapes(features, self.grid, &self.blocks)?;
+        let mut all: Option<Recall> = None;
+        for branch in &self.branches {
+            let patches = branch.patches(features)?;
+            let queries = patches.slice(s![..;stride.max(1), ..]);
+            if let Some(recall) = branch.vectors.recall(queries, self.neighbours)? {
+                *all.get_or_insert_default() += recall;
+            }
+        }
+        Ok(all)
+    }
+
     fn status(&self) -> BankStatus {
         let bytes = self
             .branches
             .iter()
             .map(|branch| branch.vectors.bytes())
             .sum();
-        let width: usize = self.branches.iter().map(|branch| branch.width).sum();
-        let most = self.max_normals * self.grid.patches() * width * size_of::<f32>();
         BankStatus {
             images: self.images,
             prototypes: self
@@ -197,7 +212,11 @@ impl MemoryBank for PatchBank {
                 .map(|branch| branch.vectors.len())
                 .sum(),
             bytes,
-            capacity_bytes: if self.fitted() { bytes } else { most },
+            capacity_bytes: if self.fitted() {
+                bytes
+            } else {
+                self.most_bytes
+            },
         }
     }
 

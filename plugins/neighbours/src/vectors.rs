@@ -1,7 +1,7 @@
 //! Unit vectors of known normals, searched by cosine.
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 
@@ -57,7 +57,7 @@ impl Vectors {
     }
 
     /// Moves the vectors into an index; images leave as they enter, so that they are never held twice.
-    pub(crate) fn fit(&mut self, factory: &dyn VectorIndexConfig) -> Result<(), BoxError> {
+    pub(crate) fn fit(&mut self, factory: &dyn VectorIndexFactory) -> Result<(), BoxError> {
         let mut index = factory.build(self.width, self.len())?;
         let State::Collecting(images) = &mut self.state else {
             return Err(NeighbourError::Fitted.into());
@@ -79,9 +79,29 @@ impl Vectors {
             return Err(NeighbourError::NotFitted.into());
         };
         let found = index.search(queries, k)?.similarity;
-        let distance =
-            |row: ndarray::ArrayView1<'_, f32>| (1.0 - row.mean().unwrap_or(0.0)).max(0.0);
+        let distance = |row: ndarray::ArrayView1<'_, f32>| {
+            let mean = if row.iter().all(|&similarity| similarity > f32::NEG_INFINITY) {
+                row.mean().unwrap_or(0.0)
+            } else {
+                mean_of_found(row)
+            };
+            (1.0 - mean).max(0.0)
+        };
         Ok(found.rows().into_iter().map(distance).collect())
+    }
+
+    /// What of the `k` nearest vectors the index finds for each query `[queries, width]`; `None` where it misses none by nature.
+    pub(crate) fn recall(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+    ) -> Result<Option<Recall>, BoxError> {
+        match &self.state {
+            State::Fitted(index) if !index.exact() => {
+                Recall::measure(&**index, queries, k).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Writes the vectors under `name`.
@@ -95,14 +115,7 @@ impl Vectors {
                 }
             }
             State::Fitted(index) => {
-                // An index that cannot give its vectors back saves none; loading then says which entry is missing.
-                if let Ok(vectors) = index.vectors() {
-                    writer.floats(
-                        &format!("{name}.vectors"),
-                        &[index.len(), self.width],
-                        vectors,
-                    );
-                }
+                index.save(writer, &format!("{name}.vectors"));
             }
         }
     }
@@ -113,12 +126,16 @@ impl Vectors {
         reader: &SnapshotReader<'_>,
         name: &str,
         fitted: bool,
-        factory: &dyn VectorIndexConfig,
+        factory: &dyn VectorIndexFactory,
     ) -> Result<(), BoxError> {
         if fitted {
-            let vectors = self.matrix(reader, &format!("{name}.vectors"))?;
-            let mut index = factory.build(self.width, vectors.nrows())?;
-            index.append(vectors.view())?;
+            let name = format!("{name}.vectors");
+            let mut index = factory.build(self.width, 0)?;
+            index.load(reader, &name)?;
+            if index.is_empty() {
+                let problem = format!("has shape [0, {}], expected [at least 1, {0}]", self.width);
+                return Err(SnapshotError::Entry { name, problem }.into());
+            }
             self.state = State::Fitted(index);
             return Ok(());
         }
@@ -148,4 +165,15 @@ impl Vectors {
             ),
         })
     }
+}
+
+/// The mean of those that an approximate index found; where it found nobody, -1: as unlike as can be.
+fn mean_of_found(row: ndarray::ArrayView1<'_, f32>) -> f32 {
+    let found = row
+        .iter()
+        .filter(|&&similarity| similarity > f32::NEG_INFINITY);
+    let (sum, count) = found.fold((0.0, 0.0), |(sum, count), similarity| {
+        (sum + similarity, count + 1.0)
+    });
+    if count == 0.0 { -1.0 } else { sum / count }
 }

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
@@ -34,7 +34,13 @@ impl MemoryBankFactory for WindowOptions {
         require_bound(self.max_normals)?;
         let index = self.index.resolve()?;
         // A missing engine should be found out now.
-        index.build(backbone.embedding_width, 1)?;
+        let probe = index.build(backbone.embedding_width, 1)?;
+        let grid = backbone.grid;
+        let most = |&side: &usize| {
+            let each = (grid.rows + 1 - side) * (grid.columns + 1 - side);
+            probe.capacity_bytes(self.max_normals.saturating_mul(each))
+        };
+        let most_bytes = sides.iter().map(most).fold(0, usize::saturating_add);
         let branch = |&side: &usize| WindowBranch {
             side,
             vectors: Vectors::new(backbone.embedding_width),
@@ -45,6 +51,7 @@ impl MemoryBankFactory for WindowOptions {
             grid: backbone.grid,
             images: 0,
             max_normals: self.max_normals,
+            most_bytes,
             index,
         }))
     }
@@ -95,7 +102,9 @@ struct WindowBank {
     grid: Grid,
     images: u64,
     max_normals: usize,
-    index: Box<dyn VectorIndexConfig>,
+    /// The most bytes that the windows of all branches take.
+    most_bytes: usize,
+    index: Box<dyn VectorIndexFactory>,
 }
 
 /// Marks an assessment as one of this bank's.
@@ -160,22 +169,29 @@ impl MemoryBank for WindowBank {
         absorb_nothing::<Carry>(&*carry, "bank")
     }
 
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        let mut all: Option<Recall> = None;
+        for branch in &self.branches {
+            let windows = branch.windows(features, self.width)?;
+            let queries = windows.slice(s![..;stride.max(1), ..]);
+            if let Some(recall) = branch.vectors.recall(queries, 1)? {
+                *all.get_or_insert_default() += recall;
+            }
+        }
+        Ok(all)
+    }
+
     fn status(&self) -> BankStatus {
         let sum = |of: &dyn Fn(&Vectors) -> usize| -> usize {
             self.branches.iter().map(|branch| of(&branch.vectors)).sum()
         };
         let bytes = sum(&Vectors::bytes);
-        let windows = |branch: &WindowBranch| {
-            (self.grid.rows + 1 - branch.side) * (self.grid.columns + 1 - branch.side)
-        };
-        let each: usize = self.branches.iter().map(windows).sum();
-        let most = self.max_normals * each * self.width * size_of::<f32>();
         let fitted = self.branches.iter().all(|branch| branch.vectors.fitted());
         BankStatus {
             images: self.images,
             prototypes: sum(&Vectors::len),
             bytes,
-            capacity_bytes: if fitted { bytes } else { most },
+            capacity_bytes: if fitted { bytes } else { self.most_bytes },
         }
     }
 

@@ -97,6 +97,12 @@ pub enum Error {
         /// Blocks in the options.
         blocks: usize,
     },
+    /// Learned directions are asked for, and the weights have none.
+    #[error("{path}: no tensor `directions`: these layers were trained for text; set `directions = \"text\"`, or train with learned directions", path = .path.display())]
+    NoDirections {
+        /// The file.
+        path: PathBuf,
+    },
     /// An array of the features has another shape than declared.
     #[error("{what} has shape {found:?}, expected {expected}")]
     Shape {

@@ -7,7 +7,6 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_models::Checkpoint;
 use sha2::{Digest, Sha256};
 
-use crate::features::{TextSource, text_features};
 use crate::product::dot;
 use crate::{Error, Result, TextOptions};
 
@@ -71,15 +70,7 @@ impl TextSide {
         temperature: f32,
         backbone: &BackboneSpec,
     ) -> Result<Self> {
-        if !(temperature.is_finite() && temperature > 0.0) {
-            let detail = format!("is {temperature}, must be a number above 0");
-            return Err(Error::option("temperature", detail));
-        }
-        let features = text_features(TextSource {
-            checkpoint,
-            overrides: options.overrides(),
-            prompts: &options.prompts(),
-        })?;
+        let features = options.features_of(checkpoint)?;
         if features.nrows() != backbone.embedding_width {
             return Err(Error::Width {
                 backbone: backbone.embedding_width,
@@ -87,10 +78,24 @@ impl TextSide {
                 model: checkpoint.path().display().to_string(),
             });
         }
+        let column = |at| features.column(at).to_vec();
+        Self::from_directions(temperature, column(0), column(1))
+    }
+
+    /// Of directions of unit length and one width.
+    pub(crate) fn from_directions(
+        temperature: f32,
+        normal: Vec<f32>,
+        abnormal: Vec<f32>,
+    ) -> Result<Self> {
+        if !(temperature.is_finite() && temperature > 0.0) {
+            let detail = format!("is {temperature}, must be a number above 0");
+            return Err(Error::option("temperature", detail));
+        }
         Ok(Self {
             temperature,
-            normal: features.column(0).to_vec(),
-            abnormal: features.column(1).to_vec(),
+            normal,
+            abnormal,
         })
     }
 

@@ -34,8 +34,10 @@ pub use options::TextOptions;
 pub use prior_scorer::{Fusion, PriorScorerOptions};
 pub use rareclip_models::Activation;
 pub use text::{TextOverrides, TextTower};
-pub use tpb::TpbOptions;
+pub use tpb::{DirectionSource, ImageProbability, TpbOptions};
 
-rareclip_core::register!(prompt "tpb" => TpbOptions);
-rareclip_core::register!(prompt "clip-text" => ClipTextOptions);
-rareclip_core::register!(scorer "prior" => PriorScorerOptions);
+rareclip_core::register! {
+    prompt "tpb" => TpbOptions;
+    prompt "clip-text" => ClipTextOptions;
+    scorer "prior" => PriorScorerOptions;
+}

@@ -1,9 +1,13 @@
 //! The options that all heads share: which text tower, and which sentences.
 
+use ndarray::Array2;
+use rareclip_models::Checkpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, PromptSet, TextOverrides};
+use crate::features::{TextSource, text_features};
+use crate::heads::open_model;
+use crate::{Activation, PromptSet, Result, TextOverrides};
 
 /// The text side of a prompt head: the tower, and the sentences that it encodes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +50,23 @@ impl Default for TextOptions {
 }
 
 impl TextOptions {
+    /// The directions that these options stand for, `[embedding width, 2]`: unit columns, normal and abnormal, from the checkpoint
+    /// that `model` names or from what is kept of it.
+    ///
+    /// # Errors
+    /// When `model` is not set or not there, holds no text tower, or a sentence does not fit it.
+    pub fn directions(&self) -> Result<Array2<f32>> {
+        self.features_of(&open_model(self.model.as_deref())?)
+    }
+
+    pub(crate) fn features_of(&self, checkpoint: &Checkpoint) -> Result<Array2<f32>> {
+        text_features(TextSource {
+            checkpoint,
+            overrides: self.overrides(),
+            prompts: &self.prompts(),
+        })
+    }
+
     pub(crate) fn prompts(&self) -> PromptSet {
         PromptSet {
             normal_states: self.normal_states.clone(),

@@ -16,10 +16,13 @@ use crate::{Error, Result, TextOptions, product};
 /// What the released weights put before every key.
 const PREFIX: &str = "trainable_linearlayer.";
 
+/// The tensor of learned directions.
+const DIRECTIONS: &str = "directions";
+
 /// RareCLIP's prior: patches brought to the text embedding by one learned linear layer per block, then compared with what
-/// "normal" and "abnormal" look like in words.
+/// "normal" and "abnormal" look like in words, or with two directions that were learned along with the layers.
 ///
-/// The image's probability comes from its embedding alone (ICCV 2025, section 3.1).
+/// The image's probability comes from its embedding alone (ICCV 2025, section 3.1) unless `image` says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TpbOptions {
@@ -32,7 +35,12 @@ pub struct TpbOptions {
     /// Factor on the cosines before the softmax (paper: tau). Default 20.
     #[schemars(range(min = 0.001, max = 1e6))]
     pub temperature: f32,
-    /// The text tower and its sentences.
+    /// What patches and image are compared with. Default "text"; "learned" needs no text tower, and weights of
+    /// `rareclip train tpb` with learned directions.
+    pub directions: DirectionSource,
+    /// Where the image's probability comes from. Default "embedding"; with learned directions that is a number nobody trained.
+    pub image: ImageProbability,
+    /// The text tower and its sentences; not read where directions are learned.
     pub text: TextOptions,
 }
 
@@ -42,9 +50,35 @@ impl Default for TpbOptions {
             weights: None,
             blocks: vec![12, 16, 20, 24],
             temperature: 20.0,
+            directions: DirectionSource::default(),
+            image: ImageProbability::default(),
             text: TextOptions::default(),
         }
     }
+}
+
+/// What bridged patches are compared with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectionSource {
+    /// The text embeddings of "normal" and "abnormal".
+    #[default]
+    Text,
+    /// The tensor `directions` [embedding, 2] in the file of the weights: for backbones without a text tower.
+    Learned,
+}
+
+/// Where the probability of a whole image comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageProbability {
+    /// Its embedding, compared with the directions.
+    #[default]
+    Embedding,
+    /// The largest probability of a patch.
+    LargestPatch,
+    /// The mean probability of the patches.
+    MeanPatch,
 }
 
 impl PromptHeadFactory for TpbOptions {
@@ -62,6 +96,7 @@ impl PromptHeadFactory for TpbOptions {
 struct Tpb {
     text: TextSide,
     layers: Vec<Layer>,
+    image: ImageProbability,
     weights: String,
 }
 
@@ -77,10 +112,16 @@ struct Layer {
 
 impl Tpb {
     fn new(options: &TpbOptions, backbone: &BackboneSpec) -> Result<Self> {
-        let layers = layers(options, backbone)?;
-        let checkpoint = open_model(options.text.model.as_deref())?;
-        let text = TextSide::new(&checkpoint, &options.text, options.temperature, backbone)?;
-        compare(&checkpoint, backbone);
+        let file = weights(options)?;
+        let layers = layers(&file, options, backbone)?;
+        let text = match options.directions {
+            DirectionSource::Text => {
+                let checkpoint = open_model(options.text.model.as_deref())?;
+                compare(&checkpoint, backbone);
+                TextSide::new(&checkpoint, &options.text, options.temperature, backbone)?
+            }
+            DirectionSource::Learned => learned(&file, options, backbone)?,
+        };
         let learned = layers
             .iter()
             .flat_map(|layer| [layer.weight.as_slice(), layer.bias.as_slice()]);
@@ -88,15 +129,13 @@ impl Tpb {
         Ok(Self {
             text,
             layers,
+            image: options.image,
             weights,
         })
     }
 }
 
-fn layers(options: &TpbOptions, backbone: &BackboneSpec) -> Result<Vec<Layer>> {
-    if options.blocks.is_empty() {
-        return Err(Error::option("blocks", "is empty; list at least one block"));
-    }
+fn weights(options: &TpbOptions) -> Result<Checkpoint> {
     let weights = options
         .weights
         .as_deref()
@@ -104,7 +143,36 @@ fn layers(options: &TpbOptions, backbone: &BackboneSpec) -> Result<Vec<Layer>> {
     let weights = weights.ok_or_else(|| {
         Error::option("weights", "is not set: name the file of the linear layers")
     })?;
-    let file = Checkpoint::open(rareclip_models::resolve_model(weights)?)?;
+    Ok(Checkpoint::open(rareclip_models::resolve_model(weights)?)?)
+}
+
+/// The directions that were learned along with the layers.
+fn learned(file: &Checkpoint, options: &TpbOptions, backbone: &BackboneSpec) -> Result<TextSide> {
+    if !file.contains(DIRECTIONS) {
+        return Err(Error::NoDirections {
+            path: file.path().to_owned(),
+        });
+    }
+    let embedding = backbone.embedding_width;
+    let values = file.f32_shaped(DIRECTIONS, &[embedding, 2])?;
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(Error::NonFinite {
+            what: format!("{}: {DIRECTIONS}", file.path().display()),
+            advice: "the file is damaged or the training failed",
+        });
+    }
+    let column = |at: usize| {
+        let mut column: Vec<f32> = values.iter().skip(at).step_by(2).copied().collect();
+        product::normalise(&mut column);
+        column
+    };
+    TextSide::from_directions(options.temperature, column(0), column(1))
+}
+
+fn layers(file: &Checkpoint, options: &TpbOptions, backbone: &BackboneSpec) -> Result<Vec<Layer>> {
+    if options.blocks.is_empty() {
+        return Err(Error::option("blocks", "is empty; list at least one block"));
+    }
     let prefix = if file.names().any(|name| name.starts_with(PREFIX)) {
         PREFIX
     } else {
@@ -177,9 +245,14 @@ impl PromptHead for Tpb {
             layer.add_to(&mut patches, features, &self.text)?;
         }
         let mean = |sum: f32| (sum / self.layers.len() as f32).clamp(0.0, 1.0);
+        let patches = Array1::from_iter(patches.into_iter().map(mean));
         Ok(Prior {
-            image: self.text.image(features)?,
-            patches: Array1::from_iter(patches.into_iter().map(mean)),
+            image: match self.image {
+                ImageProbability::Embedding => self.text.image(features)?,
+                ImageProbability::LargestPatch => patches.iter().copied().fold(0.0, f32::max),
+                ImageProbability::MeanPatch => patches.mean().unwrap_or(0.0),
+            },
+            patches,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex};
 use rayon::prelude::*;
@@ -37,12 +37,14 @@ struct Rules {
     rarity_threshold: f64,
     keep_images: usize,
     normal_looseness: f64,
-    index: Box<dyn VectorIndexConfig>,
+    index: Box<dyn VectorIndexFactory>,
 }
 
 /// One branch: the samples of the remembered images, known normals first, then oldest first.
 pub(crate) struct DirectBranch {
     spec: BranchSpec,
+    /// The most bytes that a sample takes.
+    most_bytes: usize,
     pub(crate) images: VecDeque<Box<dyn VectorIndex>>,
 }
 
@@ -96,7 +98,9 @@ impl DirectBranch {
         }
         let mut best = Array2::zeros((count, self.images.len()));
         for (mut column, image) in best.columns_mut().into_iter().zip(&self.images) {
-            column.assign(&image.search(patches.view(), 1)?.similarity.column(0));
+            // An approximate index may find nobody: then the image says that the patch is as unlike as a patch can be.
+            let found = image.search(patches.view(), 1)?.similarity;
+            column.assign(&found.column(0).mapv(|similarity| similarity.max(-1.0)));
         }
         let normal_rarity = (normals > 0).then(|| {
             let normal = best.slice(ndarray::s![.., ..normals.min(best.ncols())]);
@@ -178,18 +182,18 @@ impl DirectBank {
             normal_looseness: options.normal_looseness,
             index: options.index.resolve()?,
         };
-        // A missing engine should be found out now.
-        for spec in &specs {
-            rules.index.build(spec.width, rules.sample)?;
-        }
+        let branch = |spec: BranchSpec| -> Result<DirectBranch, BoxError> {
+            // A missing engine should be found out now.
+            let index = rules.index.build(spec.width, rules.sample)?;
+            Ok(DirectBranch {
+                spec,
+                most_bytes: index.capacity_bytes(rules.sample),
+                images: VecDeque::new(),
+            })
+        };
+        let branches: Result<Vec<_>, BoxError> = specs.into_iter().map(branch).collect();
         Ok(Self {
-            branches: specs
-                .into_iter()
-                .map(|spec| DirectBranch {
-                    spec,
-                    images: VecDeque::new(),
-                })
-                .collect(),
+            branches: branches?,
             rules,
             grid: backbone.grid,
             images: 0,
@@ -275,15 +279,31 @@ impl MemoryBank for DirectBank {
         Ok(())
     }
 
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        self.check(features)?;
+        let mut all: Option<Recall> = None;
+        for branch in &self.branches {
+            let tokens = features.block(branch.spec.block)?;
+            let mut patches = Vec::new();
+            let side = branch.spec.neighbourhood;
+            aggregate(tokens.view(), features.grid, side, &mut patches)?;
+            let patches = ArrayView2::from_shape((tokens.nrows(), branch.spec.width), &patches)?;
+            let queries = patches.slice(ndarray::s![..;stride.max(1), ..]);
+            for image in branch.images.iter().filter(|image| !image.exact()) {
+                *all.get_or_insert_default() += Recall::measure(&**image, queries, 1)?;
+            }
+        }
+        Ok(all)
+    }
+
     fn status(&self) -> BankStatus {
         let held = || self.branches.iter().flat_map(|branch| &branch.images);
-        let vectors = self.rules.keep_images * self.rules.sample;
-        let width: usize = self.branches.iter().map(|branch| branch.spec.width).sum();
+        let each: usize = self.branches.iter().map(|branch| branch.most_bytes).sum();
         BankStatus {
             images: self.images,
             prototypes: held().map(|image| image.len()).sum(),
             bytes: held().map(|image| image.bytes()).sum(),
-            capacity_bytes: vectors * width * size_of::<f32>(),
+            capacity_bytes: self.rules.keep_images * each,
         }
     }
 
@@ -293,11 +313,7 @@ impl MemoryBank for DirectBank {
         writer.value("held", &self.held());
         for (number, branch) in self.branches.iter().enumerate() {
             for (place, image) in branch.images.iter().enumerate() {
-                // An index that cannot give its vectors back saves none; loading then says which entry is missing.
-                if let Ok(vectors) = image.vectors() {
-                    let shape = [image.len(), branch.spec.width];
-                    writer.floats(&format!("branch{number}.image{place}"), &shape, vectors);
-                }
+                image.save(writer, &format!("branch{number}.image{place}"));
             }
         }
     }
@@ -310,18 +326,19 @@ impl MemoryBank for DirectBank {
             branch.images.clear();
             for place in 0..held {
                 let name = format!("branch{number}.image{place}");
-                let sample = reader.matrix(&name)?;
-                let (rows, width) = sample.dim();
-                let fits = width == branch.spec.width && rows == self.rules.sample;
-                if !fits || held > self.rules.keep_images {
+                let mut index = self
+                    .rules
+                    .index
+                    .build(branch.spec.width, self.rules.sample)?;
+                index.load(reader, &name)?;
+                let rows = index.len();
+                if rows != self.rules.sample || held > self.rules.keep_images {
                     let problem = format!(
-                        "has shape [{rows}, {width}] in {held} images, expected [{}, {}] in up to {}",
-                        self.rules.sample, branch.spec.width, self.rules.keep_images
+                        "has {rows} rows in {held} images, expected {} in up to {}",
+                        self.rules.sample, self.rules.keep_images
                     );
                     return Err(SnapshotError::Entry { name, problem }.into());
                 }
-                let mut index = self.rules.index.build(width, rows)?;
-                index.append(sample.view())?;
                 branch.images.push_back(index);
             }
         }

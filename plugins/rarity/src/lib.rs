@@ -27,6 +27,8 @@ pub use scorer::{RarityOptions, Rescoring, ShotMixing};
 
 use rareclip_core::register;
 
-register!(bank "prototype" => PrototypeOptions);
-register!(bank "prototype-direct" => DirectOptions);
-register!(scorer "rarity" => RarityOptions);
+register! {
+    bank "prototype" => PrototypeOptions;
+    bank "prototype-direct" => DirectOptions;
+    scorer "rarity" => RarityOptions;
+}

@@ -1,7 +1,7 @@
 //! The options of the banks, in the paper's terms.
 
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::{BoxError, Choice, Features, Grid, UpdatePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ pub struct PrototypeOptions {
     /// How prototypes are chosen when there are too many. Default sequential-coreset.
     pub sampler: Sampler,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
     /// Which scored images are remembered. Default always.
     pub update: UpdatePolicy,
 }
@@ -111,7 +111,7 @@ pub struct DirectOptions {
     #[schemars(range(max = 0.99))]
     pub normal_looseness: f64,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexConfig>,
+    pub index: Choice<dyn VectorIndexFactory>,
     /// Which scored images are remembered. Default always.
     pub update: UpdatePolicy,
 }

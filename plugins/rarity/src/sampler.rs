@@ -98,7 +98,7 @@ pub(crate) fn k_means(
     let assign = |centres: &ndarray::Array2<f32>| -> Result<_, BoxError> {
         let mut search = index.build(others.ncols(), clusters)?;
         search.append(centres.view())?;
-        search.search(others, 1)
+        search.search_exactly(others, 1)
     };
     let mut nearest = assign(&centres)?;
     for _ in 0..ROUNDS {

@@ -23,5 +23,7 @@ pub use options::{GaussianOptions, SubspaceOptions};
 
 use rareclip_core::register;
 
-register!(bank "gaussian" => GaussianOptions);
-register!(bank "subspace" => SubspaceOptions);
+register! {
+    bank "gaussian" => GaussianOptions;
+    bank "subspace" => SubspaceOptions;
+}

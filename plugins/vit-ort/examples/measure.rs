@@ -17,7 +17,7 @@ use faer::{Accum, Mat, Par};
 use ndarray::{Array2, Array4, ArrayView1};
 use rareclip_core::{Backbone, Features};
 use rareclip_models::Checkpoint;
-use rareclip_vit_ort::family::{Overrides, Vit};
+use rareclip_vit::family::{Overrides, Vit};
 use rareclip_vit_ort::{Precision, VitBackbone, VitOptions};
 use serde::Deserialize;
 

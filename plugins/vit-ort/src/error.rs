@@ -12,64 +12,9 @@ pub enum Error {
     /// The checkpoint could not be found or read.
     #[error(transparent)]
     Model(#[from] rareclip_models::Error),
-    /// The checkpoint is of no known family.
-    #[error("{path}: no vision transformer known here: looked for {looked_for}; supported are DINOv2 (Hugging Face or Meta names) and CLIP vision towers (Hugging Face or OpenCLIP names)", path = .path.display())]
-    UnknownFamily {
-        /// The checkpoint.
-        path: PathBuf,
-        /// The tensors that tell the families.
-        looked_for: String,
-    },
-    /// The checkpoint belongs to a variant that is not built here.
-    #[error("{path}: {what} is not supported", path = .path.display())]
-    Unsupported {
-        /// The checkpoint.
-        path: PathBuf,
-        /// The variant.
-        what: String,
-    },
-    /// The width does not divide into the heads.
-    #[error(
-        "width {width} does not divide into {heads} heads; set `heads`, or put the model's config.json beside the checkpoint"
-    )]
-    Heads {
-        /// Token width.
-        width: usize,
-        /// Number of heads.
-        heads: usize,
-    },
-    /// The image size does not divide into patches.
-    #[error(
-        "image_size {size} is not a multiple of the patch size {patch}; the nearest are {below} and {above}"
-    )]
-    ImageSize {
-        /// The size asked for.
-        size: usize,
-        /// The patch size.
-        patch: usize,
-        /// The nearest multiple below.
-        below: usize,
-        /// The nearest multiple above.
-        above: usize,
-    },
-    /// A window does not fit into the image.
-    #[error(
-        "a window of {window} patches was asked for, the image has {grid} x {grid}; change `windows` or `image_size`"
-    )]
-    Window {
-        /// Side of the window in patches.
-        window: usize,
-        /// Side of the grid in patches.
-        grid: usize,
-    },
-    /// A block was asked for that the model does not have.
-    #[error("block {block} was asked for, the model has blocks 1 to {blocks}")]
-    NoSuchBlock {
-        /// The block, 1-based.
-        block: usize,
-        /// Number of blocks.
-        blocks: usize,
-    },
+    /// The transformer cannot be built as it is asked for, or was given images of another shape.
+    #[error(transparent)]
+    Vit(#[from] rareclip_vit::Error),
     /// The onnxruntime library was not found or could not be loaded.
     #[error(
         "onnxruntime was not found. Tried:\n{tried}\nGet it with `rareclip models pull onnxruntime`, or name the library in `onnxruntime = \"…\"` or RARECLIP_ORT_DYLIB"
@@ -86,13 +31,15 @@ pub enum Error {
         /// What it said.
         source: ort::Error,
     },
-    /// The images have another shape than declared.
-    #[error("images have shape {found:?}, expected [batch, 3, {side}, {side}]")]
-    Images {
-        /// Their shape.
-        found: Vec<usize>,
-        /// The declared side.
-        side: usize,
+    /// onnxruntime cannot use the device.
+    #[error(
+        "device `{device}`: onnxruntime cannot use it: {problem}\nGet an onnxruntime that was built for CUDA (the Python package onnxruntime-gpu has one), name its library in `onnxruntime = \"…\"`, or set `device = \"cpu\"`"
+    )]
+    Device {
+        /// The device.
+        device: rareclip_core::Device,
+        /// What onnxruntime said.
+        problem: String,
     },
     /// An output of an ONNX file cannot be used as tokens.
     #[error("{path}: output `{output}`: {detail}", path = .path.display())]

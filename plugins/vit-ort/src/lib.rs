@@ -5,17 +5,18 @@
 //! * `type = "onnx"` ([`OnnxOptions`]): any ONNX file whose outputs are feature maps or patch tokens.
 
 mod error;
-pub mod family;
 mod graph;
 mod onnx;
 mod operators;
-pub mod positions;
 mod runtime;
 mod vit;
 
 pub use error::{Error, Result};
 pub use onnx::{OnnxOptions, OnnxOutput};
-pub use vit::{Precision, Tokens, VitBackbone, VitOptions};
+pub use rareclip_vit::Tokens;
+pub use vit::{Precision, VitBackbone, VitOptions};
 
-rareclip_core::register!(backbone "vit" => VitOptions);
-rareclip_core::register!(backbone "onnx" => OnnxOptions);
+rareclip_core::register! {
+    backbone "vit" => VitOptions;
+    backbone "onnx" => OnnxOptions;
+}

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
+use rareclip_core::Device;
 
 use crate::error::runtime;
 use crate::operators::{self, brain};
@@ -81,12 +82,16 @@ fn candidates(configured: Option<&Path>) -> [(&'static str, Option<PathBuf>); 5]
 /// operator is several times slower than the three it replaces.
 const UNWANTED: &str = "SkipLayerNormFusion";
 
-/// A session builder for `threads` threads (0: one per core).
-pub(crate) fn builder(environment: &Environment, threads: usize) -> Result<SessionBuilder> {
+/// A session builder for a device; `threads` is how many there are on the processor (0: one per core).
+pub(crate) fn builder(
+    environment: &Environment,
+    device: Device,
+    threads: usize,
+) -> Result<SessionBuilder> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if threads == 0 { cores() } else { threads };
-    SessionBuilder::new(environment)
-        .map_err(runtime("session options"))?
+    let builder = SessionBuilder::new(environment).map_err(runtime("session options"))?;
+    on_device(builder, device)?
         .with_intra_threads(threads)
         .map_err(runtime("session options"))?
         .with_inter_threads(1)
@@ -95,12 +100,30 @@ pub(crate) fn builder(environment: &Environment, threads: usize) -> Result<Sessi
         .map_err(runtime("session options"))
 }
 
-/// Whether this machine can compute in a precision.
-pub(crate) fn check(precision: Precision) -> Result<()> {
+/// What the graph needs on a CUDA device is computed there; a device that cannot be had is an error, not a slow run on the processor.
+fn on_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder> {
+    let Device::Cuda(number) = device else {
+        return Ok(builder);
+    };
+    let cuda = ort::ep::CUDA::default().with_device_id(number.into());
+    let builder = builder.with_execution_providers([cuda.build().error_on_failure()]);
+    builder.map_err(|error| Error::Device {
+        device,
+        problem: error.message().to_owned(),
+    })
+}
+
+/// Whether this machine can compute in a precision on a device.
+pub(crate) fn check(device: Device, precision: Precision) -> Result<()> {
     match precision {
-        Precision::F32 | Precision::Int8 => Ok(()),
+        Precision::F32 => Ok(()),
+        Precision::Int8 | Precision::Bf16 if device != Device::Cpu => Err(Error::Precision {
+            precision: precision.name(),
+            reason: format!("is computed by the processor alone, and `device` is {device}"),
+        }),
+        Precision::Int8 => Ok(()),
         Precision::Bf16 => without_bf16().map_or(Ok(()), |reason| {
-            let precision = "bf16";
+            let precision = precision.name();
             Err(Error::Precision { precision, reason })
         }),
     }
@@ -196,6 +219,8 @@ pub(crate) fn session(
 
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
+    use rareclip_core::Device;
+
     use super::{check, lacking};
     use crate::operators::brain::Dots;
     use crate::{Error, Precision};
@@ -211,9 +236,19 @@ mod tests {
     }
 
     #[test]
+    fn on_a_cuda_device_only_whole_floats_are_computed() {
+        for precision in [Precision::Int8, Precision::Bf16] {
+            let error = check(Device::Cuda(0), precision).unwrap_err().to_string();
+            assert!(error.contains("cuda:0") && error.contains("f32"), "{error}");
+        }
+        check(Device::Cuda(0), Precision::F32).unwrap();
+    }
+
+    #[test]
     fn bf16_is_refused_exactly_where_an_instruction_set_is_missing() {
         let missing = Dots::lacking();
-        assert_eq!(check(Precision::Bf16).is_err(), !missing.is_empty());
+        let bf16 = check(Device::Cpu, Precision::Bf16);
+        assert_eq!(bf16.is_err(), !missing.is_empty());
         assert_eq!(Dots::detect().is_some(), missing.is_empty());
     }
 }

@@ -12,8 +12,8 @@ use ndarray::{Ix3, Ix4, s};
 use rareclip_core::Backbone;
 use rareclip_models::Checkpoint;
 use rareclip_testkit::{engine, shared};
-use rareclip_vit_ort::family::Activation;
-use rareclip_vit_ort::positions::{PositionResize, resize};
+use rareclip_vit::family::Activation;
+use rareclip_vit::positions::{PositionResize, resize};
 use rareclip_vit_ort::{Error, VitBackbone, VitOptions};
 
 const LAYERS: [usize; 6] = [3, 6, 8, 9, 10, 12];
@@ -154,10 +154,10 @@ fn a_model_without_block_thirteen_says_so() {
     assert!(
         matches!(
             error,
-            Error::NoSuchBlock {
+            Error::Vit(rareclip_vit::Error::NoSuchBlock {
                 block: 13,
                 blocks: 12
-            }
+            })
         ),
         "{error}"
     );
@@ -247,7 +247,10 @@ fn a_checkpoint_of_another_kind_names_what_is_supported() {
     let model = folder.join("images.safetensors");
     let error =
         VitBackbone::new(&options(model, 70, Activation::Gelu), &blocks(&[12])).unwrap_err();
-    assert!(matches!(error, Error::UnknownFamily { .. }), "{error}");
+    assert!(
+        matches!(error, Error::Vit(rareclip_vit::Error::UnknownFamily { .. })),
+        "{error}"
+    );
 }
 
 #[test]
@@ -264,10 +267,10 @@ fn heads_that_do_not_divide_the_width_are_refused() {
     assert!(
         matches!(
             error,
-            Error::Heads {
+            Error::Vit(rareclip_vit::Error::Heads {
                 width: 64,
                 heads: 5
-            }
+            })
         ),
         "{error}"
     );
@@ -341,7 +344,27 @@ fn a_window_larger_than_the_image_is_refused() {
     };
     let error = VitBackbone::new(&options, &blocks(&[12])).unwrap_err();
     assert!(
-        matches!(error, Error::Window { window: 6, grid: 5 }),
+        matches!(
+            error,
+            Error::Vit(rareclip_vit::Error::Window { window: 6, grid: 5 })
+        ),
         "{error}"
+    );
+}
+
+#[test]
+fn a_cuda_device_that_onnxruntime_cannot_use_is_an_error_that_says_what_to_get() {
+    let Some(folder) = folder("a_cuda_device_that_onnxruntime_cannot_use") else {
+        return;
+    };
+    let options = VitOptions {
+        device: rareclip_core::Device::Cuda(63),
+        ..options(folder.join("hf.safetensors"), 70, Activation::Gelu)
+    };
+    let error = VitBackbone::new(&options, &blocks(&[12])).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("`cuda:63`") && text.contains("onnxruntime-gpu"),
+        "{text}"
     );
 }

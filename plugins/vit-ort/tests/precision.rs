@@ -12,7 +12,7 @@ use ndarray::{Array2, Ix3, Ix4, s};
 use rareclip_core::Backbone;
 use rareclip_models::Checkpoint;
 use rareclip_testkit::{cached, engine, shared, skipped};
-use rareclip_vit_ort::family::Activation;
+use rareclip_vit::family::Activation;
 use rareclip_vit_ort::{Error, Precision, VitBackbone, VitOptions};
 
 const LAYERS: [usize; 3] = [3, 8, 12];

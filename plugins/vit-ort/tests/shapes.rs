@@ -8,7 +8,7 @@ mod common;
 use std::path::Path;
 
 use rareclip_models::Checkpoint;
-use rareclip_vit_ort::family::{Activation, Family, Overrides, Vit};
+use rareclip_vit::family::{Activation, Family, Overrides, Vit};
 
 /// A published tower: width, MLP width, patch, native grid, embedding width, heads.
 struct Size {

@@ -1,6 +1,6 @@
 //! `rareclip doctor`: what is missing, and how to get it.
 
-use rareclip_core::{Detector, registry};
+use rareclip_core::{Detector, Registry};
 
 use super::say;
 use crate::args::DoctorArgs;
@@ -69,10 +69,13 @@ fn cache() -> Check {
 }
 
 fn components() -> Check {
-    let count = registry::components().len();
+    let registry = Registry::of_program();
+    let count = registry.components().len();
+    let notice = crate::plugins::notice(&registry);
+    let notice = notice.map_or_else(String::new, |notice| format!("; {notice}"));
     Check {
         name: "components".into(),
-        result: Ok(format!("{count} linked in")),
+        result: Ok(format!("{count} linked in{notice}")),
         needed: true,
     }
 }

@@ -11,7 +11,10 @@ mod evaluate;
 mod judge;
 pub(crate) mod keys;
 mod models;
+pub(crate) mod new_plugin;
 pub(crate) mod serve;
+#[cfg(feature = "tch")]
+pub(crate) mod train;
 
 use crate::args::Command;
 use crate::exit::Exit;
@@ -24,15 +27,19 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Judge(args) => judge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "tch")]
+        Command::Train(command) => train::run(&command),
         Command::Compare(args) => bench::compare(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Client(args) => client::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Components { command } => components::run(command),
+        Command::NewPlugin(args) => new_plugin::run(&args),
         Command::Config(command) => config::run(command),
         Command::Models(command) => models::run(command),
         Command::Datasets(command) => datasets::run(command),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Reference(args) => crate::reference::run(&args),
     }
 }
 

@@ -14,6 +14,8 @@ mod sample;
 mod sections;
 mod shell;
 mod text;
+#[cfg(feature = "tch")]
+pub(crate) mod training;
 
 #[cfg(test)]
 mod tests;

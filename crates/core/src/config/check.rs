@@ -1,7 +1,7 @@
 //! Checks a config against a schema, so that every message names the source, the key path and the way out.
 //!
-//! `serde` behind `typetag` loses the key path, and a general JSON Schema validator says no more of a table with a `type`
-//! than that none of the alternatives fits; users deserve to be told which key, and what to write instead.
+//! `serde` loses the key path in a table told apart by `type`, and a general JSON Schema validator says no more of one than
+//! that none of the alternatives fits; users deserve to be told which key, and what to write instead.
 
 use std::fmt;
 

@@ -5,33 +5,42 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::check::ConfigError;
-use crate::registry::{self, Slot};
+use crate::registry::{self, Component, Factory, Parse, Registry, Slot};
 
-/// A slot whose components are an open set: its options trait, told apart by `type`.
+/// A slot whose components are an open set: its factory trait, told apart by `type`.
 pub trait OpenSlot {
     /// The slot.
     const SLOT: Slot;
+
+    /// The factory of a component of this slot; `None` for one of another slot.
+    fn parse(factory: Factory) -> Option<Parse<Self>>;
 }
 
-impl OpenSlot for dyn crate::backbone::BackboneConfig {
-    const SLOT: Slot = Slot::Backbone;
+macro_rules! open_slots {
+    ($($factory:ident, $slot:ident;)*) => {$(
+        impl OpenSlot for dyn crate::$factory {
+            const SLOT: Slot = Slot::$slot;
+
+            fn parse(factory: Factory) -> Option<Parse<Self>> {
+                match factory {
+                    Factory::$slot(parse) => Some(parse),
+                    _ => None,
+                }
+            }
+        }
+    )*};
 }
-impl OpenSlot for dyn crate::prompt::PromptHeadConfig {
-    const SLOT: Slot = Slot::Prompt;
-}
-impl OpenSlot for dyn crate::bank::MemoryBankConfig {
-    const SLOT: Slot = Slot::Bank;
-}
-impl OpenSlot for dyn crate::scorer::ScorerConfig {
-    const SLOT: Slot = Slot::Scorer;
-}
-impl OpenSlot for dyn crate::index::VectorIndexConfig {
-    const SLOT: Slot = Slot::Index;
+
+open_slots! {
+    BackboneFactory, Backbone;
+    PromptHeadFactory, Prompt;
+    MemoryBankFactory, Bank;
+    ScorerFactory, Scorer;
+    VectorIndexFactory, Index;
 }
 
 /// The choice of a component by `type`, with its options: plain data until [`resolve`](Self::resolve)d.
@@ -70,27 +79,85 @@ impl<T: ?Sized> Choice<T> {
     }
 }
 
-impl<T: ?Sized + OpenSlot> Choice<T>
-where
-    Box<T>: DeserializeOwned,
-{
+impl<T: ?Sized + OpenSlot> Choice<T> {
     /// The options of the component, with defaults filled in.
     ///
     /// # Errors
-    /// [`ConfigError`] when no such component is linked in or an option is wrong.
+    /// [`ConfigError`] when the program has no such component or an option is wrong.
     pub fn resolve(&self) -> Result<Box<T>, ConfigError> {
-        let slot = T::SLOT;
+        self.resolve_in(&Registry::of_program())
+    }
+
+    /// [`resolve`](Self::resolve) among the components of `registry` alone. What the options themselves choose, e.g. an index,
+    /// is one of this program's.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub fn resolve_in(&self, registry: &Registry) -> Result<Box<T>, ConfigError> {
+        let component = self.component(registry)?;
+        let parse = T::parse(component.factory)
+            .ok_or_else(|| wrong::<T>(format!("`{}` fits another slot", component.name)))?;
+        parse(self.options()).map_err(wrong::<T>)
+    }
+
+    /// The same choice with every default of the component written out.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve).
+    pub fn completed(&self) -> Result<Self, ConfigError> {
+        let component = self.component(&Registry::of_program())?;
+        match (component.complete)(self.options()).map_err(wrong::<T>)? {
+            Value::Object(mut table) => {
+                drop_nulls(&mut table);
+                table.insert("type".into(), component.name.into());
+                Ok(Self::from_table(table))
+            }
+            other => Err(wrong::<T>(format!(
+                "options serialise to {other}, not to a table"
+            ))),
+        }
+    }
+
+    /// The component named, after a check of the whole table.
+    fn component(&self, registry: &Registry) -> Result<&'static Component, ConfigError> {
         let value = Value::Object(self.table.clone());
-        super::check::check(&slot_schema(slot), &value, slot.name(), &|_| None)?;
-        serde_json::from_value(value)
-            .map_err(|error| ConfigError::single(slot.name(), None, error.to_string()))
+        let schema = schema_among(T::SLOT, &registry.components_of(T::SLOT));
+        super::check::check(&schema, &value, T::SLOT.name(), &|_| None)?;
+        registry
+            .find(T::SLOT, self.name())
+            .ok_or_else(|| wrong::<T>(format!("no component `{}`", self.name())))
+    }
+
+    /// The table without `type`.
+    fn options(&self) -> Value {
+        let mut options = self.table.clone();
+        options.remove("type");
+        Value::Object(options)
     }
 }
 
-/// The schema of a table that chooses a component of `slot`: one alternative for each that is linked in.
+fn wrong<T: ?Sized + OpenSlot>(problem: impl fmt::Display) -> ConfigError {
+    ConfigError::single(T::SLOT.name(), None, problem.to_string())
+}
+
+/// An option that is not set is an absent key: TOML has no null.
+fn drop_nulls(table: &mut Map<String, Value>) {
+    table.retain(|_, value| !value.is_null());
+    for value in table.values_mut() {
+        if let Value::Object(table) = value {
+            drop_nulls(table);
+        }
+    }
+}
+
+/// The schema of a table that chooses a component of `slot`: one alternative for each that this program has.
 pub(super) fn slot_schema(slot: Slot) -> Value {
-    let alternatives: Vec<Value> = registry::components_of(slot)
-        .into_iter()
+    schema_among(slot, &registry::components_of(slot))
+}
+
+fn schema_among(slot: Slot, components: &[&Component]) -> Value {
+    let alternatives: Vec<Value> = components
+        .iter()
         .map(|component| {
             let mut schema = (component.schema)();
             schema["title"] = component.name.into();

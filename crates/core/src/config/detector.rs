@@ -4,14 +4,11 @@ use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Choice, ConfigError};
-use crate::backbone::BackboneConfig;
-use crate::bank::MemoryBankConfig;
 use crate::calibration::CalibrationConfig;
-use crate::prompt::PromptHeadConfig;
-use crate::scorer::ScorerConfig;
+use crate::{BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory};
 
 /// A detector: what stands in each room. A table that is missing is a room that is empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,15 +21,15 @@ pub struct DetectorConfig {
     #[serde(default)]
     pub description: String,
     /// Images to features.
-    pub backbone: Choice<dyn BackboneConfig>,
+    pub backbone: Choice<dyn BackboneFactory>,
     /// Features to a prior from the text side; missing: no prior.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Choice<dyn PromptHeadConfig>>,
+    pub prompt: Option<Choice<dyn PromptHeadFactory>>,
     /// What a stream remembers; missing: no memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bank: Option<Choice<dyn MemoryBankConfig>>,
+    pub bank: Option<Choice<dyn MemoryBankFactory>>,
     /// Everything to a map and a score.
-    pub scorer: Choice<dyn ScorerConfig>,
+    pub scorer: Choice<dyn ScorerFactory>,
     /// Scores to p-values and verdicts.
     #[serde(default)]
     pub calibration: CalibrationConfig,
@@ -48,33 +45,13 @@ impl DetectorConfig {
     /// # Errors
     /// [`ConfigError`] when a component is unknown or an option is wrong.
     pub fn resolved(&self) -> Result<Self, ConfigError> {
-        fn table<T: Serialize + ?Sized, C: ?Sized>(config: &T) -> Result<Choice<C>, ConfigError> {
-            match serde_json::to_value(config) {
-                Ok(Value::Object(mut table)) => {
-                    drop_nulls(&mut table);
-                    Ok(Choice::from_table(table))
-                }
-                Ok(other) => Err(ConfigError::single(
-                    "",
-                    None,
-                    format!("options serialise to {other}, not to a table"),
-                )),
-                Err(error) => Err(ConfigError::single("", None, error.to_string())),
-            }
-        }
+        let prompt = self.prompt.as_ref().map(Choice::completed);
+        let bank = self.bank.as_ref().map(Choice::completed);
         Ok(Self {
-            backbone: table(&*self.backbone.resolve()?)?,
-            prompt: self
-                .prompt
-                .as_ref()
-                .map(|choice| table(&*choice.resolve()?))
-                .transpose()?,
-            bank: self
-                .bank
-                .as_ref()
-                .map(|choice| table(&*choice.resolve()?))
-                .transpose()?,
-            scorer: table(&*self.scorer.resolve()?)?,
+            backbone: self.backbone.completed()?,
+            prompt: prompt.transpose()?,
+            bank: bank.transpose()?,
+            scorer: self.scorer.completed()?,
             ..self.clone()
         })
     }
@@ -111,16 +88,6 @@ impl DetectorConfig {
         let schema = super::schema_of::<Self>();
         strip_runtime(&schema, &mut value);
         Ok(value)
-    }
-}
-
-/// An option that is not set is an absent key: TOML has no null.
-fn drop_nulls(table: &mut Map<String, Value>) {
-    table.retain(|_, value| !value.is_null());
-    for value in table.values_mut() {
-        if let Value::Object(table) = value {
-            drop_nulls(table);
-        }
     }
 }
 

@@ -26,6 +26,14 @@ pub fn schema_of<T: JsonSchema>() -> Value {
     generator.root_schema_for::<T>().to_value()
 }
 
+/// Checks `value`, which stands at `key`, against a JSON Schema with every part in place (no `$ref`), as a config is checked.
+///
+/// # Errors
+/// [`ConfigError`] with every problem.
+pub fn check_value(schema: &Value, value: &Value, key: &str) -> Result<(), ConfigError> {
+    check::check(schema, value, key, &|_| None)
+}
+
 /// The default options of a component.
 pub fn defaults_of<T: Default + Serialize>() -> Value {
     serde_json::to_value(T::default()).unwrap_or(Value::Null)

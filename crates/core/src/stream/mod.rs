@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::bank::{BankStatus, Learning};
+use crate::index::Recall;
 use crate::update::UpdateGate;
 use crate::{
     BoxError, Calibrator, DetectorConfig, Error, Features, Judgement, MemoryBank, PromptHead,
@@ -111,6 +112,17 @@ impl Stream {
     /// How full the bank is, where there is one.
     pub fn bank_status(&self) -> Option<BankStatus> {
         self.bank.as_ref().map(|bank| bank.status())
+    }
+
+    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch of an image; `None` where it
+    /// searches exactly or has nothing to search.
+    ///
+    /// # Errors
+    /// [`Error::Component`] when the bank cannot look at the features.
+    pub fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>> {
+        let recall = self.bank.as_ref().map(|bank| bank.recall(features, stride));
+        let recall = recall.transpose().map_err(|error| self.bank_error(error))?;
+        Ok(recall.flatten())
     }
 
     /// Bytes that bank and scorer hold at present.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView4, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::BankAssessment;
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::*;
@@ -81,8 +81,6 @@ impl Backbone for Gray {
     }
 }
 
-register!(backbone "gray" => GrayOptions);
-
 /// The mean token of all images seen.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -92,7 +90,7 @@ pub struct MeanOptions {
     pub block: usize,
     /// How the memory is searched.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<Choice<dyn VectorIndexConfig>>,
+    pub index: Option<Choice<dyn VectorIndexFactory>>,
     /// What is remembered.
     pub keep: Keep,
     /// When it learns.
@@ -269,8 +267,6 @@ impl MemoryBank for Mean {
     }
 }
 
-register!(bank "mean" => MeanOptions);
-
 /// The largest rarity of any patch.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -325,7 +321,11 @@ impl Scorer for Largest {
     }
 }
 
-register!(scorer "largest" => LargestOptions);
+register! {
+    backbone "gray" => GrayOptions;
+    bank "mean" => MeanOptions;
+    scorer "largest" => LargestOptions;
+}
 
 pub const CONFIG: &str = r#"
 name = "toy"

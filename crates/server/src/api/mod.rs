@@ -36,6 +36,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use utoipa::openapi::OpenApi;
 
 use crate::Service;
 use problem::ApiError;
@@ -57,9 +58,7 @@ fn with_stop(
     stopping: watch::Receiver<bool>,
 ) -> Router {
     let api = Arc::new(Api::new(service, options, stopping));
-    let (router, mut document) = openapi::routes().split_for_parts();
-    let router = assets::serve(router, &mut document);
-    openapi::complete(&mut document);
+    let (router, document) = documented();
     match document.to_json() {
         Ok(text) => {
             // Nothing has set it before.
@@ -73,6 +72,22 @@ fn with_stop(
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(CompressionLayer::new().compress_when(worth_compressing))
         .with_state(api)
+}
+
+/// The OpenAPI document as JSON, as `/openapi.json` answers it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn document() -> Result<String, serde_json::Error> {
+    documented().1.to_json()
+}
+
+/// Every route, and what they say of themselves.
+fn documented() -> (Router<Arc<Api>>, OpenApi) {
+    let (router, mut document) = openapi::routes().split_for_parts();
+    let router = assets::serve(router, &mut document);
+    openapi::complete(&mut document);
+    (router, document)
 }
 
 async fn no_route(request: Request) -> ApiError {

@@ -6,13 +6,13 @@ mod prototypes;
 
 use std::any::Any;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::neighbourhood_mean;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
@@ -51,7 +51,7 @@ struct CoresetBank {
     /// Width of a patch: that of all blocks together.
     width: usize,
     grid: Grid,
-    index: Box<dyn VectorIndexConfig>,
+    index: Box<dyn VectorIndexFactory>,
     images: u64,
     memory: Memory,
 }
@@ -180,7 +180,11 @@ impl CoresetBank {
         }
         let around = prototypes.nearest(prototypes.row(prototype as usize).view(), around)?;
         let patch = patches.row(farthest);
-        let exponentials = around.position.iter().map(|&at| {
+        let there = around
+            .position
+            .iter()
+            .filter(|&&at| (at as usize) < prototypes.len());
+        let exponentials = there.map(|&at| {
             let row = prototypes.row(at as usize);
             let square: f32 = (&row.row(0) - &patch).mapv(|d| d * d).sum();
             // Relative to the nearest: the exponentials themselves overflow.
@@ -294,6 +298,12 @@ impl MemoryBank for CoresetBank {
         absorb_nothing::<Carry>(&*carry, "bank")
     }
 
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        let prototypes = self.fitted()?;
+        let patches = self.patches(features)?;
+        prototypes.recall(patches.slice(s![..;stride.max(1), ..]))
+    }
+
     fn status(&self) -> BankStatus {
         let (prototypes, bytes, capacity_bytes) = match &self.memory {
             Memory::Collecting(images) => {
@@ -323,7 +333,7 @@ impl MemoryBank for CoresetBank {
             }
             Memory::Fitted(prototypes) => {
                 writer.value("fitted", &true);
-                prototypes.rows().save(writer, "prototypes");
+                prototypes.save(writer, "prototypes");
             }
         }
     }
@@ -331,8 +341,8 @@ impl MemoryBank for CoresetBank {
     fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
         self.images = reader.value("images")?;
         self.memory = if reader.value("fitted")? {
-            let rows = HalfRows::load(reader, "prototypes", self.width)?;
-            Memory::Fitted(Prototypes::new(rows, self.width, self.index.as_ref())?)
+            let factory = self.index.as_ref();
+            Memory::Fitted(Prototypes::load(reader, "prototypes", self.width, factory)?)
         } else {
             let image = |number| HalfRows::load(reader, &format!("image{number}"), self.width);
             let images: Result<Vec<_>, _> = (0..self.images).map(image).collect();

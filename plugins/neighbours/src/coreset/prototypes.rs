@@ -1,7 +1,8 @@
 //! The kept patches, searched by Euclidean distance.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 use rayon::prelude::*;
 
@@ -35,10 +36,28 @@ impl Prototypes {
     pub(crate) fn new(
         rows: HalfRows,
         width: usize,
-        factory: &dyn VectorIndexConfig,
+        factory: &dyn VectorIndexFactory,
     ) -> Result<Self, BoxError> {
         let centre = centre(&rows, width);
-        let mut index = factory.build(width + 1, rows.len())?;
+        let mut kept = Self {
+            index: factory.build(width + 1, rows.len())?,
+            rows,
+            width,
+            centre,
+        };
+        kept.fill()?;
+        Ok(kept)
+    }
+
+    /// Gives all rows to the empty index.
+    fn fill(&mut self) -> Result<(), BoxError> {
+        let Self {
+            rows,
+            width,
+            centre,
+            index,
+        } = self;
+        let width = *width;
         let mut row = vec![0.0; width];
         for start in (0..rows.len()).step_by(BLOCK) {
             let end = rows.len().min(start + BLOCK);
@@ -46,7 +65,7 @@ impl Prototypes {
             for (at, mut out) in (start..end).zip(block.rows_mut()) {
                 rows.read(at, &mut row);
                 let mut square = 0.0f64;
-                for ((out, value), centre) in out.iter_mut().zip(&row).zip(&centre) {
+                for ((out, value), centre) in out.iter_mut().zip(&row).zip(&*centre) {
                     *out = value - centre;
                     square += f64::from(*out) * f64::from(*out);
                 }
@@ -54,12 +73,44 @@ impl Prototypes {
             }
             index.append(block.view())?;
         }
-        Ok(Self {
+        Ok(())
+    }
+
+    /// Writes the rows under `name`, and an approximate index besides: built anew it might find others.
+    pub(crate) fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
+        self.rows.save(writer, name);
+        if !self.index.exact() {
+            self.index.save(writer, &format!("{name}.index"));
+        }
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    pub(crate) fn load(
+        reader: &SnapshotReader<'_>,
+        name: &str,
+        width: usize,
+        factory: &dyn VectorIndexFactory,
+    ) -> Result<Self, BoxError> {
+        let rows = HalfRows::load(reader, name, width)?;
+        let centre = centre(&rows, width);
+        let mut kept = Self {
+            index: factory.build(width + 1, rows.len())?,
             rows,
             width,
             centre,
-            index,
-        })
+        };
+        if kept.index.exact() {
+            kept.fill()?;
+            return Ok(kept);
+        }
+        let name = format!("{name}.index");
+        kept.index.load(reader, &name)?;
+        let (found, expected) = (kept.index.len(), kept.len());
+        if found == expected {
+            return Ok(kept);
+        }
+        let problem = format!("holds {found} vectors, expected {expected}");
+        Err(SnapshotError::Entry { name, problem }.into())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -70,15 +121,29 @@ impl Prototypes {
         self.rows.bytes() + self.index.bytes() + self.centre.len() * size_of::<f32>()
     }
 
-    pub(crate) fn rows(&self) -> &HalfRows {
-        &self.rows
-    }
-
     /// Prototype `at` `[1, width]`.
     pub(crate) fn row(&self, at: usize) -> Array2<f32> {
         let mut row = vec![0.0; self.width];
         self.rows.read(at, &mut row);
         ndarray::Array1::from_vec(row).insert_axis(Axis(0))
+    }
+
+    /// What the index is asked for a query.
+    fn lifted(&self, queries: ArrayView2<'_, f32>) -> Result<Array2<f32>, BoxError> {
+        let mut lifted = Array2::ones((queries.nrows(), self.width + 1));
+        let centre = ArrayView2::from_shape((1, self.width), &self.centre)?;
+        lifted
+            .slice_mut(s![.., ..self.width])
+            .assign(&(&queries - &centre));
+        Ok(lifted)
+    }
+
+    /// What of the nearest prototypes the index finds; `None` where it misses none by nature.
+    pub(crate) fn recall(&self, queries: ArrayView2<'_, f32>) -> Result<Option<Recall>, BoxError> {
+        if self.index.exact() {
+            return Ok(None);
+        }
+        Recall::measure(&*self.index, self.lifted(queries)?.view(), 1).map(Some)
     }
 
     /// The `k` nearest prototypes of each query `[queries, width]`, fewer where there are fewer.
@@ -87,13 +152,20 @@ impl Prototypes {
         queries: ArrayView2<'_, f32>,
         k: usize,
     ) -> Result<Nearest, BoxError> {
-        let mut lifted = Array2::ones((queries.nrows(), self.width + 1));
-        let centre = ArrayView2::from_shape((1, self.width), &self.centre)?;
-        lifted
-            .slice_mut(s![.., ..self.width])
-            .assign(&(&queries - &centre));
-        let found = self.index.search(lifted.view(), k)?;
-        let mut position = found.position;
+        let lifted = self.lifted(queries)?;
+        let mut position = self.index.search(lifted.view(), k)?.position;
+        // An approximate index may find nobody, but every patch has a distance.
+        let unknown: Vec<usize> = (0..position.nrows())
+            .filter(|&query| k > 0 && position[[query, 0]] == u32::MAX)
+            .collect();
+        if !unknown.is_empty() && !self.index.exact() {
+            let exact = self
+                .index
+                .search_exactly(lifted.select(Axis(0), &unknown).view(), k)?;
+            for (&query, found) in unknown.iter().zip(exact.position.rows()) {
+                position.row_mut(query).assign(&found);
+            }
+        }
         let mut distance = Array2::zeros(position.dim());
         distance
             .axis_iter_mut(Axis(0))

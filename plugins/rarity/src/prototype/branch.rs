@@ -1,7 +1,7 @@
 //! One branch of the bank: what one neighbourhood size on one block remembers.
 
 use ndarray::{Array2, ArrayView2};
-use rareclip_core::index::VectorIndexConfig;
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Features, Neighbours, Role, VectorIndex};
 
@@ -22,7 +22,7 @@ pub(crate) struct Rules {
     pub(crate) looseness: f64,
     pub(crate) rarity_threshold: f64,
     pub(crate) sampler: Sampler,
-    pub(crate) index: Box<dyn VectorIndexConfig>,
+    pub(crate) index: Box<dyn VectorIndexFactory>,
 }
 
 impl Rules {
@@ -86,12 +86,12 @@ impl BranchBank {
 
     /// The most [`bytes`](Self::bytes) can be.
     pub(crate) fn capacity_bytes(&self, capacity: usize, patches: usize) -> usize {
-        let vectors = (capacity + patches) * self.spec.width;
+        let vectors = self.index.capacity_bytes(capacity + patches);
         let earlier = self
             .earlier
             .as_ref()
             .map_or(0, |_| Earlier::capacity_bytes(capacity + patches));
-        (vectors + capacity * self.keep_images) * size_of::<f32>() + earlier
+        vectors + capacity * self.keep_images * size_of::<f32>() + earlier
     }
 
     /// Compares an image with the prototypes (section 3.2: rarity of patches).
@@ -142,6 +142,25 @@ impl BranchBank {
             rarity,
             normal_rarity,
         })
+    }
+
+    /// What of the nearest prototypes the index finds for every `stride`-th patch; `None` where it misses none by nature.
+    pub(crate) fn recall(
+        &self,
+        features: &Features,
+        rules: &Rules,
+        stride: usize,
+    ) -> Result<Option<Recall>, BoxError> {
+        if self.index.exact() || self.index.is_empty() {
+            return Ok(None);
+        }
+        let tokens = features.block(self.spec.block)?;
+        let mut patches = Vec::new();
+        let side = self.spec.neighbourhood;
+        aggregate(tokens.view(), features.grid, side, &mut patches)?;
+        let patches = ArrayView2::from_shape((tokens.nrows(), self.spec.width), &patches)?;
+        let queries = patches.slice(ndarray::s![..;stride.max(1), ..]);
+        Recall::measure(&*self.index, queries, rules.neighbours).map(Some)
     }
 
     /// The `k` best similarities of every patch, calibrated all together.
@@ -401,10 +420,7 @@ impl BranchBank {
     }
 
     pub(crate) fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        // An index that cannot give its vectors back saves none; loading then says which entry is missing.
-        if let Ok(vectors) = self.index.vectors() {
-            writer.floats("prototypes", &[self.index.len(), self.spec.width], vectors);
-        }
+        self.index.save(writer, "prototypes");
         writer.value("normal_count", &self.normal_count);
         self.recurrence.save(writer);
         if let Some(earlier) = &self.earlier {
@@ -418,21 +434,17 @@ impl BranchBank {
         scope: &str,
         rules: &Rules,
     ) -> Result<(), BoxError> {
-        let prototypes = reader.matrix(&format!("{scope}prototypes"))?;
+        let name = format!("{scope}prototypes");
         let normal_count: usize = reader.value(&format!("{scope}normal_count"))?;
-        let (rows, width) = prototypes.dim();
-        if width != self.spec.width || rows > rules.capacity || normal_count > rows {
-            let entry = SnapshotError::Entry {
-                name: format!("{scope}prototypes"),
-                problem: format!(
-                    "has shape [{rows}, {width}], expected [up to {}, {}]",
-                    rules.capacity, self.spec.width
-                ),
-            };
-            return Err(entry.into());
+        self.index.load(reader, &name)?;
+        let rows = self.index.len();
+        if rows > rules.capacity || normal_count > rows {
+            let problem = format!(
+                "has {rows} rows, {normal_count} of known normals, expected up to {}",
+                rules.capacity
+            );
+            return Err(SnapshotError::Entry { name, problem }.into());
         }
-        self.index.retain(&[])?;
-        self.index.append(prototypes.view())?;
         self.normal_count = normal_count;
         self.recurrence.load(reader, scope, rows)?;
         if let Some(earlier) = &mut self.earlier {

@@ -7,6 +7,7 @@ use std::any::Any;
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::index::Recall;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy};
 use rayon::prelude::*;
@@ -181,6 +182,17 @@ impl MemoryBank for PrototypeBank {
         self.images += 1;
         self.normals = normals;
         Ok(())
+    }
+
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        self.check(features)?;
+        let mut all: Option<Recall> = None;
+        for branch in &self.branches {
+            if let Some(recall) = branch.recall(features, &self.rules, stride)? {
+                *all.get_or_insert_default() += recall;
+            }
+        }
+        Ok(all)
     }
 
     fn status(&self) -> BankStatus {

@@ -10,9 +10,9 @@ use rareclip_models::onnx::{
 };
 use rareclip_models::{Checkpoint, Dtype, Span};
 
-use crate::family::{Linear, Rows};
 use crate::operators::brain::Source;
 use crate::{Error, Result, operators};
+use rareclip_vit::family::{Linear, Rows};
 
 /// Domain of onnxruntime's own operators.
 pub(super) const CONTRIB: &str = "com.microsoft";

@@ -5,11 +5,11 @@ use rareclip_models::onnx::Attribute;
 use super::builder::{Builder, CONTRIB};
 use super::quantise::{self, Quantised};
 use crate::Result;
-use crate::family::{Activation, Affine, Linear};
 use crate::operators::brain::{
     BRAIN_PRODUCT, BRAIN_PRODUCT_ADD, NORM_TO_BRAIN, Source, TO_BRAIN, activated_brain_product,
 };
 use crate::operators::{self, ADD_SCALED, DOMAIN, MIDDLE, NORM_TO_BYTES, TO_BYTES};
+use rareclip_vit::family::{Activation, Affine, Linear};
 
 /// ONNX's element type of unsigned bytes.
 const U8: i32 = 2;

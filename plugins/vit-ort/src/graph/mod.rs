@@ -9,7 +9,7 @@ mod linear;
 mod quantise;
 mod tower;
 
-pub(crate) use tower::{Request, build};
+pub(crate) use tower::build;
 
 /// Name of the graph's input, `[1, 3, side, side]`.
 pub(crate) const INPUT: &str = "pixels";

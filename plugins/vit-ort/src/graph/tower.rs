@@ -1,47 +1,28 @@
 //! The graph of a vision transformer at one image size.
 
-use std::collections::BTreeSet;
-
-use ndarray::{ArrayView2, s};
-use rareclip_models::Checkpoint;
 use rareclip_models::onnx::{Attribute, ValueInfo, element};
+use rareclip_vit::family::{Affine, BlockKeys, Vit};
+use rareclip_vit::{FirstTokens, Plan, Tokens};
 
 use super::builder::{Builder, Built, CONTRIB};
 use super::linear::{Arithmetic, Input, Product};
 use super::{EMBEDDING, INPUT, output_of, windows_of};
-use crate::family::{Affine, BlockKeys, Vit};
-use crate::positions::{self, PositionResize};
-use crate::{Error, Precision, Result, runtime};
-
-/// What the graph should compute.
-pub(crate) struct Request<'r> {
-    /// Side of the square image in pixels.
-    pub(crate) side: usize,
-    /// Blocks (1-based) whose tokens come out.
-    pub(crate) blocks: &'r BTreeSet<usize>,
-    /// Whether the final norm is applied to those tokens.
-    pub(crate) normed: bool,
-    /// Sides in patches of the windows that are embedded on their own.
-    pub(crate) windows: &'r BTreeSet<usize>,
-    /// How positions are resized.
-    pub(crate) positions: PositionResize,
-    /// How linear layers are computed.
-    pub(crate) precision: Precision,
-}
+use crate::{Precision, Result, runtime};
 
 /// Writes the graph.
-pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -> Result<Built> {
-    let grid = vit.grid_at(request.side)?;
+pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<Built> {
+    let (vit, grid) = (&plan.vit, plan.side());
+    let normed = kind == Tokens::Norm;
     let mut tower = Tower {
-        builder: Builder::new(checkpoint)?,
+        builder: Builder::new(&plan.checkpoint)?,
         vit,
     };
-    let mut x = tower.embed(checkpoint, grid, request.positions)?;
+    let mut x = tower.embed(plan)?;
     if let Some(norm) = &vit.keys.pre_norm {
         x = tower.norm(&x, norm)?;
     }
     let mut outputs = Vec::new();
-    for &side in request.windows {
+    for &side in &plan.windows {
         let count = tower.windows(&x, side, grid)?;
         let shape = [count as i64, vit.embedding_width as i64];
         outputs.push(ValueInfo::tensor(&windows_of(side), element::F32, &shape));
@@ -50,13 +31,13 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
     let mut last = None;
     let tokens = (1 + vit.registers + grid * grid) as i64;
     for (index, block) in vit.keys.blocks.iter().enumerate() {
-        x = tower.block(&x, block, request.precision.of_block(index))?;
-        if request.blocks.contains(&(index + 1)) {
-            let value = match request.normed {
+        x = tower.block(&x, block, precision.of_block(index))?;
+        if plan.blocks.contains(&(index + 1)) {
+            let value = match normed {
                 true => tower.norm(&x, &vit.keys.final_norm)?,
                 false => x.clone(),
             };
-            if request.normed && index + 1 == vit.blocks() {
+            if normed && index + 1 == vit.blocks() {
                 last = Some(value.clone());
             }
             let name = output_of(index + 1);
@@ -67,14 +48,14 @@ pub(crate) fn build(checkpoint: &Checkpoint, vit: &Vit, request: &Request<'_>) -
             outputs.push(ValueInfo::tensor(&name, element::F32, &shape));
         }
     }
-    let normed = match last {
-        Some(normed) => normed,
+    let last = match last {
+        Some(last) => last,
         None => tower.norm(&x, &vit.keys.final_norm)?,
     };
-    tower.embedding(&normed, 1, EMBEDDING)?;
+    tower.embedding(&last, 1, EMBEDDING)?;
     let shape = [1, vit.embedding_width as i64];
     outputs.push(ValueInfo::tensor(EMBEDDING, element::F32, &shape));
-    let side = request.side as i64;
+    let side = plan.spec.input.side as i64;
     let input = ValueInfo::tensor(INPUT, element::F32, &[1, 3, side, side]);
     Ok(tower.builder.finish(vec![input], outputs))
 }
@@ -86,44 +67,14 @@ struct Tower<'v> {
 
 impl Tower<'_> {
     /// Pixels to the first tokens `[1, 1 + registers + patches, width]`.
-    fn embed(
-        &mut self,
-        checkpoint: &Checkpoint,
-        grid: usize,
-        rule: PositionResize,
-    ) -> Result<String> {
-        let (vit, keys) = (self.vit, &self.vit.keys);
-        let (width, native) = (vit.width, vit.grid);
-        let wrong = |key: &str, expected: &[usize]| -> Result<Error> {
-            Ok(Error::Model(rareclip_models::Error::Shape {
-                path: checkpoint.path().to_owned(),
-                key: key.to_owned(),
-                found: checkpoint.info(key)?.shape,
-                expected: expected.to_vec(),
-            }))
-        };
-        let rows = 1 + native * native;
-        let table = checkpoint.f32(&keys.positions)?;
-        let Ok(table) = ArrayView2::from_shape((rows, width), &table) else {
-            return Err(wrong(&keys.positions, &[rows, width])?);
-        };
-        let table = positions::resize(table, 1, (native, native), (grid, grid), rule);
-        let mut prefix = checkpoint.f32(&keys.class)?.into_owned();
-        if prefix.len() != width {
-            return Err(wrong(&keys.class, &[1, 1, width])?);
-        }
-        prefix
-            .iter_mut()
-            .zip(table.row(0))
-            .for_each(|(token, position)| *token += position);
-        if let Some(key) = &keys.registers {
-            prefix.extend_from_slice(&checkpoint.f32_shaped(key, &[1, vit.registers, width])?);
-        }
-
+    fn embed(&mut self, plan: &Plan) -> Result<String> {
+        let (vit, keys, grid) = (self.vit, &self.vit.keys, plan.side());
+        let width = vit.width;
+        let FirstTokens { prefix, positions } = plan.first_tokens()?;
         let builder = &mut self.builder;
         let prefix = builder.constant("prefix", &[1, 1 + vit.registers, width], &prefix);
-        let rest: Vec<f32> = table.slice(s![1.., ..]).iter().copied().collect();
-        let rest = builder.constant("positions", &[1, grid * grid, width], &rest);
+        let positions: Vec<f32> = positions.into_iter().collect();
+        let rest = builder.constant("positions", &[1, grid * grid, width], &positions);
         let (weight, _) = builder.tensor(&keys.patch, None)?;
         let mut inputs = vec![INPUT.to_owned(), weight];
         if let Some(bias) = &keys.patch_bias {

@@ -16,7 +16,7 @@ use crate::{Error, Result, runtime};
 pub(super) fn open(path: &Path, options: &OnnxOptions) -> Result<(Session, String)> {
     let weights = rareclip_models::file_sha256(path)?;
     let environment = runtime::environment(options.onnxruntime.as_deref())?;
-    let mut builder = runtime::builder(&environment, options.threads)?;
+    let mut builder = runtime::builder(&environment, options.device, options.threads)?;
     let bytes = std::fs::read(path).map_err(|source| {
         Error::Model(rareclip_models::Error::Io {
             path: path.to_owned(),

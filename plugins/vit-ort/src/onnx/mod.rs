@@ -13,11 +13,11 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, Features, Grid, InputRecipe};
+use rareclip_vit::{check_images, unit};
 
 pub use options::{OnnxOptions, OnnxOutput};
 
 use crate::error::runtime as refused;
-use crate::vit::{check_images, unit};
 use crate::{Error, Result};
 use grid::Cells;
 
@@ -48,10 +48,11 @@ impl OnnxBackbone {
             });
         }
         if let Some(&block) = blocks.iter().find(|block| !(1..=count).contains(*block)) {
-            return Err(Error::NoSuchBlock {
+            return Err(rareclip_vit::Error::NoSuchBlock {
                 block,
                 blocks: count,
-            });
+            }
+            .into());
         }
         let (session, weights) = file::open(&path, options)?;
         let input = file::input(&session, &path, options)?;

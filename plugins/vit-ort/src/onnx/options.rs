@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device};
 use rareclip_imaging::{IMAGENET_MEAN, IMAGENET_STD, Preset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,11 @@ pub struct OnnxOptions {
     pub std: [f32; 3],
     /// Order of colour conversion and resizing.
     pub preset: Preset,
-    /// Threads for one image; 0 for one per core.
+    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on. CUDA needs an onnxruntime that was
+    /// built for it.
+    #[schemars(extend("x-runtime" = true))]
+    pub device: Device,
+    /// Threads for one image on the processor; 0 for one per core.
     #[schemars(extend("x-runtime" = true))]
     pub threads: usize,
     /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
@@ -67,6 +71,7 @@ impl Default for OnnxOptions {
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
             preset: Preset::default(),
+            device: Device::Cpu,
             threads: 0,
             onnxruntime: None,
         }

@@ -14,7 +14,7 @@ use ort::value::TensorElementType::{Float32, Uint8};
 pub(crate) use rows::MIDDLE;
 
 use crate::error::runtime;
-use crate::family::Activation;
+use rareclip_vit::family::Activation;
 
 /// Domain of the operators.
 pub(crate) const DOMAIN: &str = "rareclip";
@@ -315,7 +315,7 @@ impl<W: Fn(usize, &mut T), T> pulp::NullaryFnOnce for Task<'_, W, T> {
 #[cfg(test)]
 mod tests {
     use super::lower_bound;
-    use crate::family::Activation;
+    use rareclip_vit::family::Activation;
 
     #[test]
     fn the_lower_bounds_are_below_the_activations_and_near_their_minima() {

@@ -5,20 +5,19 @@ mod options;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array1, Array2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BoxError, Features, Grid};
-use rareclip_models::Checkpoint;
+use rareclip_core::{Backbone, BoxError, Features};
+use rareclip_vit::{Plan, check_images, patch_tokens, unit};
 
-pub use options::{Precision, Tokens, VitOptions};
+pub use options::{Precision, VitOptions};
 
 use crate::error::runtime as refused;
-use crate::family::{Overrides, Vit};
-use crate::graph::{self, EMBEDDING, INPUT, Request, output_of, windows_of};
+use crate::graph::{self, EMBEDDING, INPUT, output_of, windows_of};
 use crate::operators::brain;
-use crate::{Error, Result, runtime};
+use crate::{Result, runtime};
 
 /// A vision transformer on onnxruntime.
 ///
@@ -40,38 +39,16 @@ impl VitBackbone {
     /// When the checkpoint or onnxruntime is missing, the checkpoint is of no known family or incomplete, the image size is
     /// no multiple of the patch size, or a block does not exist.
     pub fn new(options: &VitOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
-        runtime::check(options.precision)?;
-        let checkpoint = Checkpoint::open(rareclip_models::resolve_model(&options.model)?)?;
-        let overrides = Overrides {
-            heads: options.heads,
-            activation: options.activation,
-        };
-        let vit = Vit::detect(&checkpoint, overrides)?;
-        let wrong = |block: &&usize| !(1..=vit.blocks()).contains(*block);
-        if let Some(&block) = blocks.iter().find(wrong) {
-            return Err(Error::NoSuchBlock {
-                block,
-                blocks: vit.blocks(),
-            });
-        }
-        let side = vit.grid_at(options.image_size)?;
-        let windows: BTreeSet<usize> = options.windows.iter().copied().collect();
-        let outside = |window: &&usize| !(1..=side).contains(*window);
-        if let Some(&window) = windows.iter().find(outside) {
-            return Err(Error::Window { window, grid: side });
-        }
-        let request = Request {
-            side: options.image_size,
-            blocks,
-            windows: &windows,
-            normed: options.tokens == Tokens::Norm,
-            positions: options
-                .position_resize
-                .unwrap_or(vit.family.position_resize()),
-            precision: options.precision,
-        };
-        let built = graph::build(&checkpoint, &vit, &request)?;
-        let weights = checkpoint.verified_sha256()?.to_owned();
+        runtime::check(options.device, options.precision)?;
+        let plan = Plan::new(&options.wishes(), blocks)?;
+        let built = graph::build(&plan, options.tokens, options.precision)?;
+        let Plan {
+            checkpoint,
+            vit,
+            windows,
+            spec,
+            ..
+        } = plan;
         let path = checkpoint.path().to_owned();
         // The pages it has read count as this process's memory, beside what the session is about to take.
         drop(checkpoint);
@@ -82,19 +59,9 @@ impl VitBackbone {
             _ => None,
         };
         let environment = runtime::environment(options.onnxruntime.as_deref())?;
-        let builder = runtime::builder(&environment, options.threads)?;
+        let builder = runtime::builder(&environment, options.device, options.threads)?;
         let builder = runtime::in_precision(builder, options.precision)?;
         let session = runtime::session(builder, &built.model, &built.folder, brain.as_ref())?;
-        let spec = BackboneSpec {
-            input: options.input(vit.family),
-            grid: Grid {
-                rows: side,
-                columns: side,
-            },
-            blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
-            embedding_width: vit.embedding_width,
-            weights,
-        };
         let prefix = 1 + vit.registers;
         Ok(Self {
             spec,
@@ -120,10 +87,12 @@ impl VitBackbone {
         for &(block, width) in &self.spec.blocks {
             let name = output_of(block);
             let all = values(&name).map_err(refused(&name))?;
-            let patches = all.get(self.prefix * width..).unwrap_or_default().to_vec();
-            let shape = (self.spec.grid.patches(), width);
-            let tokens = Array2::from_shape_vec(shape, patches)
-                .map_err(|error| refused(&name)(ort::Error::<()>::new(error.to_string())))?;
+            let tokens = patch_tokens(all, self.prefix, self.spec.grid.patches(), width)
+                .ok_or_else(|| {
+                    refused(&name)(ort::Error::<()>::new(
+                        "an output of another shape".to_owned(),
+                    ))
+                })?;
             features.tokens.insert(block, tokens);
         }
         for &side in &self.windows {
@@ -137,32 +106,6 @@ impl VitBackbone {
         }
         Ok(features)
     }
-}
-
-/// Scales to unit length; zero stays zero.
-pub(crate) fn unit(values: &[f32]) -> Array1<f32> {
-    let length = values
-        .iter()
-        .map(|value| f64::from(*value).powi(2))
-        .sum::<f64>()
-        .sqrt();
-    let factor = if length > 0.0 { 1.0 / length } else { 0.0 };
-    values
-        .iter()
-        .map(|value| (f64::from(*value) * factor) as f32)
-        .collect()
-}
-
-/// Checks a batch of images against the declared side.
-pub(crate) fn check_images(images: &ArrayView4<'_, f32>, side: usize) -> Result<()> {
-    let found = images.shape();
-    if found[1..] == [3, side, side] {
-        return Ok(());
-    }
-    Err(Error::Images {
-        found: found.to_vec(),
-        side,
-    })
 }
 
 impl Backbone for VitBackbone {

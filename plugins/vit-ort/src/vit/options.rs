@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device};
 use rareclip_imaging::Preset;
+use rareclip_vit::family::{Activation, Overrides};
+use rareclip_vit::positions::PositionResize;
+use rareclip_vit::{Tokens, Wishes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::VitBackbone;
-use crate::family::{Activation, Family};
-use crate::positions::PositionResize;
 
 /// A vision transformer (DINOv2, CLIP's image tower) on onnxruntime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +45,11 @@ pub struct VitOptions {
     pub std: Option<[f32; 3]>,
     /// Order of colour conversion and resizing.
     pub preset: Preset,
-    /// Threads for one image; 0 for one per core.
+    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on. CUDA needs an onnxruntime that was
+    /// built for it, and `precision = "f32"`.
+    #[schemars(extend("x-runtime" = true))]
+    pub device: Device,
+    /// Threads for one image on the processor; 0 for one per core.
     #[schemars(extend("x-runtime" = true))]
     pub threads: usize,
     /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
@@ -70,15 +75,15 @@ pub enum Precision {
     Bf16,
 }
 
-/// Which tokens a block gives.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tokens {
-    /// The residual stream right after the block.
-    #[default]
-    Raw,
-    /// The same after the model's final layer norm.
-    Norm,
+impl Precision {
+    /// Its name in a config.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
+        }
+    }
 }
 
 impl Default for VitOptions {
@@ -95,6 +100,7 @@ impl Default for VitOptions {
             mean: None,
             std: None,
             preset: Preset::default(),
+            device: Device::Cpu,
             threads: 0,
             onnxruntime: None,
         }
@@ -102,18 +108,20 @@ impl Default for VitOptions {
 }
 
 impl VitOptions {
-    pub(super) fn input(&self, family: Family) -> InputRecipe {
-        let recipe = match family {
-            Family::DinoV2 => InputRecipe::imagenet(self.image_size),
-            Family::Clip => InputRecipe::clip(self.image_size),
-        };
-        let mean = self.mean.unwrap_or(recipe.mean);
-        let std = self.std.unwrap_or(recipe.std);
-        InputRecipe {
-            mean,
-            std,
+    /// What is asked of the transformer, whatever the engine.
+    pub(super) fn wishes(&self) -> Wishes<'_> {
+        Wishes {
+            model: &self.model,
+            image_size: self.image_size,
+            windows: &self.windows,
+            overrides: Overrides {
+                heads: self.heads,
+                activation: self.activation,
+            },
+            position_resize: self.position_resize,
+            mean: self.mean,
+            std: self.std,
             preset: self.preset,
-            ..recipe
         }
     }
 }

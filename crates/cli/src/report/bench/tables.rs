@@ -110,10 +110,14 @@ fn published(metric: Metric, figure: &Figure) -> Option<f64> {
 /// Milliseconds and bytes, a row a detector.
 pub(super) fn costs(view: &View<'_>) -> Sheet {
     let table = table::costs(view.benchmark);
-    let columns = table.header.len();
+    let best = |name: &String| match name.as_str() {
+        "index recall" => Best::Highest,
+        _ => Best::Lowest,
+    };
+    let which: Vec<Best> = table.header.iter().map(best).collect();
     let mut sheet = Sheet::new(table);
-    for column in 1..columns {
-        sheet.best_of_column(column, Best::Lowest);
+    for (column, which) in which.into_iter().enumerate().skip(1) {
+        sheet.best_of_column(column, which);
     }
     sheet
 }

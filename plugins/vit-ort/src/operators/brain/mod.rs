@@ -19,8 +19,8 @@ pub(crate) use dots::Dots;
 use super::{Threads, floats, inner, input, output, parallel, rows};
 use crate::Result;
 use crate::error::runtime;
-use crate::family::{Activation, Linear, Rows};
 use panels::{Panels, brain};
+use rareclip_vit::family::{Activation, Linear, Rows};
 
 /// Rows `[.., inner]` to brain floats, as the bits they are.
 pub(crate) const TO_BRAIN: &str = "ToBrain";

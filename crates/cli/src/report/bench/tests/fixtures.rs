@@ -61,6 +61,7 @@ pub(in crate::report::bench) fn run(
         fit_ms: 0.0,
         peak_bytes: Some(3 << 20),
         bank_bytes: None,
+        recall: None,
     }
 }
 

@@ -1,0 +1,151 @@
+//! `rareclip reference`: the reference pages of the book, written from the declarations of this very program.
+
+mod commands;
+mod components;
+mod config;
+mod markdown;
+mod rest;
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::exit::Exit;
+
+/// Stands at the head of every page.
+const NOTICE: &str = "<!-- Written by `rareclip reference`. Do not edit: change the declaration it is made from, and run \
+`cargo run -p rareclip -- reference --out docs`. -->";
+
+/// `rareclip reference`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReferenceArgs {
+    /// The folder; pages of components and commands that are not in this program stay as they are.
+    #[arg(short, long, value_name = "DIR")]
+    out: std::path::PathBuf,
+    /// Write nothing; end with exit code 1 if a page in the folder is not what would be written.
+    #[arg(long)]
+    check: bool,
+}
+
+/// One page.
+struct Page {
+    /// Where it goes, from the folder, with `/`.
+    path: String,
+    /// Its Markdown.
+    text: String,
+}
+
+impl Page {
+    /// A page with the notice at its head.
+    fn new(path: impl Into<String>, body: &str) -> Self {
+        Self {
+            path: path.into(),
+            text: format!("{NOTICE}\n\n{}\n", body.trim_end()),
+        }
+    }
+}
+
+pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<Exit> {
+    let mut pages = components::pages();
+    pages.extend(commands::pages());
+    pages.push(config::page()?);
+    pages.push(rest::page()?);
+    let out = &args.out;
+    if args.check {
+        return check(out, &pages);
+    }
+    write(out, &pages)?;
+    for path in &components::gone(out)? {
+        let file = out.join(path);
+        std::fs::remove_file(&file).with_context(|| file.display().to_string())?;
+    }
+    write(out, &lists(out)?)?;
+    Ok(Exit::Success)
+}
+
+/// The lists name what lies in the folder, pages of other programs too; so they come after the pages.
+fn lists(out: &Path) -> anyhow::Result<[Page; 2]> {
+    Ok([components::list(out)?, commands::list(out)?])
+}
+
+fn check(out: &Path, pages: &[Page]) -> anyhow::Result<Exit> {
+    let mut stale = differing(out, pages)?;
+    stale.extend(differing(out, &lists(out)?)?);
+    let gone = components::gone(out)?;
+    for path in &stale {
+        eprintln!("{path}: not what this program says of itself");
+    }
+    for path in &gone {
+        eprintln!("{path}: there is no such component any more");
+    }
+    if stale.is_empty() && gone.is_empty() {
+        return Ok(Exit::Success);
+    }
+    eprintln!(
+        "write them with: rareclip reference --out {}",
+        out.display()
+    );
+    Ok(Exit::Failure)
+}
+
+/// The pages that do not stand in `out` as they are.
+fn differing(out: &Path, pages: &[Page]) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for page in pages {
+        let file = out.join(&page.path);
+        match std::fs::read_to_string(&file) {
+            Ok(text) if text == page.text => {}
+            Ok(_) => found.push(page.path.clone()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                found.push(page.path.clone());
+            }
+            Err(error) => return Err(error).with_context(|| file.display().to_string()),
+        }
+    }
+    Ok(found)
+}
+
+fn write(out: &Path, pages: &[Page]) -> anyhow::Result<()> {
+    for page in pages {
+        let file = out.join(&page.path);
+        let folder = file.parent().unwrap_or(out);
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        std::fs::write(&file, &page.text).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The pages in a folder that this program wrote, by name, with their first paragraph. An absent folder has none.
+fn written(folder: &Path) -> anyhow::Result<Vec<Written>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let (Some(name), true) = (name, path.extension().is_some_and(|end| end == "md")) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let Some(body) = text.strip_prefix(NOTICE) else {
+            continue;
+        };
+        found.push(Written {
+            name: name.to_owned(),
+            summary: markdown::paragraph(body, 1),
+            text: text.clone(),
+        });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// A page that lies in the folder.
+struct Written {
+    name: String,
+    summary: String,
+    text: String,
+}

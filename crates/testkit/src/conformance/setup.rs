@@ -1,0 +1,163 @@
+//! The component under test and what the kit puts beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rareclip_core::config::OpenSlot;
+use rareclip_core::registry::{self, Component};
+use rareclip_core::{Choice, DetectorConfig, Slot};
+use serde_json::{Map, Value, json};
+
+use crate::broken::told;
+use crate::stand_ins;
+
+/// A table of a config.
+pub(super) type Table = Map<String, Value>;
+
+/// A detector around the component under test, one table for each slot that is filled.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) slot: Slot,
+    pub(super) tables: BTreeMap<Slot, Table>,
+    /// Blocks that a backbone under test is asked for, beside those of the others.
+    pub(super) blocks: BTreeSet<usize>,
+}
+
+/// The shape of a small world: grid and widths.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) width: usize,
+    pub(super) embedding: usize,
+}
+
+impl Sizes {
+    /// The least there can be of everything.
+    pub(super) const SMALL: [Self; 3] = [
+        Self {
+            rows: 1,
+            columns: 1,
+            width: 8,
+            embedding: 6,
+        },
+        Self {
+            rows: 2,
+            columns: 3,
+            width: 1,
+            embedding: 1,
+        },
+        Self {
+            rows: 1,
+            columns: 1,
+            width: 1,
+            embedding: 1,
+        },
+    ];
+}
+
+/// The table that names a component and leaves its options as they are.
+pub(super) fn named(name: &str) -> Table {
+    Map::from_iter([("type".to_owned(), Value::from(name))])
+}
+
+impl Setup {
+    /// The component `name` of `slot` among those of the kit.
+    pub(super) fn new(slot: Slot, name: &str) -> Self {
+        let rooms = [Slot::Backbone, Slot::Prompt, Slot::Bank, Slot::Scorer];
+        let beside = rooms.map(|room| (room, named(stand_ins::NAME)));
+        let mut tables = BTreeMap::from(beside);
+        tables.insert(slot, named(name));
+        Self {
+            slot,
+            tables,
+            blocks: BTreeSet::new(),
+        }
+    }
+
+    /// The table of the component under test.
+    pub(super) fn table(&self) -> Table {
+        self.tables.get(&self.slot).cloned().unwrap_or_default()
+    }
+
+    /// The name of the component under test.
+    pub(super) fn name(&self) -> &str {
+        let table = self.tables.get(&self.slot);
+        let name = table.and_then(|table| table.get("type"));
+        name.and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What the component under test is called in messages.
+    pub(super) fn component(&self) -> String {
+        format!("{} `{}`", self.slot, self.name())
+    }
+
+    /// The declaration of the component under test.
+    pub(super) fn declaration(&self) -> Result<&'static Component, String> {
+        let all = registry::components_of(self.slot);
+        let mut found = all.iter().filter(|found| found.name == self.name());
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err("two crates of this program claim its name".into()),
+            (None, _) => {
+                let names: Vec<&str> = all.iter().map(|found| found.name).collect();
+                let names = names.join(", ");
+                Err(format!(
+                    "this program has only {names}: link its crate into the test (`use the_plugin as _;`), or call its `register()`"
+                ))
+            }
+        }
+    }
+
+    /// What stands in the slot of `T`.
+    pub(super) fn choice<T: ?Sized + OpenSlot>(&self) -> Option<Choice<T>> {
+        self.tables.get(&T::SLOT).cloned().map(Choice::from_table)
+    }
+
+    /// The options of what stands in the slot of `T`.
+    pub(super) fn options<T: ?Sized + OpenSlot>(&self) -> Result<Box<T>, String> {
+        let choice = self.choice::<T>();
+        let choice = choice.ok_or_else(|| format!("the kit has no {} here", T::SLOT))?;
+        choice.resolve().map_err(told("reading the options"))
+    }
+
+    /// The whole detector; an index stands in the kit's bank.
+    pub(super) fn config(&self) -> Result<DetectorConfig, String> {
+        let mut tables = self.tables.clone();
+        if let Some(index) = tables.remove(&Slot::Index) {
+            let bank = tables.entry(Slot::Bank).or_default();
+            bank.insert("index".into(), index.into());
+        }
+        let mut config = json!({ "name": "conformance" });
+        for (slot, table) in tables {
+            config[slot.name()] = table.into();
+        }
+        serde_json::from_value(config).map_err(told("putting a detector together"))
+    }
+
+    /// The blocks that a backbone is asked for.
+    pub(super) fn blocks(&self) -> Result<BTreeSet<usize>, String> {
+        let mut blocks = match self.slot {
+            // What the kit's own components read need not be there.
+            Slot::Backbone => BTreeSet::new(),
+            _ => self.config()?.blocks().map_err(told("asking for blocks"))?,
+        };
+        blocks.extend(&self.blocks);
+        Ok(blocks)
+    }
+
+    /// The same in another world; `None` where the backbone is not the kit's, which alone can be of any size.
+    pub(super) fn sized(&self, sizes: Sizes) -> Option<Self> {
+        let mut sized = self.clone();
+        let table = sized.tables.get_mut(&Slot::Backbone)?;
+        if table.get("type")? != stand_ins::NAME || self.slot == Slot::Backbone {
+            return None;
+        }
+        let side = sizes.rows * sizes.columns * 4;
+        table.insert("image_size".into(), side.into());
+        table.insert("rows".into(), sizes.rows.into());
+        table.insert("columns".into(), sizes.columns.into());
+        table.insert("width".into(), sizes.width.into());
+        table.insert("embedding_width".into(), sizes.embedding.into());
+        Some(sized)
+    }
+}

@@ -1,0 +1,67 @@
+//! A config written in every format and read again.
+
+use std::path::Path;
+
+use rareclip_core::DetectorConfig;
+use rareclip_core::config::ConfigBuilder;
+use serde_json::Value;
+
+use super::declared::Declared;
+use crate::broken::{Held, told};
+
+/// That the config of a detector around the component means the same in every format.
+pub(super) fn round_trip(declared: &Declared) -> Held {
+    let config = declared.setup.config()?;
+    let completed = config.resolved().map_err(told("reading its config"))?;
+    let identity = config.identity().map_err(told("reading its config"))?;
+    let folder = tempfile::tempdir().map_err(told("making a folder"))?;
+    for config in [&config, &completed] {
+        let value = serde_json::to_value(config).map_err(told("writing its config"))?;
+        for (format, text) in [
+            (
+                "toml",
+                toml::to_string(&value).map_err(told("writing TOML"))?,
+            ),
+            ("yaml", yaml(&value)),
+            ("json", value.to_string()),
+        ] {
+            let path = folder.path().join(format!("detector.{format}"));
+            std::fs::write(&path, &text).map_err(told("writing a file"))?;
+            let read = read(&path).map_err(|error| format!("{error}\n{text}"))?;
+            if read.resolved().map_err(told("reading its config"))? != completed {
+                return Err(format!("it is another component in {format}:\n{text}"));
+            }
+            if read.identity().map_err(told("reading its config"))? != identity {
+                return Err(format!("it has another identity in {format}:\n{text}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<DetectorConfig, rareclip_core::ConfigError> {
+    ConfigBuilder::new().file(path)?.build()
+}
+
+/// A table in YAML's block style; lists and strings are as in JSON, which YAML contains.
+fn yaml(value: &Value) -> String {
+    fn block(value: &Value, indent: usize, text: &mut String) {
+        let Value::Object(table) = value else {
+            return;
+        };
+        for (key, value) in table {
+            text.push_str(&" ".repeat(indent));
+            text.push_str(&format!("{}:", Value::from(key.as_str())));
+            match value {
+                Value::Object(inner) if !inner.is_empty() => {
+                    text.push('\n');
+                    block(value, indent + 2, text);
+                }
+                _ => text.push_str(&format!(" {value}\n")),
+            }
+        }
+    }
+    let mut text = String::new();
+    block(value, 0, &mut text);
+    text
+}

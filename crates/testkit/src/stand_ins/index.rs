@@ -1,0 +1,161 @@
+use std::borrow::Cow;
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Every pair, one product after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IndexOptions {}
+
+impl VectorIndexFactory for IndexOptions {
+    fn build(&self, width: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
+        if width == 0 {
+            return Err("vectors have a width of at least 1".into());
+        }
+        let data = Vec::new();
+        Ok(Box::new(StandIn { width, data }))
+    }
+}
+
+struct StandIn {
+    width: usize,
+    data: Vec<f32>,
+}
+
+/// The inner product.
+fn dot<'a>(a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
+    a.into_iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The `k` best, filled up with nothing.
+fn filled(mut best: Vec<(f32, u32)>, k: usize) -> Vec<(f32, u32)> {
+    best.resize(k.max(best.len()), (f32::NEG_INFINITY, u32::MAX));
+    best.truncate(k);
+    best
+}
+
+fn neighbours(k: usize, rows: Vec<Vec<(f32, u32)>>) -> Result<Neighbours, BoxError> {
+    let shape = (rows.len(), k);
+    let (similarity, position) = rows.concat().into_iter().unzip();
+    Ok(Neighbours {
+        similarity: Array2::from_shape_vec(shape, similarity)?,
+        position: Array2::from_shape_vec(shape, position)?,
+    })
+}
+
+impl StandIn {
+    fn row(&self, at: usize) -> &[f32] {
+        &self.data[at * self.width..(at + 1) * self.width]
+    }
+
+    fn check(&self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
+        let (found, width) = (rows.ncols(), self.width);
+        if found == width {
+            return Ok(());
+        }
+        Err(format!("rows of width {found}, the index holds width {width}").into())
+    }
+
+    /// Those `among` the vectors, best first, ties by arrival; NaN is nobody's.
+    fn best<'a>(
+        &self,
+        query: impl IntoIterator<Item = &'a f32> + Copy,
+        among: Range<usize>,
+    ) -> Vec<(f32, u32)> {
+        let all = among.map(|at| (dot(query, self.row(at)), at as u32));
+        let mut all: Vec<(f32, u32)> = all.filter(|(value, _)| !value.is_nan()).collect();
+        // Stable, and the two zeros are one number.
+        all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)));
+        all
+    }
+}
+
+impl VectorIndex for StandIn {
+    fn exact(&self) -> bool {
+        true
+    }
+
+    fn len(&self) -> usize {
+        self.data.len() / self.width
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.data)
+    }
+
+    fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
+        self.check(rows)?;
+        self.data.extend(rows.iter());
+        Ok(())
+    }
+
+    fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
+        let ascend = positions.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascend || positions.last().is_some_and(|&last| last >= self.len()) {
+            let len = self.len();
+            return Err(format!("positions must ascend and be below {len}").into());
+        }
+        let kept = positions.iter().flat_map(|&at| self.row(at));
+        self.data = kept.copied().collect();
+        Ok(())
+    }
+
+    fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours, BoxError> {
+        self.search_first(queries, k, self.len())
+    }
+
+    fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
+        let neighbours = self.search(queries, k)?;
+        let best = |at: usize| {
+            let rows = queries.rows().into_iter();
+            let products = rows.map(|query| dot(&query, self.row(at)));
+            products.fold(f32::NEG_INFINITY, f32::max)
+        };
+        Ok(Survey {
+            neighbours,
+            best_query: (0..self.len()).map(best).collect::<Array1<f32>>(),
+        })
+    }
+
+    fn search_first(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        first: usize,
+    ) -> Result<Neighbours, BoxError> {
+        self.check(queries)?;
+        if first > self.len() {
+            return Err(format!("{first} vectors asked for, there are {}", self.len()).into());
+        }
+        let k = k.min(first);
+        let rows = queries.rows().into_iter();
+        let rows = rows.map(|query| filled(self.best(&query, 0..first), k));
+        neighbours(k, rows.collect())
+    }
+
+    fn nearest_earlier(
+        &self,
+        positions: &[usize],
+        floor: usize,
+        k: usize,
+    ) -> Result<Neighbours, BoxError> {
+        if let Some(at) = positions.iter().find(|&&at| at >= self.len()) {
+            return Err(format!("position {at} of {}", self.len()).into());
+        }
+        let rows = positions.iter();
+        let rows = rows.map(|&at| filled(self.best(self.row(at), floor..at), k));
+        neighbours(k, rows.collect())
+    }
+
+    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
+        Ok(Cow::Borrowed(&self.data))
+    }
+}

@@ -1,0 +1,25 @@
+//! Components that the kit puts beside the one under test, each named `testkit` in its slot. They are small, need no weights and
+//! keep the whole contract.
+
+mod backbone;
+mod bank;
+mod index;
+mod prompt;
+mod scorer;
+
+pub(crate) use backbone::BackboneOptions;
+use bank::BankOptions;
+use index::IndexOptions;
+use prompt::PromptOptions;
+use scorer::ScorerOptions;
+
+/// The name of each.
+pub(crate) const NAME: &str = "testkit";
+
+rareclip_core::register! {
+    backbone "testkit" => BackboneOptions;
+    prompt "testkit" => PromptOptions;
+    bank "testkit" => BankOptions;
+    scorer "testkit" => ScorerOptions;
+    index "testkit" => IndexOptions;
+}

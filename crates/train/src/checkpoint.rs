@@ -1,0 +1,304 @@
+//! Files of a run, each there whole or not at all.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use ndarray::{Array1, Array2};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::log::EpochLog;
+use crate::trainer::State;
+use crate::weights::unit_columns;
+use crate::{Error, Layer, Losses, Result, Weights};
+
+const RUN: &str = "run";
+const PLACE: &str = "place";
+const LOSSES: &str = "losses";
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The epoch at hand, from 0.
+    pub(crate) epoch: u64,
+    /// Steps made in it.
+    pub(crate) batches: usize,
+    pub(crate) epochs: Vec<EpochLog>,
+    /// The epoch, from 1, whose weights are kept.
+    pub(crate) kept: Option<u64>,
+    pub(crate) finished: bool,
+}
+
+/// Everything that a run goes on from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Checkpoint {
+    pub(crate) run: Value,
+    pub(crate) place: Place,
+    pub(crate) state: State,
+    /// One entry a step.
+    pub(crate) losses: Vec<Losses>,
+}
+
+/// Name, bytes and shape of a tensor.
+struct Entry {
+    name: String,
+    kind: Dtype,
+    bytes: Vec<u8>,
+    shape: Vec<usize>,
+}
+
+impl Entry {
+    fn floats<'v>(
+        name: String,
+        values: impl IntoIterator<Item = &'v f32>,
+        shape: &[usize],
+    ) -> Self {
+        let values: Vec<f32> = values.into_iter().copied().collect();
+        Self {
+            name,
+            kind: Dtype::F32,
+            bytes: bytemuck::cast_slice(&values).to_vec(),
+            shape: shape.to_vec(),
+        }
+    }
+}
+
+fn entries(prefix: &str, weights: &Weights) -> Vec<Entry> {
+    let mut all = Vec::new();
+    for (at, Layer { weight, bias }) in weights.layers.iter().enumerate() {
+        let name = |part: &str| format!("{prefix}fc.{at}.{part}");
+        all.push(Entry::floats(name("weight"), weight, weight.shape()));
+        all.push(Entry::floats(name("bias"), bias, bias.shape()));
+    }
+    if let Some(directions) = &weights.directions {
+        let name = format!("{prefix}directions");
+        all.push(Entry::floats(name, directions, directions.shape()));
+    }
+    all
+}
+
+/// Writes weights as the head `tpb` reads them: `fc.K.weight`, `fc.K.bias` and, where they were learned, `directions` as unit columns.
+pub(crate) fn write_weights(
+    path: &Path,
+    weights: &Weights,
+    about: HashMap<String, String>,
+) -> Result<()> {
+    let weights = Weights {
+        layers: weights.layers.clone(),
+        directions: weights.directions.as_ref().map(unit_columns),
+    };
+    write_tensors(path, &entries("", &weights), about)
+}
+
+fn write_tensors(path: &Path, entries: &[Entry], about: HashMap<String, String>) -> Result<()> {
+    let views: Result<Vec<_>> = entries
+        .iter()
+        .map(|entry| {
+            TensorView::new(entry.kind, entry.shape.clone(), &entry.bytes)
+                .map(|view| (entry.name.as_str(), view))
+                .map_err(|error| Error::damaged(path, error))
+        })
+        .collect();
+    let bytes = safetensors::serialize(views?, Some(about));
+    write_whole(path, &bytes.map_err(|error| Error::damaged(path, error))?)
+}
+
+/// Writes a file so that it is there whole or not at all, also when the power fails.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    let mut file = File::create(part).map_err(Error::io(part))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.map_err(Error::io(part))?;
+    std::fs::rename(part, path).map_err(Error::io(path))
+}
+
+impl Checkpoint {
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let rows: Vec<Vec<f64>> = self.losses.iter().map(Losses::row).collect();
+        let columns = rows.first().map_or(0, Vec::len);
+        let mut all = entries("", &self.state.weights);
+        all.extend(entries("first.", &self.state.first));
+        all.extend(entries("second.", &self.state.second));
+        all.push(Entry {
+            name: LOSSES.to_owned(),
+            kind: Dtype::F64,
+            bytes: bytemuck::cast_slice(&rows.concat()).to_vec(),
+            shape: vec![rows.len(), columns],
+        });
+        let text = |value: Result<String, serde_json::Error>| {
+            value.map_err(|error| Error::damaged(path, error))
+        };
+        let about = HashMap::from([
+            (RUN.to_owned(), self.run.to_string()),
+            (PLACE.to_owned(), text(serde_json::to_string(&self.place))?),
+        ]);
+        write_tensors(path, &all, about)
+    }
+
+    /// The checkpoint at `path`, `None` where there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(Error::io(path))?,
+        };
+        let wrong = |error: safetensors::SafeTensorError| Error::damaged(path, error);
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(wrong)?;
+        let about = header.metadata().as_ref();
+        let text = |name: &str| {
+            about
+                .and_then(|about| about.get(name))
+                .ok_or_else(|| Error::damaged(path, format!("no `{name}`")))
+        };
+        let parsed = |error: serde_json::Error| Error::damaged(path, error);
+        let place: Place = serde_json::from_str(text(PLACE)?).map_err(parsed)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(wrong)?;
+        let losses = file.tensor(LOSSES).map_err(wrong)?;
+        let columns = losses.shape().get(1).copied().unwrap_or(0).max(1);
+        let values: Vec<f64> = bytemuck::pod_collect_to_vec(losses.data());
+        let rows = values.chunks(columns).map(Losses::from_row);
+        let losses: Option<Vec<Losses>> = rows.collect();
+        let losses = losses.ok_or_else(|| Error::damaged(path, "no table of losses"))?;
+        let reader = Reader { file: &file, path };
+        Ok(Some(Self {
+            run: serde_json::from_str(text(RUN)?).map_err(parsed)?,
+            place,
+            state: State {
+                weights: reader.weights("")?,
+                first: reader.weights("first.")?,
+                second: reader.weights("second.")?,
+                steps: losses.len() as u64,
+            },
+            losses,
+        }))
+    }
+}
+
+struct Reader<'f> {
+    file: &'f SafeTensors<'f>,
+    path: &'f Path,
+}
+
+impl Reader<'_> {
+    fn weights(&self, prefix: &str) -> Result<Weights> {
+        let mut layers = Vec::new();
+        while let Some(weight) = self.array(&format!("{prefix}fc.{}.weight", layers.len()))? {
+            let bias = self.array(&format!("{prefix}fc.{}.bias", layers.len()))?;
+            let bias = bias.ok_or_else(|| Error::damaged(self.path, "a layer without bias"))?;
+            let bias = Array1::from_iter(bias);
+            layers.push(Layer { weight, bias });
+        }
+        Ok(Weights {
+            layers,
+            directions: self.array(&format!("{prefix}directions"))?,
+        })
+    }
+
+    /// A tensor of one axis (as one column) or two, `None` where it is not there.
+    fn array(&self, name: &str) -> Result<Option<Array2<f32>>> {
+        let Ok(view) = self.file.tensor(name) else {
+            return Ok(None);
+        };
+        let shape = match *view.shape() {
+            [rows, columns] => (rows, columns),
+            [rows] => (rows, 1),
+            _ => (0, 0),
+        };
+        if view.dtype() != Dtype::F32 {
+            return Err(Error::damaged(self.path, format!("`{name}` is not f32")));
+        }
+        let values = bytemuck::pod_collect_to_vec(view.data());
+        Array2::from_shape_vec(shape, values)
+            .map(Some)
+            .map_err(|error| Error::damaged(self.path, error))
+    }
+}
+
+/// Where two descriptions of a run differ, a line a key.
+pub(crate) fn differences(folder: &Value, now: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    differ("", folder, now, &mut all);
+    all
+}
+
+fn differ(key: &str, folder: &Value, now: &Value, all: &mut Vec<String>) {
+    match (folder, now) {
+        (Value::Object(left), Value::Object(right)) => {
+            let keys = left
+                .keys()
+                .chain(right.keys().filter(|key| !left.contains_key(*key)));
+            for name in keys {
+                let inner = match key {
+                    "" => name.clone(),
+                    key => format!("{key}.{name}"),
+                };
+                let of = |map: &serde_json::Map<String, Value>| {
+                    map.get(name).cloned().unwrap_or(Value::Null)
+                };
+                differ(&inner, &of(left), &of(right), all);
+            }
+        }
+        (left, right) if left != right => {
+            all.push(format!("  {key}: {left} there, {right} now"));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        assert_eq!(Checkpoint::read(&path).unwrap(), None);
+        let weights = |seed| Weights::draw(seed, 3, &[4, 5], true);
+        let loss = |total: f64| Losses {
+            total,
+            align: 0.1,
+            focal: vec![0.2, 1.0 / 3.0],
+            dice: vec![0.3, 0.4],
+        };
+        let checkpoint = Checkpoint {
+            run: json!({ "settings": { "seed": 3 } }),
+            place: Place {
+                epoch: 1,
+                batches: 2,
+                ..Place::default()
+            },
+            state: State {
+                weights: weights(1),
+                first: weights(2),
+                second: weights(3),
+                steps: 2,
+            },
+            losses: vec![loss(7.0), loss(6.5)],
+        };
+        checkpoint.write(&path).unwrap();
+        assert_eq!(Checkpoint::read(&path).unwrap(), Some(checkpoint));
+        std::fs::write(&path, b"not a checkpoint").unwrap();
+        let error = Checkpoint::read(&path).unwrap_err().to_string();
+        assert!(error.contains("checkpoint.safetensors"), "{error}");
+    }
+
+    #[test]
+    fn differences_are_named_by_their_keys() {
+        let left = json!({ "a": { "b": 1, "c": 2 }, "d": "x" });
+        let right = json!({ "a": { "b": 1, "c": 3 }, "d": "x", "e": true });
+        let found = differences(&left, &right);
+        assert_eq!(
+            found,
+            ["  a.c: 2 there, 3 now", "  e: null there, true now"]
+        );
+        assert!(differences(&left, &left).is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! Four images and their masks as one, two by two: defects at half the size, beside other images.
+
+use std::path::Path;
+
+use ndarray::{Array2, s};
+use rareclip_imaging::{
+    Filter, Limits, Orientation, Picture, Pixels, Preset, decode_file, resize, resize_mask_nearest,
+};
+
+use crate::{Error, Result};
+
+/// An image and its masks, as files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Files<'f> {
+    pub(crate) image: &'f Path,
+    /// A pixel above 0 in any of them is a defect.
+    pub(crate) masks: &'f [std::path::PathBuf],
+}
+
+/// Picture and mask (1 is a defect) of four images in reading order, twice the size of the first; the others are brought to its size.
+pub(crate) fn mosaic(
+    four: [Files<'_>; 4],
+    filter: Filter,
+    preset: Preset,
+) -> Result<(Picture, Array2<u8>)> {
+    let mut size = None;
+    let mut colours = Vec::new();
+    let mut defects = Array2::<u8>::zeros((0, 0));
+    for (place, files) in four.into_iter().enumerate() {
+        let picture = read(files.image)?;
+        let (width, height) = *size.get_or_insert_with(|| {
+            let upright = picture.to_rgb(preset);
+            (upright.width(), upright.height())
+        });
+        if place == 0 {
+            colours = vec![0; 3 * 4 * width * height];
+            defects = Array2::zeros((2 * height, 2 * width));
+        }
+        let wrong = |source| Error::Image {
+            path: files.image.to_owned(),
+            source,
+        };
+        let cell = resize(&picture, width, height, filter, preset).map_err(wrong)?;
+        let (row, column) = (place / 2 * height, place % 2 * width);
+        for (offset, line) in cell.data().chunks_exact(3 * width).enumerate() {
+            let start = 3 * ((row + offset) * 2 * width + column);
+            colours[start..start + 3 * width].copy_from_slice(line);
+        }
+        for mask in files.masks {
+            let mask = marked(mask, width, height)?;
+            let mut there = defects.slice_mut(s![row..row + height, column..column + width]);
+            there.zip_mut_with(&mask, |defect, marked| *defect = (*defect).max(*marked));
+        }
+    }
+    let (height, width) = defects.dim();
+    let picture = Picture::new(width, height, Pixels::Rgb8(colours), Orientation::Upright);
+    let picture = picture.map_err(|source| Error::Image {
+        path: four[0].image.to_owned(),
+        source,
+    })?;
+    Ok((picture, defects))
+}
+
+/// A mask at a size, 1 where it is above 0.
+fn marked(path: &Path, width: usize, height: usize) -> Result<Array2<u8>> {
+    let wrong = |source| Error::Image {
+        path: path.to_owned(),
+        source,
+    };
+    let picture = read(path)?;
+    let (rows, columns) = (picture.height(), picture.width());
+    let gray = picture.to_gray();
+    let mask = Array2::from_shape_fn((rows, columns), |(y, x)| {
+        u8::from(gray[y * columns + x] > 0)
+    });
+    resize_mask_nearest(mask.view(), height, width).map_err(wrong)
+}
+
+pub(crate) fn read(path: &Path) -> Result<Picture> {
+    decode_file(path, &Limits::default()).map_err(|source| Error::Image {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rareclip_imaging::{RgbPicture, encode_png, encode_png_gray};
+
+    use super::*;
+
+    /// An image of one colour, 6 x 4, and, for an odd number, a mask of its left half.
+    fn files(folder: &Path, number: u8) -> (PathBuf, Vec<PathBuf>) {
+        let image = folder.join(format!("{number}.png"));
+        let picture = RgbPicture::new(6, 4, vec![10 * number; 72]).unwrap();
+        std::fs::write(&image, encode_png(&picture).unwrap()).unwrap();
+        if number.is_multiple_of(2) {
+            return (image, Vec::new());
+        }
+        let mask = Array2::from_shape_fn((4, 6), |(_, x)| 255 * u8::from(x < 3));
+        let path = folder.join(format!("{number}-mask.png"));
+        std::fs::write(&path, encode_png_gray(mask.view()).unwrap()).unwrap();
+        (image, vec![path])
+    }
+
+    #[test]
+    fn images_and_masks_land_in_the_same_quarter() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = [1, 2, 3, 4].map(|number| files(folder.path(), number));
+        let four = all.each_ref().map(|(image, masks)| Files { image, masks });
+        let (picture, mask) = mosaic(four, Filter::Bicubic, Preset::Product).unwrap();
+        assert_eq!((picture.width(), picture.height()), (12, 8));
+        let rgb = picture.to_rgb(Preset::Product);
+        for (y, x) in (0..8).flat_map(|y| (0..12).map(move |x| (y, x))) {
+            let quarter = 2 * (y / 4) + x / 6;
+            let colour = 10 * (quarter as u8 + 1);
+            assert_eq!(rgb.data()[3 * (12 * y + x)..][..3], [colour; 3], "{y} {x}");
+            let marked = quarter % 2 == 0 && x % 6 < 3;
+            assert_eq!(mask[[y, x]], u8::from(marked), "{y} {x}");
+        }
+    }
+
+    #[test]
+    fn others_are_brought_to_the_size_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let small = files(folder.path(), 1);
+        let large = folder.path().join("large.png");
+        let picture = RgbPicture::new(12, 2, vec![99; 72]).unwrap();
+        std::fs::write(&large, encode_png(&picture).unwrap()).unwrap();
+        let mask = folder.path().join("large-mask.png");
+        let right = Array2::from_shape_fn((2, 12), |(_, x)| u8::from(x >= 6));
+        std::fs::write(&mask, encode_png_gray(right.view()).unwrap()).unwrap();
+        let of = |image, masks| Files { image, masks };
+        let masks = [mask];
+        let first = of(&small.0, &small.1);
+        let (picture, marked) = mosaic(
+            [first, of(&large, &masks), first, first],
+            Filter::Bicubic,
+            Preset::Product,
+        )
+        .unwrap();
+        assert_eq!((picture.width(), picture.height()), (12, 8));
+        assert_eq!(picture.to_rgb(Preset::Product).data()[3 * 11], 99);
+        assert_eq!(marked.slice(s![..4, 6..9]).sum(), 0);
+        assert_eq!(marked.slice(s![..4, 9..]).sum(), 12);
+    }
+}

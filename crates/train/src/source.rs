@@ -1,0 +1,170 @@
+//! Images to examples: features from the backbone, kept or not, and masks.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use data_encoding::HEXLOWER;
+use ndarray::{Array2, Axis};
+use rareclip_bench::truth::{self, Pixels};
+use rareclip_bench::{FeatureCache, Original};
+use rareclip_core::{Backbone, Features};
+use rareclip_eval::dataset::PixelTruth;
+use rareclip_imaging::{Picture, mask_binary};
+use sha2::{Digest, Sha256};
+
+use crate::mosaic::{Files, mosaic, read};
+use crate::selection::Item;
+use crate::{Error, Example, Result};
+
+/// What becomes of the features of an image, which stay the same while the layers learn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeatureUse {
+    /// They are kept in this folder, f32, a file an image; the same folder serves every run and `rareclip bench`.
+    Cache(PathBuf),
+    /// The backbone runs anew in every epoch.
+    Recompute,
+}
+
+/// The source of examples.
+pub(crate) struct Source<'a> {
+    backbone: &'a dyn Backbone,
+    cache: Option<FeatureCache>,
+    /// The sha256 of every image by its path.
+    keys: BTreeMap<&'a Path, String>,
+}
+
+impl<'a> Source<'a> {
+    /// The source of `items`, whose files are read once for their hashes.
+    pub(crate) fn new(
+        backbone: &'a dyn Backbone,
+        identity: &serde_json::Value,
+        kept: &FeatureUse,
+        items: impl Iterator<Item = Item<'a>>,
+    ) -> Result<Self> {
+        let mut keys = BTreeMap::new();
+        for item in items {
+            let path = item.sample.path.as_path();
+            keys.insert(path, Original::read(path)?.key());
+        }
+        let cache = match kept {
+            FeatureUse::Cache(root) => Some(FeatureCache::new(root, identity, backbone.spec())),
+            FeatureUse::Recompute => None,
+        };
+        Ok(Self {
+            backbone,
+            cache,
+            keys,
+        })
+    }
+
+    fn key(&self, item: &Item<'_>) -> &str {
+        self.keys
+            .get(item.sample.path.as_path())
+            .map_or("", String::as_str)
+    }
+
+    /// What tells these images and their truth from others: a sha256 over names, labels, image and mask files.
+    pub(crate) fn fingerprint(&self, items: &[Item<'_>]) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for item in items {
+            let sample = item.sample;
+            hasher.update(format!("{:?}", (item.category, &sample.id, sample.label)));
+            hasher.update(self.key(item));
+            if let PixelTruth::Masks(files) = sample.pixel_truth() {
+                for file in files {
+                    hasher.update(Original::read(file)?.key());
+                }
+            }
+        }
+        Ok(HEXLOWER.encode(&hasher.finalize()))
+    }
+
+    /// Makes sure that the features of an image are kept, where they are to be.
+    pub(crate) fn prepare(&self, item: &Item<'_>) -> Result<()> {
+        let Some(cache) = &self.cache else {
+            return Ok(());
+        };
+        let (path, key) = (&item.sample.path, self.key(item));
+        let kept = cache.ensure(self.backbone, "backbone", path, key, None);
+        kept.map_err(|error| match error {
+            rareclip_bench::Error::Io { source, path }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Error::DiskFull { path }
+            }
+            other => other.into(),
+        })
+    }
+
+    /// The features of an image.
+    pub(crate) fn features(&self, item: &Item<'_>) -> Result<Features> {
+        let Some(cache) = &self.cache else {
+            return self.encode(&read(&item.sample.path)?, &item.sample.path);
+        };
+        self.prepare(item)?;
+        Ok(cache.read(self.key(item))?.0)
+    }
+
+    /// An image and its mask.
+    pub(crate) fn example(&self, item: &Item<'_>) -> Result<Example> {
+        let side = self.backbone.spec().input.side;
+        Ok(Example {
+            features: self.features(item)?,
+            mask: match truth::pixels(item.sample, side, side)? {
+                Pixels::Mask(mask) => mask.mapv(u8::from),
+                Pixels::Normal => Array2::zeros((side, side)),
+                Pixels::Unknown => {
+                    return Err(Error::NoMask {
+                        path: item.sample.path.clone(),
+                    });
+                }
+            },
+        })
+    }
+
+    /// Four images as one, in reading order.
+    pub(crate) fn mosaic(&self, four: [&Item<'_>; 4]) -> Result<Example> {
+        let input = &self.backbone.spec().input;
+        let files = four.map(|item| Files {
+            image: &item.sample.path,
+            masks: match item.sample.pixel_truth() {
+                PixelTruth::Masks(files) => files,
+                PixelTruth::Normal | PixelTruth::Unknown => &[],
+            },
+        });
+        let (picture, marked) = mosaic(files, input.filter, input.preset)?;
+        let wrong = |source| Error::Image {
+            path: files[0].image.to_owned(),
+            source,
+        };
+        let (height, width) = marked.dim();
+        let mask = Picture::new(
+            width,
+            height,
+            rareclip_imaging::Pixels::Gray8(marked.into_iter().collect()),
+            rareclip_imaging::Orientation::Upright,
+        );
+        let mask = mask.and_then(|mask| mask_binary(&mask, input.side));
+        Ok(Example {
+            features: self.encode(&picture, files[0].image)?,
+            mask: mask.map_err(wrong)?,
+        })
+    }
+
+    fn encode(&self, picture: &Picture, path: &Path) -> Result<Features> {
+        let tensor = self.backbone.spec().input.tensor(picture);
+        let tensor = tensor.map_err(|source| Error::Image {
+            path: path.to_owned(),
+            source,
+        })?;
+        let failed = |source| Error::Backbone {
+            path: path.to_owned(),
+            source,
+        };
+        let all = self.backbone.encode(tensor.insert_axis(Axis(0)).view());
+        let mut all = all.map_err(failed)?;
+        let features = all.pop().ok_or_else(|| failed("gave no features".into()))?;
+        features.check().map_err(|error| failed(error.into()))?;
+        Ok(features)
+    }
+}

@@ -1,0 +1,10 @@
+//! The bank `acme-bank` keeps the contract of its slot.
+#![allow(missing_docs)]
+
+use rareclip_testkit::conformance;
+
+#[test]
+fn it_keeps_the_contract_of_its_slot() {
+    rareclip_plugin_acme_bank::register();
+    conformance::bank("acme-bank").check();
+}

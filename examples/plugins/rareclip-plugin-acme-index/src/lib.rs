@@ -1,0 +1,151 @@
+//! The rareclip index `acme-index`: every query against every vector.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::patches::dot;
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+rareclip_core::register!(index "acme-index" => AcmeIndexOptions);
+
+/// Exact search: every query against every vector, one inner product after the other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AcmeIndexOptions {}
+
+impl VectorIndexFactory for AcmeIndexOptions {
+    fn build(&self, width: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
+        if width == 0 {
+            return Err("vectors must have a width of at least 1".into());
+        }
+        let vectors = Vec::new();
+        Ok(Box::new(Pairs { width, vectors }))
+    }
+}
+
+/// The vectors, one after the other.
+struct Pairs {
+    width: usize,
+    vectors: Vec<f32>,
+}
+
+impl Pairs {
+    /// The rows one after the other, if they have the width of the vectors.
+    fn rows<'a>(&self, rows: &'a ArrayView2<'_, f32>) -> Result<Cow<'a, [f32]>, BoxError> {
+        let (found, width) = (rows.ncols(), self.width);
+        if found != width {
+            return Err(format!("rows of width {found}, the index holds width {width}").into());
+        }
+        let slice = rows.to_slice().map(Cow::Borrowed);
+        Ok(slice.unwrap_or_else(|| rows.iter().copied().collect()))
+    }
+
+    fn vector(&self, at: usize) -> &[f32] {
+        &self.vectors[at * self.width..][..self.width]
+    }
+
+    /// The `k` best of the vectors in `range`, ties by arrival; -inf and `u32::MAX` where there are fewer. NaN is nobody's.
+    fn best(&self, query: &[f32], range: Range<usize>, k: usize) -> Vec<(f32, u32)> {
+        let all = range.map(|at| (dot(query, self.vector(at)), at as u32));
+        let mut all: Vec<(f32, u32)> = all.filter(|(value, _)| !value.is_nan()).collect();
+        // The sort is stable, and -0 is 0.
+        all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)));
+        all.resize(k, (f32::NEG_INFINITY, u32::MAX));
+        all
+    }
+}
+
+fn neighbours(k: usize, rows: Vec<Vec<(f32, u32)>>) -> Result<Neighbours, BoxError> {
+    let shape = (rows.len(), k);
+    let (similarity, position) = rows.into_iter().flatten().unzip();
+    Ok(Neighbours {
+        similarity: Array2::from_shape_vec(shape, similarity)?,
+        position: Array2::from_shape_vec(shape, position)?,
+    })
+}
+
+impl VectorIndex for Pairs {
+    fn exact(&self) -> bool {
+        true
+    }
+
+    fn len(&self) -> usize {
+        self.vectors.len() / self.width
+    }
+
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn bytes(&self) -> usize {
+        self.vectors.len() * size_of::<f32>()
+    }
+
+    fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
+        self.vectors.extend_from_slice(&self.rows(&rows)?);
+        Ok(())
+    }
+
+    fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
+        let ascend = positions.is_sorted_by(|a, b| a < b);
+        if !ascend || positions.last().is_some_and(|&last| last >= self.len()) {
+            return Err(format!("positions must ascend and be below {}", self.len()).into());
+        }
+        let stay = positions.iter().flat_map(|&at| self.vector(at));
+        self.vectors = stay.copied().collect();
+        Ok(())
+    }
+
+    fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours, BoxError> {
+        self.search_first(queries, k, self.len())
+    }
+
+    fn search_first(
+        &self,
+        queries: ArrayView2<'_, f32>,
+        k: usize,
+        first: usize,
+    ) -> Result<Neighbours, BoxError> {
+        let rows = self.rows(&queries)?;
+        if first > self.len() {
+            return Err(format!("{first} vectors asked for, there are {}", self.len()).into());
+        }
+        let k = k.min(first);
+        let rows = rows.chunks_exact(self.width);
+        neighbours(k, rows.map(|query| self.best(query, 0..first, k)).collect())
+    }
+
+    fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
+        let rows = self.rows(&queries)?;
+        let best = |at: usize| {
+            let queries = rows.chunks_exact(self.width);
+            let products = queries.map(|query| dot(query, self.vector(at)));
+            products.fold(f32::NEG_INFINITY, f32::max)
+        };
+        Ok(Survey {
+            neighbours: self.search(queries, k)?,
+            best_query: (0..self.len()).map(best).collect::<Array1<f32>>(),
+        })
+    }
+
+    fn nearest_earlier(
+        &self,
+        positions: &[usize],
+        floor: usize,
+        k: usize,
+    ) -> Result<Neighbours, BoxError> {
+        if let Some(at) = positions.iter().find(|&&at| at >= self.len()) {
+            return Err(format!("there is no vector {at}, only {}", self.len()).into());
+        }
+        let rows = positions.iter();
+        let rows = rows.map(|&at| self.best(self.vector(at), floor..at, k));
+        neighbours(k, rows.collect())
+    }
+
+    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
+        Ok(Cow::Borrowed(&self.vectors))
+    }
+}

@@ -1,0 +1,174 @@
+//! The exact index against those of faiss, from thousands to a million prototypes, as a Markdown table.
+//!
+//! `crossover [LARGEST] [LARGEST_GRAPH] [WIDTH...]`: most prototypes (1000000), most that a graph is built of (65536), widths
+//! (384 and 1024).
+//!
+//! Queries and prototypes are `rareclip_testkit::index::patches`: unit vectors in groups of uneven size near few directions, one
+//! group per 100 prototypes. Every time is the least of several; each run of an index is followed by one of the exact index
+//! in the same minute, and the ratio is between those two.
+#![allow(clippy::print_stdout, reason = "the table goes to standard output")]
+
+use std::time::Instant;
+
+use ndarray::{Array2, ArrayView2};
+use rareclip_core::{BoxError, Neighbours, VectorIndex, VectorIndexFactory};
+use rareclip_index_exact::ExactOptions;
+use rareclip_index_faiss::FaissOptions;
+use rareclip_testkit::index::patches;
+use rayon::prelude::*;
+
+/// Patches of an image at 518 pixels.
+const QUERIES: usize = 1369;
+/// Neighbours that RareCLIP's bank asks for.
+const K: usize = 6;
+/// Vectors made at a time.
+const PART: usize = 2048;
+
+fn main() -> Result<(), BoxError> {
+    let arguments: Result<Vec<usize>, _> =
+        std::env::args().skip(1).map(|text| text.parse()).collect();
+    let arguments = arguments?;
+    let largest = arguments.first().copied().unwrap_or(1_000_000);
+    let largest_graph = arguments.get(1).copied().unwrap_or(65_536);
+    let widths = match arguments.get(2..) {
+        Some(widths) if !widths.is_empty() => widths,
+        _ => &[384, 1024],
+    };
+    println!(
+        "| width | prototypes | index | build s | search ms | of exact | survey ms | MiB | recall@3 |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for &width in widths {
+        for size in [4_107, 16_384, 65_536, 262_144, 1_000_000] {
+            if size <= largest {
+                compare(width, size, largest_graph)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends `size` vectors, made part by part by all cores.
+fn fill(index: &mut dyn VectorIndex, width: usize, size: usize) -> Result<(), BoxError> {
+    let starts: Vec<usize> = (0..size).step_by(PART).collect();
+    for starts in starts.chunks(16) {
+        let parts: Vec<Array2<f32>> = starts
+            .par_iter()
+            .map(|&start| {
+                let count = PART.min(size - start);
+                patches(count, width, size / 100, 1, 1 + (start / PART) as u64)
+            })
+            .collect();
+        parts
+            .iter()
+            .try_for_each(|part| index.append(part.view()))?;
+    }
+    Ok(())
+}
+
+/// Milliseconds that `work` takes, and what it gives.
+fn timed<T>(work: impl FnOnce() -> Result<T, BoxError>) -> Result<(f64, T), BoxError> {
+    let start = Instant::now();
+    let result = work()?;
+    Ok((1e3 * start.elapsed().as_secs_f64(), result))
+}
+
+/// The share of the three best that are found.
+fn recall(found: &Neighbours, exact: &Neighbours) -> f64 {
+    let rows = found.position.rows().into_iter().zip(exact.position.rows());
+    let met: usize = rows
+        .map(|(found, exact)| {
+            let best = exact.iter().take(3);
+            best.filter(|at| found.iter().take(3).any(|other| other == *at))
+                .count()
+        })
+        .sum();
+    met as f64 / (3 * found.position.nrows()) as f64
+}
+
+struct Row {
+    build: f64,
+    search: f64,
+    ratio: f64,
+    survey: f64,
+    bytes: usize,
+    recall: f64,
+}
+
+fn print(width: usize, size: usize, name: &str, row: &Row) {
+    println!(
+        "| {width} | {size} | {name} | {:.1} | {:.1} | {:.2} | {:.1} | {} | {:.3} |",
+        row.build,
+        row.search,
+        row.ratio,
+        row.survey,
+        row.bytes >> 20,
+        row.recall
+    );
+}
+
+/// Searches with `index` and `exact` in turn.
+fn measure(
+    index: &dyn VectorIndex,
+    exact: &dyn VectorIndex,
+    queries: ArrayView2<'_, f32>,
+    build: f64,
+) -> Result<Row, BoxError> {
+    let repeats = if index.len() > 100_000 { 2 } else { 4 };
+    let (mut search, mut beside) = (f64::INFINITY, f64::INFINITY);
+    let mut share = 0.0;
+    for _ in 0..repeats {
+        let (ms, found) = timed(|| index.search(queries, K))?;
+        let (exact_ms, wanted) = timed(|| exact.search(queries, K))?;
+        (search, beside) = (search.min(ms), beside.min(exact_ms));
+        share = recall(&found, &wanted);
+    }
+    let mut survey = f64::INFINITY;
+    for _ in 1..repeats {
+        survey = survey.min(timed(|| index.survey(queries, K))?.0);
+    }
+    Ok(Row {
+        build,
+        search,
+        ratio: search / beside,
+        survey,
+        bytes: index.bytes(),
+        recall: share,
+    })
+}
+
+fn compare(width: usize, size: usize, largest_graph: usize) -> Result<(), BoxError> {
+    let queries = patches(QUERIES, width, size / 100, 1, 0);
+    let mut exact = ExactOptions {}.build(width, size)?;
+    fill(&mut *exact, width, size)?;
+    let row = measure(&*exact, &*exact, queries.view(), 0.0)?;
+    print(width, size, "exact", &row);
+    let lists = match size {
+        0..10_000 => 64,
+        10_000..50_000 => 128,
+        50_000..200_000 => 256,
+        200_000..500_000 => 512,
+        _ => 1024,
+    };
+    let mut factories = vec![
+        "Flat".to_owned(),
+        format!("IVF{lists},Flat"),
+        format!("IVF{lists},SQ8"),
+    ];
+    if size <= largest_graph {
+        factories.push("HNSW32,Flat".to_owned());
+    }
+    for factory in factories {
+        let options = FaissOptions {
+            factory: factory.clone(),
+            ..FaissOptions::default()
+        };
+        let mut index = options.build(width, size)?;
+        let values = exact.vectors()?;
+        let vectors = ArrayView2::from_shape((size, width), &values)?;
+        let (build, ()) = timed(|| index.append(vectors))?;
+        let row = measure(&*index, &*exact, queries.view(), build / 1e3)?;
+        print(width, size, &format!("faiss {factory}"), &row);
+    }
+    Ok(())
+}

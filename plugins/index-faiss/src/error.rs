@@ -1,0 +1,103 @@
+//! The error of this crate.
+
+/// What can be wrong with the options, a request or saved state.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FaissError {
+    /// An option has a value that cannot be worked with.
+    #[error("option `{option}` is {found}, expected {expected}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// faiss does not know the index that is asked for, or not for vectors of this width.
+    #[error(
+        "option `factory` is {factory:?}, of which faiss makes no index for vectors of width {width}: {source}"
+    )]
+    Factory {
+        /// The factory string.
+        factory: String,
+        /// Width of the vectors.
+        width: usize,
+        /// What faiss said.
+        source: faiss::error::Error,
+    },
+    /// The program was built for the CPU alone.
+    #[error(
+        "device `{device}` needs a program built with the feature `gpu` of rareclip-index-faiss; build with it, or set `device = \"cpu\"`"
+    )]
+    NoGpu {
+        /// The device asked for.
+        device: rareclip_core::Device,
+    },
+    /// faiss could not do its work.
+    #[error("faiss could not {doing}: {source}")]
+    Engine {
+        /// What it was to do.
+        doing: &'static str,
+        /// What it said.
+        source: faiss::error::Error,
+    },
+    /// faiss could not do its work.
+    #[error("faiss could not {doing}: {text}")]
+    Native {
+        /// What it was to do.
+        doing: &'static str,
+        /// What it said.
+        text: String,
+    },
+    /// Vectors of no width have no similarities.
+    #[error(
+        "an index needs vectors of at least one number; check the block widths of the backbone"
+    )]
+    ZeroWidth,
+    /// The vectors are wider or narrower than those of the index.
+    #[error(
+        "vectors have width {found}, the index holds width {expected}; were they made by another backbone?"
+    )]
+    Width {
+        /// Width of the vectors given.
+        found: usize,
+        /// Width of the vectors held.
+        expected: usize,
+    },
+    /// A position is not one of the index.
+    #[error("position {position} is out of range: the index holds {len} vectors")]
+    Position {
+        /// The position.
+        position: usize,
+        /// Vectors held.
+        len: usize,
+    },
+    /// Positions to keep are not in ascending order.
+    #[error("positions to keep must ascend, but {next} follows {previous}")]
+    NotAscending {
+        /// A position.
+        previous: usize,
+        /// The one after it.
+        next: usize,
+    },
+    /// Positions are stored in 32 bits.
+    #[error("{vectors} vectors are more than an index can number; lower the bank's capacity")]
+    TooMany {
+        /// Vectors there would be.
+        vectors: usize,
+    },
+    /// Saved state is not one that this index wrote.
+    #[error("saved index `{name}`: {problem}; restore an older copy, or start a new state file")]
+    State {
+        /// The entry.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Turns an error of faiss into one of this crate.
+pub(crate) fn engine(doing: &'static str) -> impl Fn(faiss::error::Error) -> FaissError {
+    move |source| FaissError::Engine { doing, source }
+}

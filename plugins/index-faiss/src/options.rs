@@ -1,0 +1,205 @@
+//! The options, in the terms of faiss.
+
+use rareclip_core::Device;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::FaissError;
+
+/// What the nearest vectors are chosen by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// The largest inner product; of unit vectors the largest cosine.
+    #[default]
+    InnerProduct,
+    /// The least Euclidean distance. The similarity that is given remains the inner product, and the chosen vectors come in
+    /// its order: of unit vectors both metrics choose the same.
+    L2,
+}
+
+/// Search by faiss: exact, or approximate and faster for hundreds of thousands of vectors; on the CPU or a CUDA device.
+///
+/// The vectors themselves are always kept, in a flat index: what an approximate index proposes is ranked by the true inner
+/// product, similarities do not depend on the engine, and a bank can be saved and thinned out. The approximate structure
+/// comes on top, and is what `search` and the neighbours of `survey` go through; the best query of each vector, the search
+/// among the first vectors and that among earlier ones are exact with every factory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaissOptions {
+    /// The index as a faiss factory string: `Flat` is exact; `IVF256,Flat`, `HNSW32,Flat`, `PQ48`, `IVF1024,PQ48`, `SQ8` and
+    /// others are approximate. Not `NSG`, which cannot grow, nor `IDMap`, which this index does itself. Default `Flat`.
+    pub factory: String,
+    /// What the nearest vectors are chosen by. `Flat` is exact by the inner product alone. Default inner-product.
+    pub metric: Metric,
+    /// Inverted lists that a search looks into (faiss: nprobe); of `IVF` only. More find more and take longer. Default 16.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub probes: usize,
+    /// Candidates that a search of a graph keeps (faiss: efSearch); of `HNSW` only. More find more and take longer.
+    /// Default 64.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub search_depth: usize,
+    /// Vectors that an index which must be trained is trained on, once; it searches exactly until it holds as many. 0 for 39
+    /// a centroid, the least that faiss advises. Default 0.
+    #[schemars(range(min = 0, max = 100_000_000))]
+    pub training: usize,
+    /// Vectors that an index of compressed vectors (`PQ`, `SQ`, ...) proposes for each one asked for; the best by true inner
+    /// product are given. Default 4.
+    #[schemars(range(min = 1, max = 1000))]
+    pub refine: usize,
+    /// Where searches run: `cpu`, or `cuda:0` and so on for a CUDA device, which needs a program built with the feature `gpu`.
+    /// Default cpu.
+    #[schemars(extend("x-runtime" = true))]
+    pub device: Device,
+    /// Scratch memory on the CUDA device in MiB. All indexes on a device share it; while any is alive, the first one's value
+    /// counts. Default 256.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub gpu_memory: usize,
+    /// Queries given to faiss at a time, which bounds its scratch memory. Default 4096.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub query_chunk: usize,
+}
+
+impl Default for FaissOptions {
+    fn default() -> Self {
+        Self {
+            factory: "Flat".into(),
+            metric: Metric::InnerProduct,
+            probes: 16,
+            search_depth: 64,
+            training: 0,
+            refine: 4,
+            device: Device::Cpu,
+            gpu_memory: 256,
+            query_chunk: 4096,
+        }
+    }
+}
+
+/// How an index takes vectors in and lets them go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// Nothing but the vectors.
+    Flat,
+    /// Inverted lists: vectors have ids of their own and can be removed.
+    Lists,
+    /// A graph: vectors cannot be removed.
+    Graph,
+    /// Codes in a row: what follows a removed vector moves up.
+    Codes,
+}
+
+fn wrong(
+    option: &'static str,
+    found: impl std::fmt::Debug,
+    expected: impl Into<String>,
+) -> FaissError {
+    FaissError::Option {
+        option,
+        found: format!("{found:?}"),
+        expected: expected.into(),
+    }
+}
+
+impl FaissOptions {
+    /// Checks what does not depend on the vectors.
+    pub(crate) fn check(&self) -> Result<(), FaissError> {
+        let counts = [
+            ("probes", self.probes, 1_000_000),
+            ("search_depth", self.search_depth, 1_000_000),
+            ("refine", self.refine, 1000),
+            ("gpu_memory", self.gpu_memory, 1_048_576),
+            ("query_chunk", self.query_chunk, 1_000_000),
+        ];
+        for (option, found, most) in counts {
+            if !(1..=most).contains(&found) {
+                return Err(wrong(option, found, format!("1 to {most}")));
+            }
+        }
+        let factory = &self.factory;
+        if factory.contains("NSG") || factory.contains("IDMap") || factory.contains('\0') {
+            let expected = "a faiss factory string of an index that can grow, without IDMap";
+            return Err(wrong("factory", factory, expected));
+        }
+        let (training, centroids) = (self.training, self.centroids());
+        if training != 0 && !(centroids..=100_000_000).contains(&training) {
+            let expected = format!("0, or {centroids} (one a centroid of {factory}) to 100000000");
+            return Err(wrong("training", training, expected));
+        }
+        self.place().map(drop)
+    }
+
+    /// Where to search.
+    pub(crate) fn place(&self) -> Result<Device, FaissError> {
+        match self.device {
+            Device::Cuda(_) if !cfg!(feature = "gpu") => Err(FaissError::NoGpu {
+                device: self.device,
+            }),
+            device => Ok(device),
+        }
+    }
+
+    /// What the factory string stands for.
+    pub(crate) fn family(&self) -> Family {
+        if self.factory == "Flat" && self.metric == Metric::InnerProduct {
+            Family::Flat
+        } else if self.factory.contains("IVF") {
+            Family::Lists
+        } else if self.factory.contains("HNSW") {
+            Family::Graph
+        } else {
+            Family::Codes
+        }
+    }
+
+    /// Whether the index holds less than the vectors themselves.
+    pub(crate) fn compresses(&self) -> bool {
+        self.factory.contains("PCA") || !self.factory.ends_with("Flat")
+    }
+
+    /// The largest number of centroids of any part: lists, and 256 of each part of a product quantiser.
+    fn centroids(&self) -> usize {
+        let lists = self.factory.split("IVF").nth(1).map_or("", |rest| {
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()
+                .unwrap_or("")
+        });
+        let lists: usize = lists.parse().unwrap_or(1);
+        let quantised = self.factory.contains("PQ");
+        lists.max(if quantised { 256 } else { 1 })
+    }
+
+    /// The most bytes that the approximate index over `vectors` vectors takes: as if codes were as large as the vectors, with
+    /// ids on both sides, links of graphs for vectors and lists, and dead vectors that are half as many as the living.
+    pub(crate) fn most_bytes(&self, width: usize, vectors: usize) -> usize {
+        /// What stands before and between the parts, and tables of small quantisers.
+        const FIXED: usize = 1 << 16;
+        let row = width.saturating_mul(size_of::<f32>());
+        let graph = self.factory.split("HNSW").nth(1).map_or(0, |rest| {
+            let links = rest.split(|c: char| !c.is_ascii_digit()).next();
+            // Twice as many on the ground level; 32 is what faiss takes without a number; the rest is levels and offsets.
+            4 * 4 * links.and_then(|links| links.parse().ok()).unwrap_or(32) + 64
+        });
+        let slots = match self.family() {
+            Family::Graph => vectors.saturating_add(vectors / 2 + 1),
+            _ => vectors,
+        };
+        let places = slots.saturating_add(self.centroids() + 256);
+        places
+            .saturating_mul(row.saturating_add(graph + 24))
+            // A rotation before the index.
+            .saturating_add(row.saturating_mul(width).saturating_mul(2))
+            .saturating_add(FIXED)
+    }
+
+    /// Vectors to train on.
+    pub(crate) fn training_vectors(&self) -> usize {
+        /// The least number of vectors a centroid below which faiss warns.
+        const EACH: usize = 39;
+        match self.training {
+            // Scalar quantisers have no centroids, but need to see the range of the values.
+            0 => (EACH * self.centroids()).max(256),
+            training => training,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The contract of a vector index, on every kind of factory; and the recall of the approximate ones.
+#![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
+
+use rareclip_core::VectorIndexFactory;
+use rareclip_index_faiss::{FaissOptions, Metric};
+use rareclip_testkit::index::{check, patches, recall};
+
+fn options(factory: &str) -> FaissOptions {
+    FaissOptions {
+        factory: factory.into(),
+        // Small enough for the kit's vectors to be trained on.
+        training: if factory.contains("IVF") || factory.contains("SQ") {
+            320
+        } else {
+            0
+        },
+        ..FaissOptions::default()
+    }
+}
+
+#[test]
+fn flat_keeps_the_contract_and_is_exact() {
+    check(&FaissOptions::default());
+    assert!(FaissOptions::default().build(4, 0).unwrap().exact());
+}
+
+#[test]
+fn flat_keeps_the_contract_in_chunks_of_queries() {
+    check(&FaissOptions {
+        query_chunk: 7,
+        ..FaissOptions::default()
+    });
+}
+
+#[test]
+fn inverted_lists_keep_the_contract() {
+    check(&FaissOptions {
+        probes: 2,
+        ..options("IVF8,Flat")
+    });
+}
+
+#[test]
+fn a_graph_keeps_the_contract() {
+    check(&options("HNSW16,Flat"));
+}
+
+#[test]
+fn a_graph_of_scalar_codes_keeps_the_contract() {
+    check(&options("HNSW8,SQ8"));
+}
+
+#[test]
+fn scalar_codes_keep_the_contract() {
+    check(&options("SQ8"));
+}
+
+#[test]
+fn lists_of_scalar_codes_keep_the_contract() {
+    check(&options("IVF8,SQ8"));
+}
+
+#[test]
+fn product_codes_keep_the_contract() {
+    check(&Product(options("PQ4x4")));
+}
+
+#[test]
+fn euclidean_distance_keeps_the_contract() {
+    check(&FaissOptions {
+        metric: Metric::L2,
+        ..FaissOptions::default()
+    });
+}
+
+/// Product codes where the width can be divided into four parts; the kit also uses widths that cannot.
+#[derive(Debug)]
+struct Product(FaissOptions);
+
+impl VectorIndexFactory for Product {
+    fn build(
+        &self,
+        width: usize,
+        capacity: usize,
+    ) -> Result<Box<dyn rareclip_core::VectorIndex>, rareclip_core::BoxError> {
+        let factory = match width % 4 {
+            0 => self.0.factory.clone(),
+            _ => "PQ1x4".into(),
+        };
+        let training = 320;
+        FaissOptions {
+            factory,
+            training,
+            ..self.0.clone()
+        }
+        .build(width, capacity)
+    }
+}
+
+/// Ten thousand vectors of width 64 in 60 groups, 300 queries of the same making: the share of the 3 nearest that is found.
+fn recall_of(options: &FaissOptions) -> f64 {
+    let vectors = patches(10_000, 64, 60, 7, 0);
+    let queries = patches(300, 64, 60, 7, 1);
+    let found = recall(options, vectors.view(), queries.view(), 3).unwrap();
+    eprintln!("{} recall@3 {found:.4}", options.factory);
+    found
+}
+
+#[test]
+fn flat_misses_nothing() {
+    assert_eq!(recall_of(&FaissOptions::default()), 1.0);
+}
+
+#[test]
+fn approximate_indexes_miss_little() {
+    for (factory, least) in [
+        ("IVF64,Flat", 0.95),
+        ("HNSW32,Flat", 0.97),
+        ("SQ8", 0.98),
+        ("IVF64,SQ8", 0.95),
+        ("PQ16x5", 0.60),
+    ] {
+        let options = FaissOptions {
+            training: 2500,
+            refine: 8,
+            ..FaissOptions {
+                factory: factory.into(),
+                ..FaissOptions::default()
+            }
+        };
+        let found = recall_of(&options);
+        assert!(found >= least, "{factory} finds {found}");
+    }
+}
+
+#[test]
+fn more_probes_find_more() {
+    let with = |probes| {
+        recall_of(&FaissOptions {
+            probes,
+            training: 2500,
+            ..options("IVF64,Flat")
+        })
+    };
+    let (one, all) = (with(1), with(64));
+    assert!(one < 1.0 && all > one, "{one} {all}");
+    assert!(all >= 0.999, "{all}");
+}

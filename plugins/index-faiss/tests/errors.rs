@@ -1,0 +1,216 @@
+//! What cannot be done is said before it is tried; damaged states are refused before faiss reads them.
+#![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
+
+use std::path::Path;
+
+use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
+use rareclip_core::{VectorIndex, VectorIndexFactory};
+use rareclip_index_faiss::{FaissError, FaissIndex, FaissOptions, Metric};
+use rareclip_testkit::index::patches;
+
+fn refused(options: &FaissOptions) -> FaissError {
+    match FaissIndex::new(options, 16, 0) {
+        Err(error) => error,
+        Ok(_) => panic!("{options:?} is taken"),
+    }
+}
+
+fn of(factory: &str) -> FaissOptions {
+    FaissOptions {
+        factory: factory.into(),
+        ..FaissOptions::default()
+    }
+}
+
+#[test]
+fn a_factory_that_faiss_does_not_know_is_named() {
+    for factory in ["Flatt", "IVF,", "", "PQ5", "HNSW32,Nonsense"] {
+        let error = refused(&of(factory));
+        assert!(matches!(&error, FaissError::Factory { .. }), "{error}");
+        assert!(
+            error.to_string().contains(&format!("{factory:?}")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_index_that_cannot_grow_is_refused() {
+    for factory in ["NSG32,Flat", "IDMap,Flat"] {
+        let error = refused(&of(factory)).to_string();
+        assert!(error.contains("factory"), "{error}");
+    }
+}
+
+#[test]
+fn options_out_of_range_say_which() {
+    let default = FaissOptions::default;
+    let cases = [
+        (
+            "probes",
+            FaissOptions {
+                probes: 0,
+                ..default()
+            },
+        ),
+        (
+            "search_depth",
+            FaissOptions {
+                search_depth: 0,
+                ..default()
+            },
+        ),
+        (
+            "refine",
+            FaissOptions {
+                refine: 0,
+                ..default()
+            },
+        ),
+        (
+            "query_chunk",
+            FaissOptions {
+                query_chunk: 0,
+                ..default()
+            },
+        ),
+        (
+            "gpu_memory",
+            FaissOptions {
+                gpu_memory: 0,
+                ..default()
+            },
+        ),
+        (
+            "training",
+            FaissOptions {
+                training: 100,
+                ..of("IVF256,Flat")
+            },
+        ),
+    ];
+    for (option, options) in cases {
+        let error = refused(&options).to_string();
+        assert!(error.contains(&format!("`{option}`")), "{error}");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "gpu"))]
+fn a_cuda_device_names_the_feature_that_it_needs() {
+    let error = refused(&FaissOptions {
+        device: rareclip_core::Device::Cuda(0),
+        ..FaissOptions::default()
+    });
+    assert_eq!(
+        error,
+        FaissError::NoGpu {
+            device: rareclip_core::Device::Cuda(0)
+        }
+    );
+    assert!(error.to_string().contains("`gpu`"), "{error}");
+}
+
+#[test]
+fn options_of_another_name_are_an_error() {
+    let error = serde_json::from_str::<FaissOptions>(r#"{"nprobe": 3}"#).unwrap_err();
+    assert!(error.to_string().contains("nprobe"), "{error}");
+}
+
+#[test]
+fn the_longer_vector_is_nearer_by_product_alone() {
+    let rows = ndarray::array![[1.0, 0.0], [9.0, 5.0]];
+    let query = ndarray::array![[1.0, 0.1]];
+    let nearest = |metric| {
+        let options = FaissOptions {
+            metric,
+            ..FaissOptions::default()
+        };
+        let mut index = options.build(2, 2).unwrap();
+        index.append(rows.view()).unwrap();
+        let found = index.search(query.view(), 1).unwrap();
+        (
+            found.position[[0, 0]],
+            found.similarity[[0, 0]],
+            index.exact(),
+        )
+    };
+    assert_eq!(nearest(Metric::InnerProduct), (1, 9.5, true));
+    // The similarity is the inner product all the same.
+    assert_eq!(nearest(Metric::L2), (0, 1.0, false));
+}
+
+/// A trained index, and its state with `change` done to it.
+fn state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>)) -> Vec<u8> {
+    let options = lists();
+    let mut index = options.build(16, 0).unwrap();
+    index.append(patches(900, 16, 8, 3, 0).view()).unwrap();
+    let mut writer = SnapshotWriter::new();
+    index.save(&mut writer, "index");
+    let snapshot = Snapshot::from_bytes(Path::new("index"), writer.to_bytes().unwrap()).unwrap();
+    let reader = snapshot.reader().unwrap();
+    let mut writer = SnapshotWriter::new();
+    let (shape, values) = reader.floats("index").unwrap();
+    writer.floats("index", &shape, values);
+    let saved: serde_json::Value = reader.value("index.engine").unwrap();
+    writer.value("index.engine", &saved);
+    let (_, mut words) = reader.ints("index.engine.words").unwrap();
+    let (_, mut ids) = reader.ints("index.engine.ids").unwrap();
+    change(&mut words, &mut ids);
+    writer.ints("index.engine.words", &[words.len()], words);
+    writer.ints("index.engine.ids", &[ids.len()], ids);
+    writer.to_bytes().unwrap()
+}
+
+fn lists() -> FaissOptions {
+    FaissOptions {
+        training: 640,
+        ..of("IVF16,Flat")
+    }
+}
+
+fn load(options: &FaissOptions, bytes: Vec<u8>) -> Result<(), String> {
+    let snapshot = Snapshot::from_bytes(Path::new("index"), bytes).unwrap();
+    let mut index: Box<dyn VectorIndex> = options.build(16, 0).unwrap();
+    let loaded = index.load(&snapshot.reader().unwrap(), "index");
+    loaded.map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_state_as_it_was_saved_is_taken() {
+    assert_eq!(load(&lists(), state(|_, _| {})), Ok(()));
+}
+
+#[test]
+fn an_engine_that_was_changed_is_refused() {
+    for at in [0, 1, 10, 200, 5000] {
+        let error = load(&lists(), state(|words, _| words[at] ^= 1 << 7)).unwrap_err();
+        assert!(error.contains("checksum"), "{error}");
+    }
+}
+
+#[test]
+fn an_engine_that_was_cut_short_is_refused() {
+    let error = load(&lists(), state(|words, _| words.truncate(100))).unwrap_err();
+    assert!(error.contains("400 of"), "{error}");
+}
+
+#[test]
+fn names_that_are_not_the_engine_s_are_refused() {
+    let changes: [fn(&mut Vec<u32>); 4] = [
+        |ids| ids.truncate(5),
+        |ids| ids.swap(1, 2),
+        |ids| ids.push(u32::MAX),
+        |ids| ids.clear(),
+    ];
+    for change in changes {
+        let error = load(&lists(), state(|_, ids| change(ids))).unwrap_err();
+        assert!(error.contains("saved index `index`"), "{error}");
+    }
+}
+
+#[test]
+fn a_state_of_another_factory_is_refused() {
+    let error = load(&of("IVF8,Flat"), state(|_, _| {})).unwrap_err();
+    assert!(error.contains("IVF16,Flat"), "{error}");
+}

@@ -1,0 +1,216 @@
+//! The bank `process`.
+
+use std::any::Any;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::{
+    BoxError, Evidence, FeatureSource, Features, Learning, Role, Slot, UpdatePolicy,
+};
+use serde::Deserialize;
+
+use crate::error::ProcessError;
+use crate::frame::Frame;
+use crate::memory::{Memory, snapshot};
+use crate::options::{BankOptions, open_request, widths};
+use crate::session::{Opening, Session};
+use crate::wire::{Carry, Reads, read_evidence, role};
+
+impl MemoryBankFactory for BankOptions {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn update(&self) -> UpdatePolicy {
+        self.update.clone()
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        let blocks = widths(self.blocks.iter().copied(), backbone)?;
+        let opening = Opening {
+            slot: Slot::Bank,
+            component: self.component.clone(),
+            options: self.options.clone(),
+            request: open_request(backbone, &blocks)?,
+        };
+        let session = Session::open(self.run_bank()?, opening)?;
+        let opened = session.opened();
+        let learning = match opened.field("learning").as_str() {
+            Some("online") => Learning::Online,
+            Some("fit") => Learning::Fit,
+            Some("batch") => Learning::Batch,
+            _ => {
+                let found = opened.field("learning");
+                let problem = format!("`learning` is {found}, expected `online`, `fit` or `batch`");
+                return Err(session.wrong_answer("open", problem).into());
+            }
+        };
+        let status = read_status(opened).map_err(|error| session.wrong_answer("open", error))?;
+        Ok(Box::new(ProcessBank {
+            reads: Reads {
+                blocks,
+                embedding_width: backbone.embedding_width,
+            },
+            learning,
+            status,
+            session: Mutex::new(session),
+        }))
+    }
+}
+
+/// How full the host says the bank is.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct HostStatus {
+    images: u64,
+    prototypes: usize,
+    bytes: usize,
+    capacity_bytes: usize,
+}
+
+fn read_status(answer: &Frame) -> Result<HostStatus, String> {
+    let status: HostStatus = answer.parse("status").map_err(|error| error.to_string())?;
+    if status.bytes > status.capacity_bytes {
+        return Err(format!(
+            "it holds {} bytes, more than its `capacity_bytes` of {}",
+            status.bytes, status.capacity_bytes
+        ));
+    }
+    Ok(status)
+}
+
+/// A bank in another process.
+struct ProcessBank {
+    reads: Reads,
+    learning: Learning,
+    status: HostStatus,
+    session: Mutex<Session>,
+}
+
+impl ProcessBank {
+    fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(&self, name: &str, features: &Features) -> Result<Frame, BoxError> {
+        let mut request = Frame::request(name);
+        self.reads.write(&mut request, features)?;
+        Ok(request)
+    }
+
+    fn change(&mut self, request: Frame) -> Result<(), BoxError> {
+        let status = self.session().change(request, read_status)?;
+        self.status = status;
+        Ok(())
+    }
+
+    /// Shows a whole set and asks for the evidence of each of its images.
+    fn batch(
+        &self,
+        session: &mut Session,
+        images: &dyn FeatureSource,
+    ) -> Result<Vec<Evidence>, BoxError> {
+        session.ask(&Frame::request("batch").with("images", images.len()))?;
+        let mut patches = Vec::with_capacity(images.len());
+        for at in 0..images.len() {
+            let features = images.get(at)?;
+            patches.push(features.grid.patches());
+            session.ask(&self.request("batch_image", &features)?.with("at", at))?;
+        }
+        let ask = |(at, patches)| {
+            let answer = session.ask(&Frame::request("batch_evidence").with("at", at))?;
+            let evidence = read_evidence(&answer, patches);
+            evidence.map_err(|problem| session.wrong_answer("batch_evidence", problem).into())
+        };
+        patches.into_iter().enumerate().map(ask).collect()
+    }
+}
+
+impl MemoryBank for ProcessBank {
+    fn learning(&self) -> Learning {
+        self.learning
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        let request = self.request("collect", features)?;
+        self.change(request)
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        self.change(Frame::request("fit"))
+    }
+
+    fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError> {
+        let mut session = self.session();
+        let before = session.failures();
+        let evidence = self.batch(&mut session, images);
+        // A new host knows nothing of the set: it is shown from the beginning, once.
+        match evidence {
+            Err(_) if session.failures() > before && session.is_running() => {
+                self.batch(&mut session, images)
+            }
+            evidence => evidence,
+        }
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let request = self.request("assess", features)?;
+        let mut session = self.session();
+        let answer = session.ask(&request)?;
+        let evidence = read_evidence(&answer, features.grid.patches())
+            .map_err(|problem| session.wrong_answer("assess", problem))?;
+        Ok(BankAssessment {
+            evidence,
+            carry: Box::new(Carry::of(session.identity(), &answer)),
+        })
+    }
+
+    fn absorb(
+        &mut self,
+        features: &Features,
+        carry: Box<dyn Any + Send>,
+        shown: Role,
+    ) -> Result<(), BoxError> {
+        let carry = carry
+            .downcast::<Carry>()
+            .map_err(|_| ProcessError::ForeignAssessment)?;
+        let component = self.session().identity();
+        if self.learning != Learning::Online {
+            return Ok(carry.write(&component, &mut Frame::new())?);
+        }
+        let mut request = self.request("absorb", features)?.with("role", role(shown));
+        carry.write(&component, &mut request)?;
+        self.change(request)
+    }
+
+    fn status(&self) -> BankStatus {
+        let HostStatus {
+            images,
+            prototypes,
+            bytes,
+            capacity_bytes,
+        } = self.status;
+        let held = bytes.saturating_add(self.session().memory().bytes());
+        let capacity = capacity_bytes.saturating_add(Memory::capacity_bytes(capacity_bytes));
+        BankStatus {
+            images,
+            prototypes,
+            bytes: held,
+            capacity_bytes: capacity.max(held),
+        }
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        snapshot::write(&mut self.session(), writer);
+    }
+
+    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        let mut session = self.session();
+        let answer = snapshot::read(&mut session, reader)?;
+        let status = read_status(&answer).map_err(|error| session.wrong_answer("load", error))?;
+        drop(session);
+        self.status = status;
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! The error of this crate.
+
+/// Result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between a config and a backbone, or with one image.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor of the checkpoint could not be read.
+    #[error(transparent)]
+    Model(#[from] rareclip_models::Error),
+    /// The transformer cannot be built as it is asked for, or was given images of another shape.
+    #[error(transparent)]
+    Vit(#[from] rareclip_vit::Error),
+    /// The device is not there.
+    #[error(transparent)]
+    Device(#[from] rareclip_torch::NoDevice),
+    /// The device does not compute in the precision asked for.
+    #[error(
+        "precision \"f16\" is for CUDA devices, and `device` is \"cpu\"; \"f32\" and \"bf16\" run everywhere"
+    )]
+    Precision,
+    /// libtorch failed.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// libtorch gave an output of another shape than the transformer has.
+    #[error("{what} has {found} numbers, which are not rows of {width}")]
+    Output {
+        /// The output.
+        what: String,
+        /// Numbers there are.
+        found: usize,
+        /// Width of a row.
+        width: usize,
+    },
+}
