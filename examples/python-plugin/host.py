@@ -181,7 +181,7 @@ class TopPatches(Scorer):
         self.nominal_range = tuple(self.map_range)
 
     def assess(self, features, prior, evidence, role, update):
-        if evidence is None:
+        if evidence is None or not evidence.branches:
             raise InputError("top-patches needs a bank")
         patches = np.mean([branch.rarity for branch in evidence.branches], axis=0)
         count = max(1, round(self.share * len(patches)))

@@ -36,6 +36,9 @@ struct Pixels {
 /// Mean and deviation of three channels, and two gradients.
 const WIDTH: usize = 8;
 
+/// The last block.
+const BLOCKS: usize = 100;
+
 impl BackboneFactory for PixelOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         if !self.image_size.is_multiple_of(self.patch) {
@@ -44,6 +47,9 @@ impl BackboneFactory for PixelOptions {
                 self.image_size, self.patch
             )
             .into());
+        }
+        if let Some(block) = blocks.iter().find(|block| !(1..=BLOCKS).contains(*block)) {
+            return Err(format!("block {block} is asked for, there are 1 to {BLOCKS}").into());
         }
         let side = self.image_size / self.patch;
         Ok(Arc::new(Pixels {
@@ -100,6 +106,10 @@ impl Backbone for Pixels {
     }
 
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
+        let (side, shape) = (self.spec.input.side, images.shape());
+        if shape[1..] != [3, side, side] {
+            return Err(format!("images are {shape:?}, expected [n, 3, {side}, {side}]").into());
+        }
         let encode = |image: ArrayView3<'_, f32>| {
             let patches = self.spec.grid.patches();
             let flat: Vec<f32> = (0..patches)

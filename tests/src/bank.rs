@@ -6,7 +6,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Evidence, Features, MemoryBank, MemoryBankFactory, Role,
+    BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,8 @@ impl MemoryBankFactory for WindowOptions {
             .ok_or("the backbone does not give the block")?;
         Ok(Box::new(Window {
             options: self.clone(),
-            image_bytes: backbone.grid.patches() * width * 4,
+            grid: backbone.grid,
+            width,
             images: VecDeque::new(),
             absorbed: 0,
         }))
@@ -52,14 +53,35 @@ impl MemoryBankFactory for WindowOptions {
 
 struct Window {
     options: WindowOptions,
-    image_bytes: usize,
+    grid: Grid,
+    width: usize,
     images: VecDeque<Array2<f32>>,
     absorbed: u64,
 }
 
+/// The tokens of the image that was assessed.
+struct Carry(Array2<f32>);
+
+impl Window {
+    fn tokens<'a>(&self, features: &'a Features) -> Result<&'a Array2<f32>, BoxError> {
+        let tokens = features.block(self.options.block)?;
+        if features.grid != self.grid || tokens.dim() != (self.grid.patches(), self.width) {
+            return Err(format!("tokens of shape {:?} do not fit", tokens.shape()).into());
+        }
+        if !tokens.iter().all(|value| value.is_finite()) {
+            return Err("the tokens are not finite".into());
+        }
+        Ok(tokens)
+    }
+
+    fn image_bytes(&self) -> usize {
+        self.grid.patches() * self.width * 4
+    }
+}
+
 impl MemoryBank for Window {
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
-        let tokens = features.block(self.options.block)?;
+        let tokens = self.tokens(features)?;
         let rarity: Array1<f32> = tokens
             .rows()
             .into_iter()
@@ -80,18 +102,19 @@ impl MemoryBank for Window {
         };
         Ok(BankAssessment {
             evidence: Evidence::new(vec![branch]),
-            carry: Box::new(()),
+            carry: Box::new(Carry(tokens.clone())),
         })
     }
 
     fn absorb(
         &mut self,
-        features: &Features,
-        _: Box<dyn Any + Send>,
+        _: &Features,
+        carry: Box<dyn Any + Send>,
         _: Role,
     ) -> Result<(), BoxError> {
-        self.images
-            .push_back(features.block(self.options.block)?.clone());
+        let carry = carry.downcast::<Carry>();
+        let carry = carry.map_err(|_| "the assessment is not one of this bank")?;
+        self.images.push_back(carry.0);
         if self.images.len() > self.options.images {
             self.images.pop_front();
         }
@@ -103,8 +126,8 @@ impl MemoryBank for Window {
         BankStatus {
             images: self.absorbed,
             prototypes: self.images.iter().map(Array2::nrows).sum(),
-            bytes: self.images.len() * self.image_bytes,
-            capacity_bytes: self.options.images * self.image_bytes,
+            bytes: self.images.len() * self.image_bytes(),
+            capacity_bytes: self.options.images * self.image_bytes(),
         }
     }
 
@@ -123,6 +146,11 @@ impl MemoryBank for Window {
         self.images = (0..count)
             .map(|at| reader.matrix(&format!("image.{at}")))
             .collect::<Result<_, _>>()?;
-        Ok(())
+        let expected = (self.grid.patches(), self.width);
+        let fit = self.images.iter().all(|image| image.dim() == expected);
+        match fit && count <= self.options.images {
+            true => Ok(()),
+            false => Err("the saved images do not fit".into()),
+        }
     }
 }

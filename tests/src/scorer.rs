@@ -4,7 +4,9 @@ use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, Role, ScoreInput, Scored, Scorer, ScorerFactory};
+use rareclip_core::{
+    AnomalyMap, BoxError, Branch, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory,
+};
 use rareclip_imaging::upsample_bilinear;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,25 +19,34 @@ pub struct LargestOptions {}
 impl ScorerFactory for LargestOptions {
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         Ok(Box::new(Largest {
+            grid: backbone.grid,
             side: backbone.input.side,
         }))
     }
 }
 
 struct Largest {
+    grid: Grid,
     side: usize,
 }
+
+/// Marks an assessment as one of this scorer's.
+struct Carry;
 
 impl Scorer for Largest {
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
         if input.role == Role::Normal {
             return Ok(ScoreAssessment {
                 scored: None,
-                carry: Box::new(()),
+                carry: Box::new(Carry),
             });
         }
         let evidence = input.evidence.ok_or("the scorer `largest` needs a bank")?;
-        let grid = input.features.grid;
+        let grid = self.grid;
+        let fits = |branch: &Branch| branch.rarity.len() == grid.patches();
+        if evidence.branches.is_empty() || !evidence.branches.iter().all(fits) {
+            return Err("the evidence has not one value for each patch".into());
+        }
         let mut mean = Array1::<f32>::zeros(grid.patches());
         for branch in &evidence.branches {
             mean += &branch.rarity;
@@ -45,18 +56,25 @@ impl Scorer for Largest {
         let values = upsample_bilinear(map.view(), self.side, self.side)?;
         let map = AnomalyMap { values };
         let score = map.max();
+        let scored = Scored {
+            map,
+            raw_score: score,
+            score,
+        };
+        if !scored.is_finite() {
+            return Err("the evidence is not finite".into());
+        }
         Ok(ScoreAssessment {
-            scored: Some(Scored {
-                map,
-                raw_score: score,
-                score,
-            }),
-            carry: Box::new(()),
+            scored: Some(scored),
+            carry: Box::new(Carry),
         })
     }
 
-    fn absorb(&mut self, _: &ScoreInput<'_>, _: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        Ok(())
+    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
+        match carry.is::<Carry>() {
+            true => Ok(()),
+            false => Err("the assessment is not one of this scorer".into()),
+        }
     }
 
     fn nominal_range(&self) -> (f32, f32) {

@@ -25,7 +25,9 @@ const SUMMARY: &str = "docs/SUMMARY.md";
 /// With every link that leads nowhere, by file and line.
 pub(crate) fn check() -> anyhow::Result<()> {
     let mut problems = links::problems(&root())?;
-    problems.extend(strays(&root(), &chapters(&root())?)?);
+    if problems.is_empty() {
+        problems = strays(&root(), &chapters(&root())?)?;
+    }
     if problems.is_empty() {
         return Ok(());
     }
@@ -48,12 +50,13 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     Ok(home.join("html/index.html"))
 }
 
-/// The pages of the book in its order, from the root of the repository.
+/// The pages of the book in its order, from the root of the repository. A chapter without a page is one that is announced.
 fn chapters(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let summary = Document::read(&root.join(SUMMARY))?;
     let folder = Path::new(SUMMARY).parent().unwrap_or(Path::new(""));
     let links = summary.links.iter();
     links
+        .filter(|link| !link.target.is_empty())
         .map(|link| {
             links::inside(folder, &link.target)
                 .with_context(|| format!("{SUMMARY}: {}", link.target))
@@ -68,7 +71,10 @@ fn strays(root: &Path, chapters: &[PathBuf]) -> anyhow::Result<Vec<String>> {
     for page in links::pages(&root.join("docs"))? {
         let page = page.strip_prefix(root).unwrap_or(&page).to_path_buf();
         if page != Path::new(SUMMARY) && !known.contains(&page) {
-            found.push(format!("{}: no chapter of {SUMMARY}", page.display()));
+            found.push(format!(
+                "{}: no chapter; add it to {SUMMARY}",
+                page.display()
+            ));
         }
     }
     for chapter in chapters {
@@ -77,7 +83,14 @@ fn strays(root: &Path, chapters: &[PathBuf]) -> anyhow::Result<Vec<String>> {
             if page && !known.contains(&link.file) {
                 let (chapter, file) = (chapter.display(), link.file.display());
                 found.push(format!(
-                    "{chapter}: links to {file}, no chapter of {SUMMARY}"
+                    "{chapter}: links to {file}, which is no chapter of {SUMMARY}"
+                ));
+            }
+            let html = link.file.extension().is_some_and(|end| end == "html");
+            if html && known.contains(&link.file.with_extension("md")) {
+                let (chapter, file) = (chapter.display(), link.file.display());
+                found.push(format!(
+                    "{chapter}: links to {file}, whose name in the book is a chapter's"
                 ));
             }
         }
@@ -143,10 +156,11 @@ fn lay_out(root: &Path, home: &Path) -> anyhow::Result<()> {
     }
     let summary = std::fs::read_to_string(root.join(SUMMARY))?;
     put(&source.join("SUMMARY.md"), &from_root(&summary))?;
-    put(
-        &home.join("book.toml"),
-        &std::fs::read_to_string(root.join("docs/book.toml"))?,
-    )
+    for file in ["book.toml", "book.css"] {
+        let from = root.join("docs").join(file);
+        std::fs::copy(&from, home.join(file)).with_context(|| from.display().to_string())?;
+    }
+    Ok(())
 }
 
 fn as_index(chapter: &Path) -> PathBuf {
@@ -159,7 +173,7 @@ fn as_index(chapter: &Path) -> PathBuf {
 /// The list of chapters with links from the root of the repository.
 fn from_root(summary: &str) -> String {
     let text = summary.replace("](", "](docs/");
-    let text = text.replace("](docs/../", "](");
+    let text = text.replace("](docs/../", "](").replace("](docs/)", "]()");
     text.replace("README.md)", "index.md)")
 }
 
@@ -199,7 +213,7 @@ mod tests {
     const BOOK: [(&str, &str); 5] = [
         (
             "docs/SUMMARY.md",
-            "[Front](../README.md)\n\n- [A](a.md)\n  - [Clients](../examples/README.md)\n",
+            "[Front](../README.md)\n\n- [A](a.md)\n  - [Clients](../examples/README.md)\n- [To come]()\n",
         ),
         ("README.md", "[a](docs/a.md#there) [clients](examples)\n"),
         (
@@ -217,7 +231,7 @@ mod tests {
         let chapters = chapters(folder.path()).unwrap();
         assert_eq!(
             strays(folder.path(), &chapters).unwrap(),
-            ["docs/lost.md: no chapter of docs/SUMMARY.md"]
+            ["docs/lost.md: no chapter; add it to docs/SUMMARY.md"]
         );
     }
 
@@ -233,7 +247,19 @@ mod tests {
         let chapters = chapters(folder.path()).unwrap();
         assert_eq!(
             strays(folder.path(), &chapters).unwrap(),
-            ["docs/a.md: links to weights/README.md, no chapter of docs/SUMMARY.md"]
+            ["docs/a.md: links to weights/README.md, which is no chapter of docs/SUMMARY.md"]
+        );
+    }
+
+    #[test]
+    fn a_file_that_a_chapter_would_be_written_over_is_named() {
+        let folder = tree(&BOOK);
+        put(&folder.path().join("README.md"), "[report](docs/a.html)\n").unwrap();
+        put(&folder.path().join("docs/a.html"), "").unwrap();
+        let chapters = chapters(folder.path()).unwrap();
+        assert_eq!(
+            strays(folder.path(), &chapters).unwrap(),
+            ["README.md: links to docs/a.html, whose name in the book is a chapter's"]
         );
     }
 
@@ -241,6 +267,7 @@ mod tests {
     fn pages_lie_in_the_book_where_they_lie_in_the_repository() {
         let folder = tree(&BOOK);
         put(&folder.path().join("docs/book.toml"), "[book]\n").unwrap();
+        put(&folder.path().join("docs/book.css"), "").unwrap();
         let home = folder.path().join("out");
         lay_out(folder.path(), &home).unwrap();
         let read = |path: &str| std::fs::read_to_string(home.join("src").join(path)).unwrap();
@@ -255,7 +282,7 @@ mod tests {
         assert_eq!(read("docs/flow.svg"), "<svg/>");
         assert_eq!(
             read("SUMMARY.md"),
-            "[Front](index.md)\n\n- [A](docs/a.md)\n  - [Clients](examples/index.md)\n"
+            "[Front](index.md)\n\n- [A](docs/a.md)\n  - [Clients](examples/index.md)\n- [To come]()\n"
         );
     }
 

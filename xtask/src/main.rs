@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 mod api;
+mod book;
 mod demo;
 mod examples;
 mod native;
@@ -41,6 +42,8 @@ enum Task {
     Api(api::ApiArgs),
     /// Build and test the example plugins, as an outsider would.
     Examples,
+    /// Check the links of every page and build the book.
+    Book,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
             examples::lint()?;
             examples::test()
         }
+        Task::Book => book::build().map(|page| println!("{}", page.display())),
         Task::Ci => {
             tools::lint()?;
             tools::test(&tools::TestArgs::default())

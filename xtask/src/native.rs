@@ -104,7 +104,9 @@ fn faiss_tools() -> anyhow::Result<()> {
     let packages = FAISS_PACKAGES.join(" ");
     let install = format!("apt-get install --yes --no-install-recommends {packages}");
     if !starts("apt-get") {
-        bail!("faiss is built with cmake, a C++ compiler and OpenBLAS, which are not here; {WITHOUT}");
+        bail!(
+            "faiss is built with cmake, a C++ compiler and OpenBLAS, which are not here; {WITHOUT}"
+        );
     }
     let mut prefix: &[&str] = &[];
     if !is_root() {
@@ -117,7 +119,9 @@ fn faiss_tools() -> anyhow::Result<()> {
         let words: Vec<&str> = prefix.iter().copied().chain(line.split(' ')).collect();
         let mut command = Command::new(words[0]);
         // What a package wants to ask is left at its default.
-        command.args(&words[1..]).env("DEBIAN_FRONTEND", "noninteractive");
+        command
+            .args(&words[1..])
+            .env("DEBIAN_FRONTEND", "noninteractive");
         run(command.stdin(Stdio::inherit()).stdout(Stdio::null()))?;
     }
     ensure!(
@@ -133,8 +137,14 @@ fn has_faiss_tools() -> bool {
 
 fn starts(program: &str) -> bool {
     let mut command = Command::new(program);
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.arg("--version").status().is_ok_and(|status| status.success())
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    quiet
+        .arg("--version")
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Whether a C++ program can be linked with what faiss is linked with.

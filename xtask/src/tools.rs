@@ -36,7 +36,8 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
         return run(&mut cargo(&["test"]));
     }
     let native = Native::get()?;
-    run(&mut with(&native, &["test", "--workspace"]))
+    run(&mut with(&native, &["test", "--workspace"]))?;
+    crate::examples::test()
 }
 
 /// A cargo command for the whole workspace, features with native libraries included.
@@ -64,8 +65,11 @@ pub(crate) fn lint() -> anyhow::Result<()> {
         .args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps"];
     run(with(&native, &docs).env("RUSTDOCFLAGS", "-D warnings"))?;
+    crate::examples::lint()?;
+    crate::api::check(&crate::api::ApiArgs::default())?;
+    crate::book::build()?;
     for (name, version) in TOOLS {
-        let tool = tool(name, version)?;
+        let tool = tool(name, version, &[])?;
         let mut command = Command::new(tool);
         command.current_dir(root());
         match name {
@@ -78,8 +82,11 @@ pub(crate) fn lint() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The path of a tool, installed once.
-fn tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
+/// The path of a tool, installed once; `features` are arguments for `cargo install`.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn tool(name: &str, version: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
     let home = rareclip_models::cache_dir()?
         .join("tools")
         .join(format!("{name}-{version}"));
@@ -92,6 +99,7 @@ fn tool(name: &str, version: &str) -> anyhow::Result<PathBuf> {
         run(
             cargo(&["install", name, "--version", version, "--locked", "--root"])
                 .arg(&home)
+                .args(features)
                 .env("CARGO_TARGET_DIR", &target),
         )?;
         std::fs::remove_dir_all(&target)?;

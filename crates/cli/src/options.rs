@@ -99,6 +99,7 @@ pub(crate) fn default(option: &Value) -> String {
             let items: Vec<String> = items.iter().map(plain).collect();
             format!("[{}]", items.join(", "))
         }
+        Some(Value::Object(table)) if table.is_empty() => "{}".into(),
         Some(Value::Object(_)) => SEE_BELOW.into(),
         Some(value) => plain(value),
     }

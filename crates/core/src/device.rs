@@ -101,7 +101,10 @@ mod tests {
     fn what_is_no_device_is_named_with_what_is() {
         for text in ["gpu", "cuda:", "cuda:+1", "cuda:x", "cuda:70000", "CPU", ""] {
             let error = text.parse::<Device>().unwrap_err().to_string();
-            assert!(error.contains(&format!("`{text}`")) && error.contains("cuda:N"), "{error}");
+            assert!(
+                error.contains(&format!("`{text}`")) && error.contains("cuda:N"),
+                "{error}"
+            );
         }
     }
 }

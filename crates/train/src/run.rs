@@ -20,8 +20,8 @@ use crate::selection::{Chosen, Item};
 use crate::source::{FeatureUse, Source};
 use crate::watch::left;
 use crate::{
-    Directions, Error, Event, Example, Losses, Outcome, Progress, Result, Selection,
-    Settings, Trainer, Weights, draws,
+    Directions, Error, Event, Example, Losses, Outcome, Progress, Result, Selection, Settings,
+    Trainer, Weights, draws,
 };
 
 /// Side in pixels at which maps and masks of the validation category are compared.

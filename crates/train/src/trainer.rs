@@ -1,6 +1,6 @@
 //! The arithmetic of the training, on libtorch.
 
-use ndarray::{Array1, Array2, Array3, Axis};
+use ndarray::{Array1, Array2, Array3};
 use rareclip_core::{Device, Features, Grid};
 use rareclip_torch::{floats, to_tensor};
 use tch::{Kind, Tensor};
@@ -339,9 +339,9 @@ impl Trainer {
             });
             tokens.push(stack(arrays.collect::<Result<_>>()?)?);
         }
-        let embeddings = examples.iter().map(|example| {
-            Ok(to_tensor(example.features.embedding.view(), self.device)?)
-        });
+        let embeddings = examples
+            .iter()
+            .map(|example| Ok(to_tensor(example.features.embedding.view(), self.device)?));
         let masks = examples.iter().map(|example| {
             let mask = example.mask.mapv(|value| f32::from(u8::from(value > 0)));
             Ok(to_tensor(mask.view(), self.device)?)

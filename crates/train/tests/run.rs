@@ -11,13 +11,13 @@ use std::sync::atomic::Ordering;
 
 use common::{Colours, EMBEDDING, dataset};
 use ndarray::Array2;
-use rareclip_core::{Backbone, PromptHeadFactory};
+use rareclip_core::{Backbone, Device, PromptHeadFactory};
 use rareclip_eval::dataset::{Dataset, Kind};
 use rareclip_models::Checkpoint;
 use rareclip_prompt::{DirectionSource, ImageProbability, TpbOptions};
 use rareclip_train::{
-    CHECKPOINT, Device, Directions, Error, Event, FeatureUse, Job, LOG, Log, Outcome, Selection,
-    Settings, WEIGHTS, train,
+    CHECKPOINT, Directions, Error, Event, FeatureUse, Job, LOG, Log, Outcome, Selection, Settings,
+    WEIGHTS, train,
 };
 use serde_json::Value;
 

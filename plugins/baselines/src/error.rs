@@ -35,6 +35,9 @@ pub enum BaselineError {
         "the size of the image's file is not known here, so `statistic = \"file-size\"` cannot score it: give the image as a file, or choose another statistic"
     )]
     UnknownFileSize,
+    /// A value that should be finite is not.
+    #[error("{0} holds NaN or infinite values; the image was not scored")]
+    NonFinite(&'static str),
     /// The assessment was made by another component.
     #[error("the assessment is not one of this scorer; absorb what the same scorer has assessed")]
     ForeignAssessment,

@@ -99,6 +99,9 @@ impl StatisticScorer {
             }
             .into());
         }
+        if !tokens.iter().all(|value| value.is_finite()) {
+            return Err(BaselineError::NonFinite("the thumbnail").into());
+        }
         let tokens = tokens.view();
         Ok(match self.options.statistic {
             Statistic::Brightness => brightness(tokens),
@@ -180,11 +183,15 @@ impl Scorer for StatisticScorer {
                     measured.patches.mapv_inplace(|value| -value);
                 }
                 let patches = measured.patches.view();
-                Some(Scored {
+                let scored = Scored {
                     map: AnomalyMap::from_patches(patches, self.grid, self.side, None)?,
                     raw_score: measured.image,
                     score: measured.image,
-                })
+                };
+                if !scored.is_finite() {
+                    return Err(BaselineError::NonFinite("the score or the map").into());
+                }
+                Some(scored)
             }
         };
         Ok(ScoreAssessment {

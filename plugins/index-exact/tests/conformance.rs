@@ -6,11 +6,12 @@ use proptest::prelude::*;
 use rareclip_core::VectorIndex;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_index_exact::{ExactIndex, ExactOptions};
-use rareclip_testkit::index::{check, patches, recall};
+use rareclip_testkit::conformance::package;
+use rareclip_testkit::index::{patches, recall};
 
 #[test]
-fn exact_search_keeps_the_contract() {
-    check(&ExactOptions {});
+fn every_component_keeps_its_contract() {
+    package("rareclip-index-exact").check();
 }
 
 #[test]

@@ -146,3 +146,14 @@ fn more_probes_find_more() {
     assert!(one < 1.0 && all > one, "{one} {all}");
     assert!(all >= 0.999, "{all}");
 }
+
+#[test]
+#[cfg(feature = "gpu")]
+fn flat_and_lists_keep_the_contract_on_a_cuda_device() {
+    for factory in ["Flat", "IVF8,Flat"] {
+        check(&FaissOptions {
+            device: rareclip_core::Device::Cuda(0),
+            ..options(factory)
+        });
+    }
+}

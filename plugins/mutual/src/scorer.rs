@@ -62,14 +62,16 @@ impl MutualScorer {
         mean /= evidence.branches.len() as f32;
         let map = AnomalyMap::from_patches(mean.view(), self.grid, self.side, None)?;
         let score = map.max();
-        if !score.is_finite() {
-            return Err(MutualError::NonFinite("the anomaly map").into());
-        }
-        Ok(Scored {
+        let scored = Scored {
             map,
             raw_score: score,
             score,
-        })
+        };
+        // The largest value passes over NaN.
+        if !scored.is_finite() {
+            return Err(MutualError::NonFinite("the anomaly map").into());
+        }
+        Ok(scored)
     }
 }
 

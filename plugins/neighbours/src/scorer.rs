@@ -46,6 +46,7 @@ pub struct NearestNeighbourOptions {
     pub blur_sigma: f32,
     /// The values a map takes as a rule, low and high: the scale of colours until the stream is calibrated. Default 0 to
     /// 0.5, which suits cosines; Euclidean distances have the scale of their backbone.
+    #[schemars(inner(range(min = -1e9, max = 1e9)))]
     pub map_range: [f32; 2],
 }
 
@@ -153,12 +154,18 @@ impl Scorer for NearestNeighbour {
         let rarity = self.rarity(evidence)?;
         let score = self.score(evidence, &rarity)?;
         let map = AnomalyMap::from_patches(rarity.view(), self.grid, self.side, self.blur)?;
-        let scored = Some(Scored {
+        let scored = Scored {
             map,
             raw_score: score,
             score,
-        });
-        Ok(ScoreAssessment { scored, carry })
+        };
+        if !scored.is_finite() {
+            return Err(NeighbourError::NonFinite("the anomaly map").into());
+        }
+        Ok(ScoreAssessment {
+            scored: Some(scored),
+            carry,
+        })
     }
 
     fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {

@@ -134,6 +134,20 @@ impl MemoryBank for WindowBank {
     }
 
     fn fit(&mut self) -> Result<(), BoxError> {
+        let fewest = self
+            .branches
+            .iter()
+            .map(|branch| branch.vectors.len())
+            .min();
+        if fewest.unwrap_or(0) == 0 {
+            return Err(NeighbourError::TooFewNormals {
+                what: "windows",
+                found: 0,
+                option: "sides",
+                needed: 1,
+            }
+            .into());
+        }
         for branch in &mut self.branches {
             branch.vectors.fit(self.index.as_ref())?;
         }

@@ -33,7 +33,9 @@ fn every_kind_of_coreset_keeps_its_contract() {
 fn the_scorer_keeps_its_contract_beside_every_bank() {
     for name in ["patches", "coreset", "images", "windows"] {
         let beside = json!({ "type": name });
-        scorer("nearest-neighbour").beside(Slot::Bank, beside).check();
+        scorer("nearest-neighbour")
+            .beside(Slot::Bank, beside)
+            .check();
     }
     for options in [
         json!({ "image_score": "patches", "top_share": 0.0 }),

@@ -17,6 +17,14 @@ use crate::wire::finite;
 
 impl BackboneFactory for BackboneOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        if blocks.contains(&0) {
+            return Err(ProcessError::Option {
+                option: "blocks",
+                found: "0".into(),
+                expected: "blocks counted from 1",
+            }
+            .into());
+        }
         let wanted: Vec<usize> = blocks.iter().copied().collect();
         let opening = Opening {
             slot: Slot::Backbone,

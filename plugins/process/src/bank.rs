@@ -49,11 +49,9 @@ impl MemoryBankFactory for BankOptions {
         };
         let status = read_status(opened).map_err(|error| session.wrong_answer("open", error))?;
         Ok(Box::new(ProcessBank {
-            reads: Reads {
-                blocks,
-                embedding_width: backbone.embedding_width,
-            },
+            reads: Reads::new(backbone, blocks),
             learning,
+            fitted: false,
             status,
             session: Mutex::new(session),
         }))
@@ -84,6 +82,8 @@ fn read_status(answer: &Frame) -> Result<HostStatus, String> {
 struct ProcessBank {
     reads: Reads,
     learning: Learning,
+    /// Whether the training pass of a bank that has one is over.
+    fitted: bool,
     status: HostStatus,
     session: Mutex<Session>,
 }
@@ -103,6 +103,26 @@ impl ProcessBank {
         let status = self.session().change(request, read_status)?;
         self.status = status;
         Ok(())
+    }
+
+    /// An error where the bank does not learn so.
+    fn learns(&self, learning: Learning, asked: &'static str) -> Result<(), ProcessError> {
+        if self.learning == learning {
+            return Ok(());
+        }
+        Err(ProcessError::Learning {
+            who: self.session().identity(),
+            asked,
+            learning: self.learning,
+        })
+    }
+
+    /// An error where the training pass is over.
+    fn in_training(&self) -> Result<(), ProcessError> {
+        match self.fitted {
+            true => Err(ProcessError::AlreadyFitted),
+            false => Ok(()),
+        }
     }
 
     /// Shows a whole set and asks for the evidence of each of its images.
@@ -133,15 +153,25 @@ impl MemoryBank for ProcessBank {
     }
 
     fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        self.learns(Learning::Fit, "collect")?;
+        self.in_training()?;
         let request = self.request("collect", features)?;
         self.change(request)
     }
 
     fn fit(&mut self) -> Result<(), BoxError> {
-        self.change(Frame::request("fit"))
+        self.learns(Learning::Fit, "fit")?;
+        self.in_training()?;
+        if self.status.images == 0 {
+            return Err(ProcessError::NoNormals.into());
+        }
+        self.change(Frame::request("fit"))?;
+        self.fitted = true;
+        Ok(())
     }
 
     fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError> {
+        self.learns(Learning::Batch, "batch")?;
         let mut session = self.session();
         let before = session.failures();
         let evidence = self.batch(&mut session, images);
@@ -155,6 +185,12 @@ impl MemoryBank for ProcessBank {
     }
 
     fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        if self.learning == Learning::Batch {
+            self.learns(Learning::Online, "assess")?;
+        }
+        if self.learning == Learning::Fit && !self.fitted {
+            return Err(ProcessError::NotFitted.into());
+        }
         let request = self.request("assess", features)?;
         let mut session = self.session();
         let answer = session.ask(&request)?;
@@ -202,15 +238,18 @@ impl MemoryBank for ProcessBank {
     }
 
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("fitted", &self.fitted);
         snapshot::write(&mut self.session(), writer);
     }
 
     fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+        let fitted = reader.value("fitted")?;
         let mut session = self.session();
         let answer = snapshot::read(&mut session, reader)?;
         let status = read_status(&answer).map_err(|error| session.wrong_answer("load", error))?;
         drop(session);
         self.status = status;
+        self.fitted = fitted;
         Ok(())
     }
 }

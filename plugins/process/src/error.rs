@@ -156,6 +156,27 @@ pub enum ProcessError {
         /// The largest allowed.
         limit: u64,
     },
+    /// A bank was used as one that learns otherwise.
+    #[error("{who} learns by {learning:?} and is not asked to `{asked}`")]
+    Learning {
+        /// The component.
+        who: String,
+        /// What it was to be asked.
+        asked: &'static str,
+        /// What it learns from.
+        learning: rareclip_core::Learning,
+    },
+    /// An image was compared before the training pass had ended.
+    #[error(
+        "the training pass has not ended: show known normals and end it before the first image to be scored"
+    )]
+    NotFitted,
+    /// The training pass was ended before any known normal was shown.
+    #[error("there are no known normals to learn from: show some before the training pass ends")]
+    NoNormals,
+    /// The training pass went on, or was ended again, after its end.
+    #[error("the training pass has ended; start a new stream to learn from other normals")]
+    AlreadyFitted,
     /// The backbone does not give a block.
     #[error("block {block} is asked for, the backbone gives {available:?}; change `blocks`")]
     Block {

@@ -29,10 +29,7 @@ impl PromptHeadFactory for PromptOptions {
         let weights = session.opened().parse("weights");
         let weights: String = weights.map_err(|error| session.wrong_answer("open", error))?;
         Ok(Arc::new(ProcessPrompt {
-            reads: Reads {
-                blocks,
-                embedding_width: backbone.embedding_width,
-            },
+            reads: Reads::new(backbone, blocks),
             weights: format!("{} {weights}", session.identity()),
             session: Mutex::new(session),
         }))

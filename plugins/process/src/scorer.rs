@@ -48,10 +48,7 @@ impl ScorerFactory for ScorerOptions {
         }
         let bytes = read_bytes(session.opened()).map_err(wrong)?;
         Ok(Box::new(ProcessScorer {
-            reads: Reads {
-                blocks,
-                embedding_width: backbone.embedding_width,
-            },
+            reads: Reads::new(backbone, blocks),
             side: backbone.input.side,
             range: (low, high),
             bytes,
@@ -89,11 +86,12 @@ impl ProcessScorer {
             .with("role", role(input.role))
             .with("update", input.update);
         self.reads.write(&mut request, input.features)?;
+        let patches = input.features.grid.patches();
         if let Some(prior) = input.prior {
-            write_prior(&mut request, prior);
+            write_prior(&mut request, prior, patches)?;
         }
         if let Some(evidence) = input.evidence {
-            write_evidence(&mut request, evidence);
+            write_evidence(&mut request, evidence, patches)?;
         }
         Ok(request)
     }
@@ -121,11 +119,16 @@ impl ProcessScorer {
             true => score,
             false => number(answer, "raw_score")?,
         };
-        Ok(Scored {
+        let scored = Scored {
             map,
             raw_score,
             score,
-        })
+        };
+        // Values that are finite may overflow when the map is enlarged.
+        match scored.is_finite() {
+            true => Ok(scored),
+            false => Err("the map holds infinite values once it is enlarged".into()),
+        }
     }
 }
 

@@ -236,3 +236,91 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(200);
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
+    /// Both ends of a connection over `listener`.
+    fn connected(listener: &Listener) -> (Socket, Socket) {
+        let address = Address::parse(&listener.address).unwrap();
+        let theirs = Socket::connect(&address, Duration::from_secs(10)).unwrap();
+        let ours = listener.accept(soon(), &mut || true).unwrap().unwrap();
+        (ours, theirs)
+    }
+
+    #[test]
+    fn what_is_sent_arrives_over_unix_sockets_and_over_loopback() {
+        for listener in [Listener::new().unwrap(), Listener::tcp().unwrap()] {
+            let (ours, theirs) = connected(&listener);
+            ours.until(soon()).write_all(b"hello").unwrap();
+            let mut found = [0; 5];
+            theirs.until(soon()).read_exact(&mut found).unwrap();
+            assert_eq!(&found, b"hello");
+            theirs.shutdown();
+            assert_eq!(ours.until(soon()).read(&mut found).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn reading_and_writing_end_at_the_deadline_even_if_the_other_side_trickles() {
+        for listener in [Listener::new().unwrap(), Listener::tcp().unwrap()] {
+            let (ours, theirs) = connected(&listener);
+            let trickle = std::thread::spawn(move || {
+                for _ in 0..20 {
+                    if theirs.until(soon()).write_all(b"x").is_err() {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                // Never reads.
+                std::thread::sleep(MOMENT * 2);
+            });
+            let start = Instant::now();
+            let error = ours
+                .until(start + MOMENT)
+                .read_exact(&mut [0; 100])
+                .unwrap_err();
+            let late = [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock];
+            assert!(late.contains(&error.kind()), "{error}");
+            let much = vec![0; 64 << 20];
+            let error = ours
+                .until(Instant::now() + MOMENT)
+                .write_all(&much)
+                .unwrap_err();
+            assert!(late.contains(&error.kind()), "{error}");
+            assert!(start.elapsed() < Duration::from_secs(5));
+            drop(ours);
+            trickle.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_past_the_deadline_or_past_the_end_of_the_process() {
+        let listener = Listener::new().unwrap();
+        let nobody = listener.accept(Instant::now() + MOMENT, &mut || true);
+        assert!(nobody.unwrap().is_none());
+        let start = Instant::now();
+        assert!(listener.accept(soon(), &mut || false).unwrap().is_none());
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_socket_is_in_a_folder_that_is_ours_alone_and_goes_with_the_listener() {
+        use std::os::unix::fs::PermissionsExt;
+        let listener = Listener::new().unwrap();
+        let path = std::path::PathBuf::from(listener.address.strip_prefix("unix:").unwrap());
+        let folder = path.parent().unwrap().to_owned();
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(listener);
+        assert!(!folder.exists());
+    }
+}

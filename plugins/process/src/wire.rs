@@ -1,7 +1,8 @@
 //! The data of the rooms as fields and arrays of messages, and back.
 
 use ndarray::{Array1, Array2};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Prior, Role};
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Prior, Role};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -15,14 +16,26 @@ const CARRY: &str = "carry.";
 #[derive(Debug, Clone)]
 pub(crate) struct Reads {
     pub(crate) blocks: Vec<(usize, usize)>,
-    pub(crate) embedding_width: usize,
+    grid: Grid,
+    embedding_width: usize,
 }
 
 impl Reads {
+    /// The features of that backbone, with the tokens of `blocks` and their widths.
+    pub(crate) fn new(backbone: &BackboneSpec, blocks: Vec<(usize, usize)>) -> Self {
+        Self {
+            blocks,
+            grid: backbone.grid,
+            embedding_width: backbone.embedding_width,
+        }
+    }
+
     /// Puts an image's features into a request, after checking them: `tokens.BLOCK`, `embedding`, `windows.SIDE`.
     pub(crate) fn write(&self, request: &mut Frame, features: &Features) -> Result<(), BoxError> {
         features.check()?;
         let grid = features.grid;
+        let Grid { rows, columns } = self.grid;
+        same("the grid", &[grid.rows, grid.columns], &[rows, columns])?;
         request.set(
             "grid",
             json!({ "rows": grid.rows, "columns": grid.columns }),
@@ -147,29 +160,60 @@ pub(crate) fn read_evidence(answer: &Frame, patches: usize) -> Result<Evidence, 
     Ok(evidence)
 }
 
-/// Puts evidence into a request as an answer gives it.
-pub(crate) fn write_evidence(request: &mut Frame, evidence: &Evidence) {
+/// Puts evidence about an image of `patches` patches into a request as an answer gives it.
+pub(crate) fn write_evidence(
+    request: &mut Frame,
+    evidence: &Evidence,
+    patches: usize,
+) -> Result<(), BoxError> {
     let mut branches = Vec::with_capacity(evidence.branches.len());
     for (at, branch) in evidence.branches.iter().enumerate() {
         branches.push(json!({ "block": branch.block, "neighbourhood": branch.neighbourhood }));
-        let rarity = branch.rarity.to_vec();
-        request.floats(format!("rarity.{at}"), &[rarity.len()], &rarity);
+        write_values(request, format!("rarity.{at}"), &branch.rarity, patches)?;
         if let Some(normal) = &branch.normal_rarity {
-            let normal = normal.to_vec();
-            request.floats(format!("normal_rarity.{at}"), &[normal.len()], &normal);
+            write_values(request, format!("normal_rarity.{at}"), normal, patches)?;
         }
     }
     request.set("branches", branches);
     if let Some(image) = evidence.image {
+        require_finite("the evidence of the image", &[image])?;
         request.set("image", f64::from(image));
     }
+    Ok(())
 }
 
-/// Puts a prior into a request: `prior_image` and the array `prior`.
-pub(crate) fn write_prior(request: &mut Frame, prior: &Prior) {
+/// Puts a prior of an image of `patches` patches into a request: `prior_image` and the array `prior`.
+pub(crate) fn write_prior(
+    request: &mut Frame,
+    prior: &Prior,
+    patches: usize,
+) -> Result<(), BoxError> {
+    require_finite("the prior of the image", &[prior.image])?;
     request.set("prior_image", f64::from(prior.image));
-    let patches = prior.patches.to_vec();
-    request.floats("prior", &[patches.len()], &patches);
+    write_values(request, "prior".into(), &prior.patches, patches)
+}
+
+/// Puts a value per patch into a request.
+fn write_values(
+    request: &mut Frame,
+    name: String,
+    values: &Array1<f32>,
+    patches: usize,
+) -> Result<(), BoxError> {
+    let values = values.to_vec();
+    same(&name, &[values.len()], &[patches])?;
+    require_finite(&name, &values)?;
+    request.floats(name, &[patches], &values);
+    Ok(())
+}
+
+fn require_finite(what: &str, values: &[f32]) -> Result<(), rareclip_core::Error> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(rareclip_core::Error::NonFinite {
+        what: what.to_owned(),
+    })
 }
 
 /// What a component wants back when an image is absorbed. It stays with the image, so that a host that failed in between need

@@ -94,6 +94,9 @@ struct PriorScorer {
     side: usize,
 }
 
+/// Marks an assessment as one of this scorer's.
+struct Carry;
+
 impl PriorScorer {
     fn scored(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
         let prior = input.prior.ok_or(Error::NoPrior)?;
@@ -126,11 +129,18 @@ impl PriorScorer {
         if self.options.map_weight > 0.0 {
             score += self.options.map_weight * map.max();
         }
-        Ok(Scored {
+        let scored = Scored {
             map,
             raw_score: score,
             score,
-        })
+        };
+        if scored.is_finite() {
+            return Ok(scored);
+        }
+        Err(Box::new(Error::NonFinite {
+            what: "the score".into(),
+            advice: "the image was not scored; look at its prior and evidence",
+        }))
     }
 }
 
@@ -142,16 +152,19 @@ impl Scorer for PriorScorer {
         };
         Ok(ScoreAssessment {
             scored,
-            carry: Box::new(()),
+            carry: Box::new(Carry),
         })
     }
 
     fn absorb(
         &mut self,
         _input: &ScoreInput<'_>,
-        _carry: Box<dyn Any + Send>,
+        carry: Box<dyn Any + Send>,
     ) -> Result<(), BoxError> {
-        Ok(())
+        if carry.is::<Carry>() {
+            return Ok(());
+        }
+        Err(Error::ForeignAssessment.into())
     }
 
     fn nominal_range(&self) -> (f32, f32) {

@@ -32,7 +32,9 @@ fn bridge(folder: &Path) -> String {
             tensor(&format!("fc.{layer}.bias"), &[EMBEDDING]),
         ]
     });
-    let tensors: Vec<_> = layers.chain([tensor("directions", &[EMBEDDING, 2])]).collect();
+    let tensors: Vec<_> = layers
+        .chain([tensor("directions", &[EMBEDDING, 2])])
+        .collect();
     let views = tensors.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
         (name.as_str(), view)

@@ -120,7 +120,8 @@ impl Recurrence {
         let (shape, values) = reader.floats(&format!("{scope}recurrence"))?;
         let images: usize = reader.value(&format!("{scope}images"))?;
         let next: usize = reader.value(&format!("{scope}next"))?;
-        let fits = images <= self.keep_images && next < self.keep_images;
+        let seen = images > 0 || prototypes == 0;
+        let fits = seen && images <= self.keep_images && next < self.keep_images;
         if shape != [prototypes, self.keep_images] || !fits {
             return Err(SnapshotError::Entry {
                 name: format!("{scope}recurrence"),

@@ -40,7 +40,10 @@ fn whole_images_keep_their_contract_when_they_leave() {
 fn the_scorer_keeps_its_contract_with_and_without_words() {
     let options = json!({ "keep_images": 4, "rescoring": { "period": 2 } });
     scorer("rarity").options(options.clone()).check();
-    scorer("rarity").options(options).without(Slot::Prompt).check();
+    scorer("rarity")
+        .options(options)
+        .without(Slot::Prompt)
+        .check();
     let bank = json!({ "type": "prototype", "blocks": [2, 3], "capacity": 1.0 });
     scorer("rarity").beside(Slot::Bank, bank).check();
 }

@@ -44,8 +44,7 @@ impl VitTchBackbone {
         let device = rareclip_torch::open(options.device)?;
         let plan = Plan::new(&options.wishes(), blocks)?;
         // Nothing here is trained: no operation needs to be remembered.
-        let tower =
-            tch::no_grad(|| Tower::new(&plan, device, options.precision, options.tokens))?;
+        let tower = tch::no_grad(|| Tower::new(&plan, device, options.precision, options.tokens))?;
         Ok(Self {
             prefix: plan.prefix(),
             spec: plan.spec,
@@ -61,8 +60,11 @@ impl VitTchBackbone {
             embedding,
             windows,
         } = tch::no_grad(|| tower.run(&image, wanted))?;
-        let mut features =
-            Features::new(self.spec.grid, Default::default(), unit(&floats(&embedding)?));
+        let mut features = Features::new(
+            self.spec.grid,
+            Default::default(),
+            unit(&floats(&embedding)?),
+        );
         for (block, tokens) in tokens {
             let (all, width) = (floats(&tokens)?, self.spec.width_of(block).unwrap_or(0));
             let patches = patch_tokens(&all, self.prefix, self.spec.grid.patches(), width);

@@ -1,5 +1,7 @@
 //! The error of this crate.
 
+use std::path::PathBuf;
+
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -24,6 +26,16 @@ pub enum Error {
     /// libtorch failed.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+    /// A tensor of the checkpoint has more or fewer numbers than its shape.
+    #[error("{path}: {found} numbers do not fill the shape {shape:?}", path = .path.display())]
+    Shape {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Numbers there are.
+        found: usize,
+        /// Shape they should have.
+        shape: Vec<usize>,
+    },
     /// libtorch gave an output of another shape than the transformer has.
     #[error("{what} has {found} numbers, which are not rows of {width}")]
     Output {

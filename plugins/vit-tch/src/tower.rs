@@ -108,7 +108,8 @@ impl Tower {
             x = norm.forward(&x)?;
         }
         let windows = self.windows.iter();
-        let windows = windows.map(|(side, members)| Ok((*side, self.embed_windows(&x, *side, members)?)));
+        let windows =
+            windows.map(|(side, members)| Ok((*side, self.embed_windows(&x, *side, members)?)));
         let windows = windows.collect::<Result<_>>()?;
         let mut tokens = Vec::new();
         for (index, block) in self.blocks.iter().enumerate() {

@@ -6,7 +6,7 @@ use rareclip_torch::to_tensor;
 use rareclip_vit::family::{Affine, BlockKeys, Linear, Rows};
 use tch::{Kind, Tensor};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Reads tensors and brings them to their device and precision.
 pub(crate) struct Reader<'c> {
@@ -62,9 +62,10 @@ pub(crate) struct Block {
 impl Reader<'_> {
     /// Numbers `shape` on the device, in its precision.
     pub(crate) fn place(&self, values: &[f32], shape: &[usize]) -> Result<Tensor> {
-        let view = ArrayView::from_shape(IxDyn(shape), values).map_err(|error| {
-            let detail = format!("{} numbers for shape {shape:?}: {error}", values.len());
-            rareclip_models::Error::damaged(self.checkpoint.path(), detail)
+        let view = ArrayView::from_shape(IxDyn(shape), values).map_err(|_| Error::Shape {
+            path: self.checkpoint.path().to_owned(),
+            found: values.len(),
+            shape: shape.to_vec(),
         })?;
         Ok(to_tensor(view, self.device)?.f_to_kind(self.kind)?)
     }

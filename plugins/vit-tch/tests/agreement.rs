@@ -170,7 +170,9 @@ fn a_batch_gives_the_bits_of_its_images_alone() {
     let pixels = pixels(&folder, 70);
     let together = backbone.encode(pixels.view()).unwrap();
     for (image, features) in together.iter().enumerate() {
-        let alone = backbone.encode(pixels.slice(s![image..=image, .., .., ..])).unwrap();
+        let alone = backbone
+            .encode(pixels.slice(s![image..=image, .., .., ..]))
+            .unwrap();
         assert_eq!(alone[0].tokens, features.tokens);
         assert_eq!(alone[0].embedding, features.embedding);
     }
@@ -230,7 +232,13 @@ fn blocks_sizes_and_images_that_do_not_fit_are_refused() {
     let backbone = VitTchBackbone::new(&base, &[12].into()).unwrap();
     let error = backbone.encode(pixels(&folder, 112).view()).unwrap_err();
     assert!(error.to_string().contains("[batch, 3, 70, 70]"), "{error}");
-    assert_eq!(backbone.encode(Array4::zeros((0, 3, 70, 70)).view()).unwrap().len(), 0);
+    assert_eq!(
+        backbone
+            .encode(Array4::zeros((0, 3, 70, 70)).view())
+            .unwrap()
+            .len(),
+        0
+    );
 }
 
 #[test]

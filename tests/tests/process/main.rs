@@ -5,6 +5,7 @@
 mod common;
 
 mod blame;
+mod conformance;
 mod limits;
 mod memory;
 #[cfg(target_os = "linux")]

@@ -9,7 +9,7 @@ use super::stream::{Scan, scan};
 
 /// A Python with the modules: `RARECLIP_PYTHON`, that of `python-plugin` in the cache folder, or the system's. `None`, after saying so,
 /// where there is none: `test` must end then.
-fn python(test: &str, modules: &str) -> Option<PathBuf> {
+pub(crate) fn python(test: &str, modules: &str) -> Option<PathBuf> {
     let named = ["RARECLIP_PYTHON", "RARECLIP_SKLEARN_PYTHON"]
         .into_iter()
         .filter_map(|name| std::env::var_os(name).map(PathBuf::from));
@@ -31,10 +31,45 @@ fn python(test: &str, modules: &str) -> Option<PathBuf> {
     found
 }
 
-fn example(name: &str) -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples/python-plugin")
         .join(name)
+}
+
+/// A host that runs as a service of its own.
+pub(crate) struct Listening {
+    pub(crate) address: String,
+    child: std::process::Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Listening {
+    pub(crate) fn start(python: &Path, host: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("host");
+        let address = format!("unix:{}", socket.display());
+        let mut command = Command::new(python);
+        command.arg(host).args(["--listen", &address]);
+        let child = command.spawn().unwrap();
+        let start = std::time::Instant::now();
+        while !socket.exists() {
+            assert!(start.elapsed().as_secs() < 60, "the host does not listen");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        Self {
+            address,
+            child,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// The example's config with this Python, on the images of `bench`.

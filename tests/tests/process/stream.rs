@@ -255,7 +255,7 @@ fn hosts_end_when_the_program_is_killed() {
 
 #[test]
 fn the_components_are_listed_with_their_options() {
-    let output = super::common::run(&["components", "show", "bank", "process"]);
+    let output = super::common::run(&["components", "show", "bank/process"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     assert_says(
         &stdout(&output),

@@ -125,7 +125,7 @@ pub(super) fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// Every Markdown page under `folder`, build outputs and hidden folders left out.
+/// Every Markdown page under `folder`, build outputs, templates and hidden folders left out.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -135,7 +135,9 @@ pub(super) fn pages(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     for entry in entries {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with('.') || ["target", "node_modules", "venv"].contains(&&*name) {
+        if name.starts_with('.')
+            || ["target", "node_modules", "templates", "venv"].contains(&&*name)
+        {
             continue;
         }
         if path.is_dir() {

@@ -236,7 +236,9 @@ fn plain(path: &Path) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     for part in path.components() {
         match part {
-            Part::ParentDir => drop(parts.pop()),
+            Part::ParentDir => {
+                parts.pop();
+            }
             other => parts.push(other),
         }
     }

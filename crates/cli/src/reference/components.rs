@@ -32,14 +32,17 @@ pub(super) const fn slot_title(slot: Slot) -> &'static str {
 }
 
 pub(super) fn pages() -> Vec<Page> {
-    registry::components().into_iter().map(page).collect()
+    let configs = configs();
+    let all = registry::components().into_iter();
+    all.map(|component| page(component, &configs)).collect()
 }
 
-fn page(component: &Component) -> Page {
+fn page(component: &Component, configs: &[(&str, Parts)]) -> Page {
     let slot = component.slot;
     let schema = (component.schema)();
     let mut text = format!("# {} `{}`\n\n", slot_title(slot), component.name);
-    text.push_str(schema["description"].as_str().unwrap_or_default());
+    let description = schema["description"].as_str().unwrap_or_default();
+    text.push_str(&with_links(description));
     text.push_str(&format!("\n\n{}.\n\n", origin(component)));
     text.push_str("## Options\n\n");
     let table = option_table(&schema);
@@ -50,7 +53,7 @@ fn page(component: &Component) -> Page {
     text.push_str(&forms(&schema));
     text.push_str("## Example\n\n");
     text.push_str(&example(component));
-    let users = users(component);
+    let users = users(component, configs);
     if !users.is_empty() {
         let users: Vec<String> = users.iter().map(|name| code(name)).collect();
         let configs = match users.len() {
@@ -61,6 +64,21 @@ fn page(component: &Component) -> Page {
         text.push_str(&format!("## Used by\n\nThe built-in {configs} {users}.\n"));
     }
     Page::new(format!("components/{slot}/{}.md", component.name), &text)
+}
+
+/// A description with its mentions of pages, `docs/NAME.md`, as links.
+fn with_links(text: &str) -> String {
+    let mut pieces = text.split("docs/");
+    let mut linked = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        linked.push_str(&match piece.split_once(".md") {
+            Some((name, rest)) if !name.contains(char::is_whitespace) => {
+                format!("[docs/{name}.md](../../{name}.md){rest}")
+            }
+            _ => format!("docs/{piece}"),
+        });
+    }
+    linked
 }
 
 /// Which crate it is from, which is also how a stale page is told from that of another program.
@@ -146,7 +164,6 @@ fn section(config: &str, name: &str) -> String {
 /// The table with every default written out.
 fn defaults(component: &Component) -> String {
     let mut inner = toml::Table::new();
-    inner.insert("type".into(), component.name.into());
     if let Value::Object(values) = (component.defaults)() {
         inner.extend(
             values
@@ -162,7 +179,10 @@ fn defaults(component: &Component) -> String {
     let nested = path.iter().rev().fold(inner, |inner, name| {
         toml::Table::from_iter([((*name).to_owned(), toml::Value::Table(inner))])
     });
-    nested.to_string()
+    // What it is comes first, right under the head of the table.
+    let text = nested.to_string();
+    let (head, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    format!("{head}\ntype = \"{}\"\n{rest}", component.name)
 }
 
 /// A value as TOML, which has no null; an f32 as short as it stands in the source.
@@ -188,18 +208,29 @@ fn as_toml(value: &Value) -> Option<toml::Value> {
     })
 }
 
+/// Slot and name of components.
+pub(super) type Parts = BTreeSet<(String, String)>;
+
 /// The built-in configs in which it stands.
-fn users(component: &Component) -> Vec<&'static str> {
+fn users<'a>(component: &Component, configs: &[(&'a str, Parts)]) -> Vec<&'a str> {
     let part = (component.slot.name().to_owned(), component.name.to_owned());
-    CONFIGS
+    configs
         .iter()
-        .filter(|(name, text)| parts(name, text).contains(&part))
+        .filter(|(_, parts)| parts.contains(&part))
         .map(|(name, _)| *name)
         .collect()
 }
 
-/// Slot and name of every component of a built-in config.
-pub(super) fn parts(name: &str, text: &str) -> BTreeSet<(String, String)> {
+/// Every built-in config with its components.
+pub(super) fn configs() -> Vec<(&'static str, Parts)> {
+    let schema = rareclip_core::config::schema_of::<DetectorConfig>();
+    CONFIGS
+        .iter()
+        .map(|(name, text)| (*name, parts(name, text, &schema)))
+        .collect()
+}
+
+fn parts(name: &str, text: &str, schema: &Value) -> Parts {
     let mut found = BTreeSet::new();
     let config = ConfigBuilder::new()
         .library(CONFIGS)
@@ -208,13 +239,12 @@ pub(super) fn parts(name: &str, text: &str) -> BTreeSet<(String, String)> {
         .and_then(|config| config.resolved());
     // A config whose components are not all linked in uses none of them.
     if let Ok(Ok(value)) = config.map(serde_json::to_value) {
-        let schema = rareclip_core::config::schema_of::<DetectorConfig>();
-        choices(&schema, &value, &mut found);
+        choices(schema, &value, &mut found);
     }
     found
 }
 
-fn choices(schema: &Value, value: &Value, found: &mut BTreeSet<(String, String)>) {
+fn choices(schema: &Value, value: &Value, found: &mut Parts) {
     let Some(table) = value.as_object() else {
         return;
     };
@@ -305,7 +335,7 @@ mod tests {
     #[test]
     fn an_index_is_used_by_the_configs_whose_bank_searches_with_it() {
         let exact = registry::find(Slot::Index, "exact").unwrap();
-        let users = users(exact);
+        let users = users(exact, &configs());
         assert!(users.contains(&"patchcore-dinov2"), "{users:?}");
         assert!(!users.contains(&"winclip"), "{users:?}");
     }
@@ -319,28 +349,37 @@ mod tests {
     #[test]
     fn the_page_of_methods_names_every_config_with_its_components() {
         let page = include_str!("../../../../docs/methods.md");
+        let configs = configs();
         let mut seen = BTreeSet::new();
         let rows = page.lines().map(|line| line.split('|').collect::<Vec<_>>());
         for row in rows.filter(|row| row.len() == 8 && row[2].contains('`')) {
             let [prompt, bank, scorer] = [row[3], row[4], row[5]].map(names);
             for config in names(row[2]) {
-                let (_, text) = CONFIGS
+                let (_, parts) = configs
                     .iter()
                     .find(|(name, _)| *name == config)
                     .unwrap_or_else(|| panic!("{config} is no built-in config"));
                 for (slot, named) in [("prompt", &prompt), ("bank", &bank), ("scorer", &scorer)] {
-                    let used: BTreeSet<String> = parts(&config, text)
-                        .into_iter()
+                    let used: BTreeSet<String> = parts
+                        .iter()
                         .filter(|(other, _)| other == slot)
-                        .map(|(_, name)| name)
+                        .map(|(_, name)| name.clone())
                         .collect();
                     assert_eq!(&used, named, "{config}: {slot}");
                 }
                 seen.insert(config);
             }
         }
-        let all = CONFIGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let all = configs.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(seen, all);
+    }
+
+    #[test]
+    fn a_page_that_a_description_names_is_linked() {
+        assert_eq!(
+            with_links("See docs/engines.md. Not docs/ or docs/a b.md."),
+            "See [docs/engines.md](../../engines.md). Not docs/ or docs/a b.md."
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rareclip_core::{DetectorConfig, Slot};
 use serde_json::Value;
 
 use super::Page;
-use super::components::{option_table, parts, slot_title};
+use super::components::{configs, option_table, slot_title};
 use super::markdown::{Table, code};
 use crate::builtin::CONFIGS;
 use crate::options;
@@ -84,10 +84,10 @@ fn calibration(schema: &Value) -> String {
 
 fn built_in() -> anyhow::Result<String> {
     let mut table = Table::new(&["config", "what it is", "components"]);
-    for (name, text) in CONFIGS {
+    for ((name, text), (_, parts)) in CONFIGS.iter().zip(configs()) {
         let config: toml::Table = toml::from_str(text)?;
         let description = config.get("description").and_then(toml::Value::as_str);
-        let parts: Vec<String> = parts(name, text)
+        let parts: Vec<String> = parts
             .into_iter()
             .map(|(slot, name)| format!("[{slot} `{name}`](../components/{slot}/{name}.md)"))
             .collect();

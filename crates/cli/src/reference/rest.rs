@@ -26,8 +26,9 @@ pub(super) fn page() -> anyhow::Result<Page> {
         if name == LEFT_OUT {
             continue;
         }
-        let mut title = name.to_owned();
-        title[..1].make_ascii_uppercase();
+        let mut letters = name.chars();
+        let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+        let title: String = first.into_iter().chain(letters).collect();
         text.push_str(&format!(
             "## {title}\n\n{}\n\n",
             words(&group["description"])

@@ -32,13 +32,13 @@ pub(super) struct BankCase {
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
     let case = kept(&component, super::CAN_BE_BUILT, || BankCase::new(setup))?;
-    keep(&component, &case, learning::ALL)?;
-    keep(&component, &case, memory::ALL)?;
     let says = "the kit can show it images";
     for normals in [NORMALS, 0] {
         let subject = kept(&component, says, || case.subject(normals))?;
         keep(&component, &subject, life::ALL)?;
     }
+    keep(&component, &case, learning::ALL)?;
+    keep(&component, &case, memory::ALL)?;
     small::worlds(setup, |small| {
         let case = BankCase::new(small)?;
         case.subject(NORMALS)
@@ -165,7 +165,7 @@ impl Living for BankLife {
             let said = of_evidence(&assessed.evidence, self.patches, &self.blocks);
             return Ok((said, assessed.carry));
         }
-        let set: Vec<Features> = [&[shown.features.clone()], &*self.others].concat();
+        let set: Vec<Features> = [std::slice::from_ref(&shown.features), &*self.others].concat();
         let all = self.bank.assess_batch(&set.as_slice())?;
         let first = all.first().ok_or("a set of images gets no evidence")?;
         Ok((of_evidence(first, self.patches, &self.blocks), Box::new(())))

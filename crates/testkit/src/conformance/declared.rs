@@ -157,10 +157,16 @@ fn unknown_keys(declared: &Declared) -> Held {
         );
     }
     let whole = completed(slot, &declared.setup.table())?;
+    let schema = (declared.component.schema)();
     for (key, value) in &whole {
+        // What goes into a free table is known to somebody else.
+        let free = schema["properties"][key]["additionalProperties"] == true;
         let Value::Object(inner) = value else {
             continue;
         };
+        if free {
+            continue;
+        }
         let mut inner = inner.clone();
         inner.insert(UNKNOWN.into(), 1.into());
         let mut table = whole.clone();

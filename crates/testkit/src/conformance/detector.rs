@@ -53,8 +53,9 @@ fn run(setup: &Setup) -> Held {
         let other = stopped.push(features, PushOptions::LEARN);
         let one = one.map_err(told("pushing an image"))?;
         let other = other.map_err(told("pushing an image after a restart"))?;
-        if peek.scored.raw_score.to_bits() != one.scored.raw_score.to_bits() {
-            return Err("a peek gives another raw score than the push".into());
+        // A scorer may score an image that is about to be absorbed otherwise.
+        if !peek.scored.is_finite() {
+            return Err("a peek gives a score that is not finite".into());
         }
         same(&one, &other)?;
         restart(&mut stopped, open()?)?;

@@ -28,11 +28,19 @@ fn table(schema: &Value, defaults: Option<&Value>, path: &str, missing: &mut Vec
             missing.push(format!("`{path}` has no description"));
         }
         let default = defaults.is_some_and(|defaults| defaults.get(name).is_some());
-        if !default && option.get("default").is_none() && !required(name) {
+        // What may be null is not set unless it is.
+        let default = default || option.get("default").is_some() || nullable(option);
+        if !default && !required(name) {
             missing.push(format!("`{path}` has no default"));
         }
         value(option, &path, missing);
     }
+}
+
+fn nullable(schema: &Value) -> bool {
+    let alternatives = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
+    let among = |all: &Vec<Value>| all.iter().any(|one| one == "null" || one["type"] == "null");
+    schema["type"].as_array().is_some_and(among) || alternatives.is_some_and(among)
 }
 
 /// The value of an option: numbers have a range, names are described, tables are walked.

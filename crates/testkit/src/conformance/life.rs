@@ -375,9 +375,9 @@ fn foreign(subject: &Subject) -> Held {
     let steps = subject.life.len();
     let mut living = subject.aged(steps)?;
     let before = saved(&*living)?;
-    for shown in &subject.shown {
+    for shown in subject.shown.iter().map(Shown::query) {
         refused(
-            living.absorb(shown, Box::new(Foreign)),
+            living.absorb(&shown, Box::new(Foreign)),
             "an assessment of another component",
         )?;
     }
@@ -459,8 +459,10 @@ fn odd(subject: &Subject) -> Held {
             subject.take(&mut *learning, step)?;
         }
         if subject.life.contains(&Step::Fit) && learning.collect(shown).is_ok() {
-            subject.take(&mut *learning, Step::Fit)?;
-            survives(subject, &mut *learning, steps).map_err(there)?;
+            match learning.fit() {
+                Ok(()) => survives(subject, &mut *learning, steps).map_err(there)?,
+                Err(error) => refused::<()>(Err(error), what)?,
+            }
         }
     }
     Ok(())

@@ -56,6 +56,17 @@ impl Package {
                 found: "this program has none of it: link it into the test (`use the_plugin as _;`), or call its `register()`".into(),
             });
         }
+        let stranger = self.set.iter().find(|set| {
+            let mut own = own.iter();
+            !own.any(|own| own.slot == set.setup.slot && own.name == set.setup.name())
+        });
+        if let Some(stranger) = stranger {
+            return Err(Broken {
+                component: stranger.setup.component(),
+                promise: "the kit is called as documented",
+                found: format!("`with` takes components of the crate `{}`", self.name),
+            });
+        }
         for component in own {
             let said = |set: &&Conformance| {
                 set.setup.slot == component.slot && set.setup.name() == component.name

@@ -32,12 +32,12 @@ struct ScorerCase {
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
     let case = kept(&component, super::CAN_BE_BUILT, || ScorerCase::new(setup))?;
-    keep(&component, &case, PROMISES)?;
     for normals in [NORMALS, 0] {
         let says = "the kit can show it images";
         let subject = kept(&component, says, || case.subject(normals))?;
         keep(&component, &subject, life::ALL)?;
     }
+    keep(&component, &case, PROMISES)?;
     small::worlds(setup, |small| ScorerCase::new(small)?.subject(NORMALS))
 }
 
@@ -173,7 +173,7 @@ const PROMISES: &[Promise<ScorerCase>] = &[
         holds: other_backbones_are_refused,
     },
     Promise {
-        says: "the memory it reports is the same after it was restored",
+        says: "the memory it reports is no more after it was restored",
         holds: restored_is_as_large,
     },
     Promise {
@@ -255,16 +255,19 @@ fn restored_is_as_large(case: &ScorerCase) -> Held {
         let mut other = case.scorer()?;
         other.load(&reader).map_err(told("restoring"))?;
         let (one, other) = (scorer.bytes(), other.bytes());
-        if one != other {
+        // Buffers that outlive an image count as bytes, and are no state.
+        if other > one {
             return Err(format!("it says {one} bytes, restored {other}"));
         }
     }
     Ok(())
 }
 
-/// Distinct scores, one for each image.
+/// One score for each image. The image that comes twice has one score, so that it does not matter which of the two is taken for
+/// the nearer one.
 fn scores(count: usize) -> Vec<f32> {
-    (0..count)
+    let images = (0..count).map(|image| if image == 5 { 3 } else { image });
+    images
         .map(|image| 0.1 + (image * image) as f32 * 0.05)
         .collect()
 }

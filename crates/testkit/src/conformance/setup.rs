@@ -127,6 +127,20 @@ impl Setup {
             let bank = tables.entry(Slot::Bank).or_default();
             bank.insert("index".into(), index.into());
         }
+        if self.slot == Slot::Backbone {
+            // The kit's own components read what the backbone is known to have.
+            let block = self.blocks.first().copied().unwrap_or(1);
+            for room in [Slot::Prompt, Slot::Bank] {
+                let table = tables.get_mut(&room);
+                if let Some(table) = table
+                    && table
+                        .get("type")
+                        .is_some_and(|name| name == stand_ins::NAME)
+                {
+                    table.insert("block".into(), block.into());
+                }
+            }
+        }
         let mut config = json!({ "name": "conformance" });
         for (slot, table) in tables {
             config[slot.name()] = table.into();

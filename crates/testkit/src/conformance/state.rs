@@ -133,7 +133,7 @@ pub(super) fn damaged(entry: &Entry) -> Vec<(Entry, bool)> {
                 all.extend([Value::from(0), huge].map(|value| (Entry::Plain(value), false)));
             }
             if value.is_boolean() {
-                let not = Value::from(*value != Value::from(true));
+                let not = Value::from(value.as_bool() != Some(true));
                 all.push((Entry::Plain(not), false));
             }
             all

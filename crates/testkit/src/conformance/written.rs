@@ -6,11 +6,16 @@ use rareclip_core::DetectorConfig;
 use rareclip_core::config::ConfigBuilder;
 use serde_json::Value;
 
-use super::declared::Declared;
+use super::declared::{Declared, completed};
 use crate::broken::{Held, told};
 
 /// That the config of a detector around the component means the same in every format.
 pub(super) fn round_trip(declared: &Declared) -> Held {
+    let table = declared.setup.table();
+    let whole = completed(declared.setup.slot, &table)?;
+    if let Some(key) = table.keys().find(|key| !whole.contains_key(*key)) {
+        return Err(format!("`{key}` is lost when its options are written"));
+    }
     let config = declared.setup.config()?;
     let completed = config.resolved().map_err(told("reading its config"))?;
     let identity = config.identity().map_err(told("reading its config"))?;

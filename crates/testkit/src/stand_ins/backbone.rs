@@ -61,7 +61,7 @@ impl BackboneFactory for BackboneOptions {
             return Err("grid and widths must be at least 1".into());
         }
         let side = self.image_size;
-        if side == 0 || side % rows != 0 || side % columns != 0 {
+        if side == 0 || !side.is_multiple_of(rows) || !side.is_multiple_of(columns) {
             let problem = format!("`image_size` {side} does not divide into {rows} x {columns}");
             return Err(problem.into());
         }

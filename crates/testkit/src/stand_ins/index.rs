@@ -116,7 +116,7 @@ impl VectorIndex for StandIn {
         let neighbours = self.search(queries, k)?;
         let best = |at: usize| {
             let rows = queries.rows().into_iter();
-            let products = rows.map(|query| dot(&query, self.row(at)));
+            let products = rows.map(|query| dot(query, self.row(at)));
             products.fold(f32::NEG_INFINITY, f32::max)
         };
         Ok(Survey {
@@ -137,7 +137,7 @@ impl VectorIndex for StandIn {
         }
         let k = k.min(first);
         let rows = queries.rows().into_iter();
-        let rows = rows.map(|query| filled(self.best(&query, 0..first), k));
+        let rows = rows.map(|query| filled(self.best(query, 0..first), k));
         neighbours(k, rows.collect())
     }
 

@@ -126,6 +126,13 @@ impl HalfRows {
         };
         let mut values: Vec<f16> = words.iter().flat_map(halves).collect();
         values.truncate(wanted);
+        let finite = values.iter().all(|value| value.is_finite());
+        if !finite || !scales.iter().all(|scale| scale.is_finite()) {
+            return Err(SnapshotError::Entry {
+                name: name("halves"),
+                problem: "holds NaN or infinite values".into(),
+            });
+        }
         Ok(Self {
             width,
             values,

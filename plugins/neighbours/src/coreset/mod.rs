@@ -274,6 +274,9 @@ impl MemoryBank for CoresetBank {
         let patches = self.patches(features)?;
         let nearest = prototypes.nearest(patches.view(), 1)?;
         let rarity: Array1<f32> = nearest.distance.column(0).to_owned();
+        if !rarity.iter().all(|value| value.is_finite()) {
+            return Err(NeighbourError::NonFinite("the distance to the normals").into());
+        }
         let branch = Branch {
             // The branch speaks for all blocks together; it is named after the first.
             block: self.blocks.first().map_or(0, |(block, _)| *block),

@@ -8,7 +8,7 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::index::Recall;
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy};
 use rayon::prelude::*;
 
@@ -221,6 +221,14 @@ impl MemoryBank for PrototypeBank {
     fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
         self.images = reader.value("images")?;
         self.normals = reader.value("normals")?;
+        if self.normals > self.images {
+            let (normals, images) = (self.normals, self.images);
+            return Err(SnapshotError::Entry {
+                name: "normals".into(),
+                problem: format!("has {normals} known normals of {images} images"),
+            }
+            .into());
+        }
         for (number, branch) in self.branches.iter_mut().enumerate() {
             branch.load(reader, &format!("branch{number}."), &self.rules)?;
         }

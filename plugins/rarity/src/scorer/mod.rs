@@ -351,10 +351,19 @@ impl RarityScorer {
             self.memory.embedding_width(),
         )?;
         let evidence = input.evidence.ok_or(RarityError::NoEvidence)?;
+        if evidence.branches.is_empty() {
+            return Err(RarityError::NoEvidence.into());
+        }
+        finite("the image embedding", &input.features.embedding)?;
+        if let Some(prior) = input.prior {
+            finite("the prior", prior.patches.iter().chain([&prior.image]))?;
+        }
         for branch in &evidence.branches {
             shape("the evidence", branch.rarity.shape(), patches)?;
+            finite("the evidence", &branch.rarity)?;
             if let Some(normal) = &branch.normal_rarity {
                 shape("the evidence of the known normals", normal.shape(), patches)?;
+                finite("the evidence of the known normals", normal)?;
             }
         }
         Ok(evidence)
@@ -403,6 +412,17 @@ impl RarityScorer {
     }
 }
 
+/// An error unless all `values` are finite.
+fn finite<'a>(
+    what: &'static str,
+    values: impl IntoIterator<Item = &'a f32>,
+) -> Result<(), RarityError> {
+    if values.into_iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(RarityError::NonFinite(what))
+}
+
 impl Scorer for RarityScorer {
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
         let stages = self.stages(input)?;
@@ -417,11 +437,10 @@ impl Scorer for RarityScorer {
             Role::Query => {
                 let map = self.map(&stages.combined)?;
                 let raw_score = map.max() + input.prior.map_or(0.0, |prior| prior.image);
-                if !raw_score.is_finite() {
-                    return Err(RarityError::NonFinite("the anomaly map").into());
-                }
+                finite("the anomaly map", map.values.iter().chain([&raw_score]))?;
                 remembered.raw_score = raw_score;
                 let score = self.memory.rescored(&remembered, &self.options.rescoring);
+                finite("the score after re-scoring", [&score])?;
                 Some(Scored {
                     map,
                     raw_score,

@@ -31,8 +31,10 @@ pub struct OnnxOptions {
     /// Side of the patch grid. Default: the largest of the outputs used.
     pub grid: Option<usize>,
     /// Subtracted per channel (R G B, of values in 0..1). Default: ImageNet's.
+    #[schemars(inner(range(min = -1000.0, max = 1000.0)))]
     pub mean: [f32; 3],
     /// Divisor per channel (R G B). Default: ImageNet's.
+    #[schemars(inner(range(min = 0.000_001, max = 1000.0)))]
     pub std: [f32; 3],
     /// Order of colour conversion and resizing.
     pub preset: Preset,

@@ -3,10 +3,12 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{Array4, ArrayD, ArrayView4, IxDyn, s};
+use prost::Message;
 use rareclip_models::Checkpoint;
+use rareclip_models::onnx::{Attribute, Graph, Model, Node, OperatorSet, ValueInfo, element};
 
 /// A tensor of a safetensors file.
 pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
@@ -139,4 +141,37 @@ pub fn write_meta_names(checkpoint: &Checkpoint, to: &Path) {
         (name.as_str(), view)
     });
     safetensors::serialize_to_file(views, None, to).unwrap();
+}
+
+/// Averages over squares of 4 and, from there, of 2: grids of 6 and 3 at 24 pixels. Only the second is a declared output.
+pub fn pools(folder: &Path) -> PathBuf {
+    let pool = |input: &str, output: &str, side: i64| Node {
+        input: vec![input.into()],
+        output: vec![output.into()],
+        op_type: "AveragePool".into(),
+        attribute: vec![
+            Attribute::ints("kernel_shape", &[side, side]),
+            Attribute::ints("strides", &[side, side]),
+        ],
+        ..Node::default()
+    };
+    let graph = Graph {
+        node: vec![pool("image", "fine", 4), pool("fine", "coarse", 2)],
+        name: "pools".into(),
+        input: vec![ValueInfo::tensor("image", element::F32, &[1, 3, 24, 24])],
+        output: vec![ValueInfo::tensor("coarse", element::F32, &[1, 3, 3, 3])],
+        ..Graph::default()
+    };
+    let opset_import = vec![OperatorSet {
+        domain: String::new(),
+        version: 17,
+    }];
+    let path = folder.join("pools.onnx");
+    let model = Model {
+        ir_version: 8,
+        graph: Some(graph),
+        opset_import,
+    };
+    std::fs::write(&path, model.encode_to_vec()).unwrap();
+    path
 }

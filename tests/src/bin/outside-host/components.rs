@@ -8,10 +8,14 @@ use crate::plan::Plan;
 /// Width of the tokens of its backbone.
 const WIDTH: usize = 3;
 
+/// The deepest block of its backbone.
+const DEEPEST: u64 = 12;
+
 /// The component that is open.
 pub(crate) struct Component {
     plan: Plan,
     backbone: Value,
+    blocks: Vec<u64>,
     block: u64,
     weight: f64,
     sum: Vec<f32>,
@@ -24,14 +28,15 @@ type Answer = Result<Frame, String>;
 
 impl Component {
     pub(crate) fn new(plan: &Plan, request: &Frame) -> Result<Self, String> {
-        let blocks = request.field("blocks").as_array();
-        let block = blocks
-            .and_then(|blocks| blocks.first())
-            .and_then(Value::as_u64);
+        let blocks: Vec<u64> = request.parse("blocks").map_err(text)?;
+        if blocks.iter().any(|block| *block > DEEPEST) {
+            return Err(format!("blocks {blocks:?}; the deepest is {DEEPEST}"));
+        }
         Ok(Self {
             plan: plan.clone(),
             backbone: request.field("backbone").clone(),
-            block: block.unwrap_or(1),
+            block: blocks.first().copied().unwrap_or(1),
+            blocks,
             weight: request.field("options")["weight"].as_f64().unwrap_or(1.0),
             sum: Vec::new(),
             images: 0,
@@ -59,7 +64,7 @@ impl Component {
         json!({
             "input": input,
             "grid": { "rows": 2, "columns": 2 },
-            "blocks": [[self.block, WIDTH]],
+            "blocks": self.blocks.iter().map(|block| (block, WIDTH)).collect::<Vec<_>>(),
             "embedding_width": WIDTH,
             "weights": "none",
         })
@@ -177,8 +182,9 @@ impl Component {
         let rarity: Vec<f32> = tokens
             .chunks_exact(width)
             .map(|token| {
-                let learned = self.sum.iter().chain(std::iter::repeat(&0.0));
-                let distance: f32 = token.iter().zip(learned).map(|(a, b)| (a - b).abs()).sum();
+                // An empty memory finds nothing rare.
+                let pairs = token.iter().zip(&self.sum);
+                let distance: f32 = pairs.map(|(a, b)| (a - b).abs()).sum();
                 distance * self.weight as f32
             })
             .collect();
@@ -211,11 +217,9 @@ impl Component {
             .flat_map(|image| (0..4 * WIDTH).map(|at| image[at]))
             .collect();
         let mut answer = Frame::new();
-        answer.floats(
-            format!("tokens.{}", self.block),
-            &[shape[0], 4, WIDTH],
-            &tokens,
-        );
+        for block in &self.blocks {
+            answer.floats(format!("tokens.{block}"), &[shape[0], 4, WIDTH], &tokens);
+        }
         let embedding: Vec<f32> = (0..shape[0]).flat_map(|_| [1.0, 0.0, 0.0]).collect();
         answer.floats("embedding", &[shape[0], WIDTH], &embedding);
         Ok(answer)
