@@ -30,6 +30,7 @@ pub(crate) struct TestArgs {
 pub(crate) fn test(args: &TestArgs) -> anyhow::Result<()> {
     if !args.offline {
         setup::fetch(&setup::NEEDED)?;
+        setup::python()?;
     }
     if args.offline || args.without_native {
         eprintln!("SKIPPED: the tests of training, vit-tch and faiss");

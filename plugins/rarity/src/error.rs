@@ -63,3 +63,14 @@ pub enum RarityError {
 fn with(prior: bool) -> &'static str {
     if prior { "with" } else { "without" }
 }
+
+/// An error unless all `values` are finite.
+pub(crate) fn finite<'a>(
+    what: &'static str,
+    values: impl IntoIterator<Item = &'a f32>,
+) -> Result<(), RarityError> {
+    if values.into_iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(RarityError::NonFinite(what))
+}

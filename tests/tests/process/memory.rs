@@ -110,13 +110,9 @@ fn known_normals_come_back_after_a_host_fails_in_or_after_its_training_pass() {
 
 #[test]
 fn a_host_that_fails_again_at_the_same_request_is_an_error_and_nothing_is_remembered_of_it() {
+    // The new host is told of the three images before, so it is at the fourth `absorb` again.
     let folder = tempfile::tempdir().unwrap();
-    let twice = ["one", "two"].map(|name| {
-        let marker = folder.path().join(name);
-        // The new host is told of the three images before, so it is at the fourth `absorb` again.
-        json!({ "on": "absorb", "nth": 4, "do": "die", "once": marker })
-    });
-    let mut one = bank(&json!({ "wrong": [twice[0]] }));
+    let mut one = bank(&once("absorb", 4, "die", folder.path()));
     let mut other = bank(&json!({}));
     let mut never = bank(&json!({ "wrong": [{ "on": "absorb", "nth": 4, "do": "die" }] }));
     walk(&mut *one, 0..3);

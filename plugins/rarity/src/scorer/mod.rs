@@ -14,7 +14,7 @@ use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::RarityError;
+use crate::error::{RarityError, finite};
 use crate::options::{require, width_of};
 use fusion::{fuse, largest_share, mean, mix, rescaled};
 use memory::ImageMemory;
@@ -410,17 +410,6 @@ impl RarityScorer {
         };
         AnomalyMap::from_patches(combined.view(), self.grid, self.side, Some(blur))
     }
-}
-
-/// An error unless all `values` are finite.
-fn finite<'a>(
-    what: &'static str,
-    values: impl IntoIterator<Item = &'a f32>,
-) -> Result<(), RarityError> {
-    if values.into_iter().all(|value| value.is_finite()) {
-        return Ok(());
-    }
-    Err(RarityError::NonFinite(what))
 }
 
 impl Scorer for RarityScorer {
