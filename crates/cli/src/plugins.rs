@@ -1,20 +1,29 @@
 //! The plugins that come with the program, and whether every linked plugin is registered.
 
 use anyhow::ensure;
-use rareclip_core::Registry;
+use rareclip_core::{Component, Registry, registry};
+
+/// The components of the plugins that come with the program, as its features say.
+const BUILT_IN: &[&[Component]] = &[
+    rareclip_baselines::COMPONENTS,
+    rareclip_index_exact::COMPONENTS,
+    #[cfg(any(feature = "faiss", feature = "faiss-gpu"))]
+    rareclip_index_faiss::COMPONENTS,
+    rareclip_mutual::COMPONENTS,
+    rareclip_neighbours::COMPONENTS,
+    rareclip_process::COMPONENTS,
+    rareclip_prompt::COMPONENTS,
+    rareclip_rarity::COMPONENTS,
+    rareclip_statistics::COMPONENTS,
+    #[cfg(feature = "ort")]
+    rareclip_vit_ort::COMPONENTS,
+    #[cfg(feature = "tch")]
+    rareclip_vit_tch::COMPONENTS,
+];
 
 /// Registers the plugins of this program by hand: it does not depend on link-time registration.
 pub(crate) fn register() {
-    rareclip_baselines::register();
-    rareclip_index_exact::register();
-    rareclip_mutual::register();
-    rareclip_neighbours::register();
-    rareclip_process::register();
-    rareclip_prompt::register();
-    rareclip_rarity::register();
-    rareclip_statistics::register();
-    #[cfg(feature = "ort")]
-    rareclip_vit_ort::register();
+    BUILT_IN.iter().copied().for_each(registry::register);
 }
 
 /// Refuses a program in which two crates claim one name, and says where plugins have to be registered by hand.
@@ -45,21 +54,9 @@ pub(crate) fn notice(registry: &Registry) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rareclip_core::{Component, Slot};
+    use rareclip_core::Slot;
 
-    const BUILT_IN: &[&[Component]] = &[
-        rareclip_baselines::COMPONENTS,
-        rareclip_index_exact::COMPONENTS,
-        rareclip_mutual::COMPONENTS,
-        rareclip_neighbours::COMPONENTS,
-        rareclip_process::COMPONENTS,
-        rareclip_prompt::COMPONENTS,
-        rareclip_rarity::COMPONENTS,
-        rareclip_statistics::COMPONENTS,
-        #[cfg(feature = "ort")]
-        rareclip_vit_ort::COMPONENTS,
-    ];
+    use super::*;
 
     #[test]
     fn registering_by_hand_adds_nothing_to_what_registered_at_link_time() {

@@ -81,7 +81,7 @@ impl Trainer {
     /// A trainer of the layers of `blocks` (1-based), one each, in their order, from `weights`.
     ///
     /// # Errors
-    /// [`Error::Device`], [`Error::Shape`] when directions and layers do not fit each other, [`Error::Torch`].
+    /// [`crate::Error::Device`], [`crate::Error::Shape`] when directions and layers do not fit each other, [`crate::Error::Torch`].
     pub fn new(
         blocks: &[usize],
         weights: &Weights,
@@ -122,7 +122,7 @@ impl Trainer {
     /// The weights as they are.
     ///
     /// # Errors
-    /// [`Error::Torch`].
+    /// [`crate::Error::Torch`].
     pub fn weights(&self) -> Result<Weights> {
         self.to_weights(self.values.iter().collect())
     }
@@ -130,7 +130,7 @@ impl Trainer {
     /// Learns from a batch. When the loss is not finite the weights stay as they are: check it.
     ///
     /// # Errors
-    /// [`Error::Shape`] when an example does not fit, [`Error::Torch`].
+    /// [`crate::Error::Shape`] when an example does not fit, [`crate::Error::Torch`].
     pub fn step(&mut self, batch: &[Example]) -> Result<Losses> {
         let batch = self.batch(batch)?;
         let pass = self.pass(&batch)?;
@@ -174,7 +174,7 @@ impl Trainer {
     /// head gives it.
     ///
     /// # Errors
-    /// [`Error::Shape`] when the features do not fit, [`Error::Torch`].
+    /// [`crate::Error::Shape`] when the features do not fit, [`crate::Error::Torch`].
     pub fn prior(&self, features: &Features) -> Result<Array1<f32>> {
         tch::no_grad(|| {
             let directions = self.directions()?;
