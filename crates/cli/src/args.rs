@@ -47,8 +47,7 @@ pub(crate) enum Command {
     /// API keys of the service.
     #[command(subcommand)]
     Keys(crate::commands::keys::KeysCommand),
-    /// Train the parts of a detector that are learned.
-    #[cfg(feature = "tch")]
+    /// Train the parts of a detector that are learned; for programs with the feature `tch`.
     #[command(subcommand)]
     Train(crate::commands::train::TrainCommand),
     /// Set two results of `rareclip bench` against each other.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::{EpochLog, Log};
+use crate::{EpochLog, Log, Progress};
 
 /// What happens in a run, for those who watch it.
 #[derive(Debug)]
@@ -31,19 +31,6 @@ pub enum Event<'e> {
     Epoch(&'e EpochLog),
     /// A checkpoint and the log were written.
     Saved(&'e Log),
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Progress {
-    /// What is being done.
-    pub doing: String,
-    /// Done of it.
-    pub done: u64,
-    /// All of it.
-    pub total: u64,
-    /// The time left by the speed so far; `None` at the start.
-    pub left: Option<Duration>,
 }
 
 /// How a run ended.

@@ -143,6 +143,20 @@ impl Plan {
         1 + self.vit.registers
     }
 
+    /// Which tokens make up every square window of `side` patches: the prefix and the window's patches in reading order, one window
+    /// after another, themselves in reading order. `side` is at most that of the grid.
+    pub fn window_tokens(&self, side: usize) -> Vec<i64> {
+        let (grid, prefix) = (self.side(), self.prefix());
+        let places = (grid + 1).saturating_sub(side);
+        let mut tokens = Vec::new();
+        for (top, left) in (0..places * places).map(|at| (at / places, at % places)) {
+            tokens.extend(0..prefix as i64);
+            let patch = |at: usize| (top + at / side) * grid + left + at % side;
+            tokens.extend((0..side * side).map(|at| (prefix + patch(at)) as i64));
+        }
+        tokens
+    }
+
     /// The tokens that do not depend on the image, positions resized to the patch grid.
     ///
     /// # Errors

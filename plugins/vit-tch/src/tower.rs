@@ -78,7 +78,7 @@ impl Tower {
         let bias = keys.patch_bias.as_ref();
         let windows = plan.windows.iter();
         let windows = windows.map(|&side| {
-            let members = members(side, plan.side(), plan.prefix());
+            let members = plan.window_tokens(side);
             Ok((side, Tensor::f_from_slice(&members)?.f_to_device(device)?))
         });
         Ok(Self {
@@ -202,16 +202,4 @@ impl Tower {
 fn pre_norm(reader: &Reader<'_>, vit: &Vit) -> Result<Option<NormLayer>> {
     let keys = vit.keys.pre_norm.as_ref();
     keys.map(|keys| reader.norm(keys, vit.epsilon)).transpose()
-}
-
-/// The tokens of every window of `side` x `side` patches, one window after another, in reading order.
-fn members(side: usize, grid: usize, prefix: usize) -> Vec<i64> {
-    let places = grid + 1 - side;
-    let mut members = Vec::new();
-    for (top, left) in (0..places * places).map(|at| (at / places, at % places)) {
-        members.extend(0..prefix as i64);
-        let patch = |at: usize| (top + at / side) * grid + left + at % side;
-        members.extend((0..side * side).map(|at| (prefix + patch(at)) as i64));
-    }
-    members
 }

@@ -1,16 +1,14 @@
 //! `rareclip bench` and `rareclip compare`: detectors on data sets, in one table.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use rareclip_bench::table::{self, Table};
-use rareclip_bench::{Benchmark, Entrant, Plan, Progress};
+use rareclip_bench::{Benchmark, Entrant, Plan};
 
+use super::bar::Bar;
 use super::{say, table as plain_table};
 use crate::args::ConfigArgs;
 use crate::builtin;
@@ -80,7 +78,7 @@ pub(crate) struct CompareArgs {
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let plan = plan(args)?;
     let stop = stop_flag()?;
-    let mut shown = Shown::new();
+    let mut shown = Bar::new();
     let result = rareclip_bench::run(&plan, &mut |progress| shown.update(progress), &|| {
         stop.load(Ordering::Relaxed)
     });
@@ -160,55 +158,6 @@ fn entrant(text: &str, set: &[String]) -> anyhow::Result<Entrant> {
         config,
         shots,
     })
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Shown {
-    bar: Option<ProgressBar>,
-    last: Instant,
-}
-
-impl Shown {
-    /// Between two lines where there is no terminal.
-    const PAUSE: Duration = Duration::from_secs(30);
-
-    fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
-            ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-        });
-        Self {
-            bar,
-            last: Instant::now(),
-        }
-    }
-
-    fn update(&mut self, progress: &Progress) {
-        let left = progress.left.map_or_else(String::new, |left| {
-            format!(", {} left", HumanDuration(left))
-        });
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(progress.total);
-                bar.set_position(progress.done);
-                bar.set_message(format!("{}{left}", progress.doing));
-            }
-            None if self.last.elapsed() > Self::PAUSE => {
-                self.last = Instant::now();
-                eprintln!(
-                    "{} of {}: {}{left}",
-                    progress.done, progress.total, progress.doing
-                );
-            }
-            None => {}
-        }
-    }
-
-    fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 fn show(benchmark: &Benchmark) -> anyhow::Result<()> {

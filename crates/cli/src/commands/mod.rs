@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod bar;
 pub(crate) mod bench;
 mod calibrate;
 pub(crate) mod client;
@@ -13,7 +14,6 @@ pub(crate) mod keys;
 mod models;
 pub(crate) mod new_plugin;
 pub(crate) mod serve;
-#[cfg(feature = "tch")]
 pub(crate) mod train;
 
 use crate::args::Command;
@@ -27,7 +27,6 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Judge(args) => judge::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Bench(args) => bench::run(&args),
-        #[cfg(feature = "tch")]
         Command::Train(command) => train::run(&command),
         Command::Compare(args) => bench::compare(&args),
         Command::Serve(args) => serve::run(&args),

@@ -23,7 +23,7 @@ pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<B
     }
     let mut outputs = Vec::new();
     for &side in &plan.windows {
-        let count = tower.windows(&x, side, grid)?;
+        let count = tower.windows(&x, side, plan)?;
         let shape = [count as i64, vit.embedding_width as i64];
         outputs.push(ValueInfo::tensor(&windows_of(side), element::F32, &shape));
     }
@@ -147,23 +147,17 @@ impl Tower<'_> {
 
     /// Embeds every square window of `side` x `side` patches as if it were an image: its tokens, with the class token, go through
     /// the blocks on their own (WinCLIP, CVPR 2023, section 4.2). Gives the number of windows.
-    fn windows(&mut self, x: &str, side: usize, grid: usize) -> Result<usize> {
-        let prefix = 1 + self.vit.registers;
-        let places = grid + 1 - side;
-        let mut members = Vec::new();
-        for (top, left) in (0..places * places).map(|at| (at / places, at % places)) {
-            members.extend(0..prefix as i64);
-            let patch = |at: usize| (top + at / side) * grid + left + at % side;
-            members.extend((0..side * side).map(|at| (prefix + patch(at)) as i64));
-        }
+    fn windows(&mut self, x: &str, side: usize, plan: &Plan) -> Result<usize> {
+        let tokens = plan.prefix() + side * side;
+        let members = plan.window_tokens(side);
+        let count = members.len() / tokens;
         let builder = &mut self.builder;
         let members = builder.integers("members", &members);
         let along = vec![Attribute::int("axis", 1)];
-        let tokens = builder.node("", "Gather", &[x, &members], along);
-        let count = places * places;
-        let shape = [count, prefix + side * side, self.vit.width].map(|axis| axis as i64);
+        let gathered = builder.node("", "Gather", &[x, &members], along);
+        let shape = [count, tokens, self.vit.width].map(|axis| axis as i64);
         let shape = builder.integers("shape", &shape);
-        let mut x = builder.node("", "Reshape", &[&tokens, &shape], Vec::new());
+        let mut x = builder.node("", "Reshape", &[&gathered, &shape], Vec::new());
         for block in &self.vit.keys.blocks {
             x = self.block(&x, block, Arithmetic::F32)?;
         }
