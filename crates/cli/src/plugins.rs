@@ -4,26 +4,32 @@ use anyhow::ensure;
 use rareclip_core::{Component, Registry, registry};
 
 /// The components of the plugins that come with the program, as its features say.
-const BUILT_IN: &[&[Component]] = &[
-    rareclip_baselines::COMPONENTS,
-    rareclip_index_exact::COMPONENTS,
-    #[cfg(any(feature = "faiss", feature = "faiss-gpu"))]
-    rareclip_index_faiss::COMPONENTS,
-    rareclip_mutual::COMPONENTS,
-    rareclip_neighbours::COMPONENTS,
-    rareclip_process::COMPONENTS,
-    rareclip_prompt::COMPONENTS,
-    rareclip_rarity::COMPONENTS,
-    rareclip_statistics::COMPONENTS,
+///
+/// A function, since a constant would hold copies of these lists, which are told from those of link time by their place in memory.
+fn built_in() -> Vec<&'static [Component]> {
+    #[allow(unused_mut, reason = "without features there are no more")]
+    let mut all = vec![
+        rareclip_baselines::COMPONENTS,
+        rareclip_index_exact::COMPONENTS,
+        rareclip_mutual::COMPONENTS,
+        rareclip_neighbours::COMPONENTS,
+        rareclip_process::COMPONENTS,
+        rareclip_prompt::COMPONENTS,
+        rareclip_rarity::COMPONENTS,
+        rareclip_statistics::COMPONENTS,
+    ];
     #[cfg(feature = "ort")]
-    rareclip_vit_ort::COMPONENTS,
+    all.push(rareclip_vit_ort::COMPONENTS);
+    #[cfg(any(feature = "faiss", feature = "faiss-gpu"))]
+    all.push(rareclip_index_faiss::COMPONENTS);
     #[cfg(feature = "tch")]
-    rareclip_vit_tch::COMPONENTS,
-];
+    all.push(rareclip_vit_tch::COMPONENTS);
+    all
+}
 
 /// Registers the plugins of this program by hand: it does not depend on link-time registration.
 pub(crate) fn register() {
-    BUILT_IN.iter().copied().for_each(registry::register);
+    built_in().into_iter().for_each(registry::register);
 }
 
 /// Refuses a program in which two crates claim one name, and says where plugins have to be registered by hand.
@@ -68,14 +74,14 @@ mod tests {
         let program = Registry::of_program();
         check(&program).unwrap();
         assert_eq!(notice(&program), None);
-        assert_eq!(names(&program), names(&Registry::by_hand(BUILT_IN)));
+        assert_eq!(names(&program), names(&Registry::by_hand(&built_in())));
         register();
         assert_eq!(names(&Registry::of_program()), names(&program));
     }
 
     #[test]
     fn without_constructors_the_built_in_components_are_there_and_a_notice_names_their_crates() {
-        let registry = Registry::by_hand(BUILT_IN);
+        let registry = Registry::by_hand(&built_in());
         check(&registry).unwrap();
         for (slot, name) in [
             (Slot::Backbone, "thumbnail"),
