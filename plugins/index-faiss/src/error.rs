@@ -28,7 +28,7 @@ pub enum FaissError {
     },
     /// The program was built for the CPU alone.
     #[error(
-        "device `{device}` needs a program built with the feature `gpu` of rareclip-index-faiss; build with it, or set `device = \"cpu\"`"
+        "device `{device}` needs a program built with the feature `faiss-gpu` (`gpu` of rareclip-index-faiss); build with it, or set `device = \"cpu\"`"
     )]
     NoGpu {
         /// The device asked for.

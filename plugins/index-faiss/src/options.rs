@@ -47,7 +47,7 @@ pub struct FaissOptions {
     /// product are given. Default 4.
     #[schemars(range(min = 1, max = 1000))]
     pub refine: usize,
-    /// Where searches run: `cpu`, or `cuda:0` and so on for a CUDA device, which needs a program built with the feature `gpu`.
+    /// Where searches run: `cpu`, or `cuda:0` and so on for a CUDA device, which needs a program built with the feature `faiss-gpu`.
     /// Default cpu.
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,

@@ -8,14 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Pool {
     free: Arc<Mutex<Vec<Vec<f32>>>>,
     limit: usize,
+    longest: usize,
 }
 
 impl Pool {
-    /// A pool that keeps at most `limit` idle buffers.
-    pub(crate) fn new(limit: usize) -> Self {
+    /// A pool that keeps at most `limit` idle buffers, each with memory for at most `longest` numbers.
+    pub(crate) fn new(limit: usize, longest: usize) -> Self {
         Self {
             free: Arc::default(),
             limit,
+            longest,
         }
     }
 
@@ -30,6 +32,11 @@ impl Pool {
             values: values.unwrap_or_default(),
             pool: self.clone(),
         }
+    }
+
+    /// The most that [`bytes`](Self::bytes) can be.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.limit * self.longest * size_of::<f32>()
     }
 
     /// Bytes of the idle buffers.
@@ -71,6 +78,8 @@ impl Drop for Buffer {
         if free.len() < self.pool.limit && self.values.capacity() > 0 {
             let mut values = std::mem::take(&mut self.values);
             values.clear();
+            // A buffer that grew where a shorter one was handed on may have more than was asked for.
+            values.shrink_to(self.pool.longest);
             free.push(values);
         }
     }
@@ -82,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_empty_with_its_memory() {
-        let pool = Pool::new(1);
+        let pool = Pool::new(1, 100);
         pool.take().resize(100, 1.0);
         assert_eq!(pool.bytes(), 400);
         let again = pool.take();
@@ -90,8 +99,17 @@ mod tests {
     }
 
     #[test]
+    fn a_buffer_that_grew_beyond_its_need_is_cut() {
+        let pool = Pool::new(1, 100);
+        pool.take().resize(90, 1.0);
+        pool.take().resize(91, 1.0);
+        assert!(pool.bytes() <= pool.capacity_bytes());
+        assert_eq!(pool.capacity_bytes(), 400);
+    }
+
+    #[test]
     fn no_more_than_the_limit_is_kept() {
-        let pool = Pool::new(1);
+        let pool = Pool::new(1, 10);
         let (mut a, mut b) = (pool.take(), pool.take());
         a.resize(10, 0.0);
         b.resize(10, 0.0);

@@ -38,7 +38,6 @@ pub(crate) struct PrototypeBank {
     rules: Rules,
     grid: Grid,
     pool: Pool,
-    widest: usize,
     images: u64,
     normals: u64,
 }
@@ -101,9 +100,13 @@ impl PrototypeBank {
             .map(|&spec| BranchBank::new(spec, &rules, patches, options.keep_images))
             .collect();
         let branches = built?;
+        let widest = specs.iter().map(|spec| spec.width).max().unwrap_or(0);
         Ok(Self {
-            pool: Pool::new(2 * branches.len()),
-            widest: specs.iter().map(|spec| spec.width).max().unwrap_or(0),
+            // Patch features and their recurrence, per branch.
+            pool: Pool::new(
+                2 * branches.len(),
+                patches * widest.max(options.keep_images),
+            ),
             branches,
             rules,
             grid: backbone.grid,
@@ -115,18 +118,6 @@ impl PrototypeBank {
     fn check(&self, features: &Features) -> Result<(), BoxError> {
         let specs = self.branches.iter().map(|branch| &branch.spec);
         BranchSpec::check_all(specs, features, self.grid)
-    }
-
-    /// The most memory the pooled buffers take: patch features and their recurrence, per branch.
-    fn pool_capacity_bytes(&self) -> usize {
-        let keep = self
-            .branches
-            .iter()
-            .map(|branch| branch.keep_images)
-            .max()
-            .unwrap_or(0);
-        let per_patch = self.widest.max(keep);
-        2 * self.branches.len() * self.grid.patches() * per_patch * size_of::<f32>()
     }
 }
 
@@ -206,7 +197,7 @@ impl MemoryBank for PrototypeBank {
             images: self.images,
             prototypes: of(|branch| branch.index.len()),
             bytes: of(BranchBank::bytes) + self.pool.bytes(),
-            capacity_bytes: capacity + self.pool_capacity_bytes(),
+            capacity_bytes: capacity + self.pool.capacity_bytes(),
         }
     }
 
