@@ -19,6 +19,11 @@ fn options(factory: &str) -> FaissOptions {
 }
 
 #[test]
+fn the_declaration_keeps_its_contract() {
+    rareclip_testkit::conformance::index("faiss").check_declaration();
+}
+
+#[test]
 fn flat_keeps_the_contract_and_is_exact() {
     check(&FaissOptions::default());
     assert!(FaissOptions::default().build(4, 0).unwrap().exact());

@@ -45,8 +45,10 @@ pub struct VitTchOptions {
     /// How the position table is brought to another image size. Default: the family's own rule.
     pub position_resize: Option<PositionResize>,
     /// Subtracted per channel (R G B, of values in 0..1). Default: the family's own.
+    #[schemars(inner(range(min = -1000.0, max = 1000.0)))]
     pub mean: Option<[f32; 3]>,
     /// Divisor per channel (R G B). Default: the family's own.
+    #[schemars(inner(range(min = 0.000_001, max = 1000.0)))]
     pub std: Option<[f32; 3]>,
     /// Order of colour conversion and resizing.
     pub preset: Preset,
