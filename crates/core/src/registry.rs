@@ -293,7 +293,7 @@ pub fn find(slot: Slot, name: &str) -> Option<&'static Component> {
 macro_rules! register {
     ($($slot:ident $name:literal => $options:ty);+ $(;)?) => {
         /// The components of this crate.
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "a program registers what it needs by hand")]
         pub static COMPONENTS: &[$crate::Component] = &[$(
             $crate::Component::$slot::<$options>(
                 $name,
@@ -304,7 +304,7 @@ macro_rules! register {
 
         /// Registers the components of this crate by hand, where link-time registration does not run. More than once, or in
         /// addition to link time, does no harm.
-        #[allow(dead_code)]
+        #[allow(dead_code, reason = "a program registers what it needs by hand")]
         pub fn register() {
             $crate::registry::register(COMPONENTS);
         }
