@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Instant;
 
-use common::service::{Api, PATIENCE, RARITY, Server, client, serve, serve_at, well};
+use common::service::{Api, RARITY, Server, client, disturbed, serve, serve_at, well};
 use common::{Bench, code, rareclip, rows, run, stderr, stdout};
 
 /// A bench with the detector of the service.
@@ -124,45 +122,21 @@ fn a_peek_leaves_no_trace() {
     assert_eq!(server.api().stream("line")["results"], 24);
 }
 
-/// The service again on an address that it had before.
-fn again(folder: &Path, address: &str) -> Server {
-    let start = Instant::now();
-    loop {
-        let mut server = Server::spawn(serve_at(folder, address, &["--snapshot-every", "3"]));
-        if server.ready() {
-            return server;
-        }
-        assert!(start.elapsed() < PATIENCE, "{}", server.log());
-    }
-}
-
 #[test]
 fn a_client_goes_on_with_a_service_that_was_killed_and_started_again() {
     let bench = bench(36);
     let folder = bench.folder.path();
     let expected = scanned(&bench);
-    let mut server = Server::start(serve(folder, &["--snapshot-every", "3"]));
-    let address = server.address().to_owned();
-    let mut child = client(folder, server.url(), "line", &[])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut out = BufReader::new(child.stdout.take().unwrap());
-    let mut printed = String::new();
-    for stop in [10, 23] {
-        while printed.lines().count() < stop {
-            assert!(out.read_line(&mut printed).unwrap() > 0, "{printed}");
-        }
-        server.kill();
-        server = again(folder, &address);
-    }
-    out.read_to_string(&mut printed).unwrap();
-    let mut told = String::new();
-    let mut err = child.stderr.take().unwrap();
-    err.read_to_string(&mut told).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
+    let mut server = Some(Server::start(serve(folder, &["--snapshot-every", "3"])));
+    let running = server.as_ref().unwrap();
+    let (url, address) = (running.url().to_owned(), running.address().to_owned());
+    let printed = disturbed(folder, &url, [10, 23], || {
+        server.take().unwrap().kill();
+        let again = || serve_at(folder, &address, &["--snapshot-every", "3"]);
+        server = Some(Server::start_again(again));
+    });
     assert_eq!(printed, expected);
+    let server = server.unwrap();
     assert_eq!(server.api().stream("line")["results"], 36);
 }
 

@@ -1,6 +1,6 @@
 //! The composition of the four rooms.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView4;
 use serde_json::Value;
@@ -20,6 +20,9 @@ pub struct Detector {
     prompt: Option<Arc<dyn PromptHead>>,
     bank: Option<Box<dyn MemoryBankFactory>>,
     scorer: Box<dyn ScorerFactory>,
+    /// The first stream, which was opened when the detector was built: one that cannot be opened later would be found out
+    /// too late.
+    first: Mutex<Option<Stream>>,
 }
 
 fn component<T>(slot: Slot, name: &str, result: Result<T, BoxError>) -> Result<T> {
@@ -84,10 +87,13 @@ impl Detector {
             prompt,
             bank,
             scorer,
+            first: Mutex::default(),
         };
-        // A stream that cannot be opened later would be found out too late.
-        detector.open_stream()?;
-        Ok(detector)
+        let first = detector.new_stream()?;
+        Ok(Self {
+            first: Mutex::new(Some(first)),
+            ..detector
+        })
     }
 
     /// The config, with every default written out.
@@ -126,6 +132,17 @@ impl Detector {
     /// # Errors
     /// [`Error::Component`] when a bank or scorer does not fit the backbone.
     pub fn open_stream(&self) -> Result<Stream> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        match first.take() {
+            Some(stream) => Ok(stream),
+            None => {
+                drop(first);
+                self.new_stream()
+            }
+        }
+    }
+
+    fn new_stream(&self) -> Result<Stream> {
         let spec = self.backbone.spec();
         let bank = match (&self.bank, &self.config.bank) {
             (Some(bank), Some(choice)) => {

@@ -93,11 +93,10 @@ pub fn neighbourhood_mean(tokens: ArrayView2<'_, f32>, grid: Grid, side: usize) 
     Array2::from_shape_vec(tokens.raw_dim(), out).unwrap_or_else(|_| tokens.to_owned())
 }
 
-fn row_major<'a>(tokens: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
-    tokens.to_slice().map_or_else(
-        || Cow::Owned(tokens.iter().copied().collect()),
-        Cow::Borrowed,
-    )
+/// The values of `rows` in row-major order, copied only where they do not lie so.
+pub fn row_major<'a>(rows: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
+    rows.to_slice()
+        .map_or_else(|| Cow::Owned(rows.iter().copied().collect()), Cow::Borrowed)
 }
 
 /// Sums over squares; dividing by their size is left to the scaling to unit length.

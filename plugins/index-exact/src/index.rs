@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView2, Axis};
 use pulp::Arch;
 use rareclip_core::BoxError;
-use rareclip_core::index::{Neighbours, Survey, VectorIndex};
+use rareclip_core::index::{IndexError, Neighbours, Survey, VectorIndex};
+use rareclip_core::patches::row_major;
 use rayon::prelude::*;
 
-use crate::error::ExactError;
 use crate::product::with_tile;
-use crate::top::{NONE, Top, raise, scan};
+use crate::top::{Top, raise, scan};
 
 /// Queries of a tile: many, to repay packing the vectors, and few enough to share out among threads; half of the
 /// 37 x 37 patches of a ViT at 518 pixels.
@@ -32,41 +32,13 @@ impl ExactIndex {
     /// An empty index for vectors of `width` with memory for `capacity` of them.
     ///
     /// # Errors
-    /// [`ExactError::ZeroWidth`], or [`ExactError::TooMany`] for a capacity beyond 32 bits.
-    pub fn new(width: usize, capacity: usize) -> Result<Self, ExactError> {
-        if width == 0 {
-            return Err(ExactError::ZeroWidth);
-        }
-        let bytes = capacity.checked_mul(width);
-        match bytes {
-            Some(values) if capacity < NONE as usize => Ok(Self {
-                width,
-                data: Vec::with_capacity(values),
-            }),
-            _ => Err(ExactError::TooMany { vectors: capacity }),
-        }
-    }
-
-    fn check_width(&self, rows: ArrayView2<'_, f32>) -> Result<(), ExactError> {
-        if rows.ncols() == self.width {
-            Ok(())
-        } else {
-            Err(ExactError::Width {
-                found: rows.ncols(),
-                expected: self.width,
-            })
-        }
-    }
-
-    fn check_position(&self, position: usize) -> Result<(), ExactError> {
-        if position < self.len() {
-            Ok(())
-        } else {
-            Err(ExactError::Position {
-                position,
-                len: self.len(),
-            })
-        }
+    /// [`IndexError::ZeroWidth`], or [`IndexError::TooMany`] for a capacity beyond 32 bits.
+    pub fn new(width: usize, capacity: usize) -> Result<Self, IndexError> {
+        IndexError::shape(width, capacity)?;
+        Ok(Self {
+            width,
+            data: Vec::with_capacity(capacity * width),
+        })
     }
 
     /// The vectors at `range`.
@@ -83,7 +55,7 @@ impl ExactIndex {
         best_query: bool,
     ) -> (Neighbours, Vec<f32>) {
         let queries_count = queries.len() / self.width;
-        let mut found = nobody(queries_count, k.min(range.len()));
+        let mut found = Neighbours::empty(queries_count, k.min(range.len()));
         let span = if best_query { range.len() } else { 0 };
         let blocks = queries
             .par_chunks(QUERIES * self.width)
@@ -141,14 +113,6 @@ impl ExactIndex {
     }
 }
 
-/// A result with no entries yet.
-fn nobody(queries: usize, k: usize) -> Neighbours {
-    Neighbours {
-        similarity: Array2::from_elem((queries, k), f32::NEG_INFINITY),
-        position: Array2::from_elem((queries, k), NONE),
-    }
-}
-
 type RowBlock<'a> = (
     ndarray::ArrayViewMut2<'a, f32>,
     ndarray::ArrayViewMut2<'a, u32>,
@@ -182,11 +146,8 @@ impl VectorIndex for ExactIndex {
     }
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        self.check_width(rows)?;
-        let vectors = self.len() + rows.nrows();
-        if vectors >= NONE as usize {
-            return Err(ExactError::TooMany { vectors }.into());
-        }
+        IndexError::width(rows.ncols(), self.width)?;
+        IndexError::count(self.len() + rows.nrows())?;
         match rows.as_slice() {
             Some(values) => self.data.extend_from_slice(values),
             None => self.data.extend(rows.iter()),
@@ -195,16 +156,7 @@ impl VectorIndex for ExactIndex {
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        if let Some(&last) = positions.last() {
-            self.check_position(last)?;
-        }
-        if let Some(pair) = positions.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(ExactError::NotAscending {
-                previous: pair[0],
-                next: pair[1],
-            }
-            .into());
-        }
+        IndexError::kept(positions, self.len())?;
         let mut kept = 0;
         // Runs of neighbours move in one go.
         for run in positions.chunk_by(|a, b| a + 1 == *b) {
@@ -228,17 +180,15 @@ impl VectorIndex for ExactIndex {
         k: usize,
         first: usize,
     ) -> Result<Neighbours, BoxError> {
-        self.check_width(queries)?;
-        if first > 0 {
-            self.check_position(first - 1)?;
-        }
-        let queries = contiguous(&queries);
+        IndexError::width(queries.ncols(), self.width)?;
+        IndexError::first(first, self.len())?;
+        let queries = row_major(&queries);
         Ok(self.top(&queries, 0..first, k, false).0)
     }
 
     fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
-        self.check_width(queries)?;
-        let queries = contiguous(&queries);
+        IndexError::width(queries.ncols(), self.width)?;
+        let queries = row_major(&queries);
         let (neighbours, best_query) = self.top(&queries, 0..self.len(), k, true);
         Ok(Survey {
             neighbours,
@@ -252,10 +202,8 @@ impl VectorIndex for ExactIndex {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        positions
-            .iter()
-            .try_for_each(|&position| self.check_position(position))?;
-        let mut found = nobody(positions.len(), k);
+        IndexError::positions(positions, self.len())?;
+        let mut found = Neighbours::empty(positions.len(), k);
         positions
             .par_chunks(EARLIER)
             .zip(row_blocks(&mut found, EARLIER))
@@ -315,13 +263,5 @@ impl ExactIndex {
                 }
             });
         }
-    }
-}
-
-/// The values of `rows` in row-major order.
-fn contiguous<'a>(rows: &'a ArrayView2<'_, f32>) -> Cow<'a, [f32]> {
-    match rows.as_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(rows.iter().copied().collect()),
     }
 }

@@ -5,12 +5,10 @@
 //! `[queries, vectors]` matrix never exists. Tiles are shared out with rayon and each is computed on one thread, so
 //! results do not depend on the number of threads.
 
-mod error;
 mod index;
 mod product;
 mod top;
 
-pub use error::ExactError;
 pub use index::ExactIndex;
 
 use rareclip_core::index::VectorIndexFactory;

@@ -5,9 +5,6 @@ use pulp::{Arch, Simd, WithSimd};
 /// Entries looked at together: a whole number of vector registers on every machine.
 const CHUNK: usize = 64;
 
-/// Position of an entry that is not there.
-pub(crate) const NONE: u32 = u32::MAX;
-
 /// The best `k` entries of one row so far, best first; ties go to the one seen earlier.
 pub(crate) struct Top<'a> {
     pub(crate) similarity: &'a mut [f32],
@@ -125,6 +122,7 @@ pub(crate) fn scan(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rareclip_core::index::NONE;
 
     fn best(row: &[f32], k: usize) -> (Vec<f32>, Vec<u32>) {
         let (mut similarity, mut position) = (vec![f32::NEG_INFINITY; k], vec![NONE; k]);

@@ -1,8 +1,5 @@
 //! The exact index against those of faiss, from thousands to a million prototypes, as a Markdown table.
 //!
-//! `crossover [LARGEST] [LARGEST_GRAPH] [WIDTH...]`: most prototypes (1000000), most that a graph is built of (65536), widths
-//! (384 and 1024).
-//!
 //! Queries and prototypes are `rareclip_testkit::index::patches`: unit vectors in groups of uneven size near few directions, one
 //! group per 100 prototypes. Every time is the least of several; each run of an index is followed by one of the exact index
 //! in the same minute, and the ratio is between those two.
@@ -10,10 +7,11 @@
 
 use std::time::Instant;
 
+use clap::Parser;
 use ndarray::{Array2, ArrayView2};
 use rareclip_core::{BoxError, Neighbours, VectorIndex, VectorIndexFactory};
 use rareclip_index_exact::ExactOptions;
-use rareclip_index_faiss::FaissOptions;
+use rareclip_index_faiss::{FaissIndex, FaissOptions};
 use rareclip_testkit::index::patches;
 use rayon::prelude::*;
 
@@ -24,28 +22,64 @@ const K: usize = 6;
 /// Vectors made at a time.
 const PART: usize = 2048;
 
+/// The exact index against those of faiss, as a Markdown table.
+#[derive(Parser)]
+struct Args {
+    /// Numbers of prototypes.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "4107,16384,65536,262144,1000000"
+    )]
+    sizes: Vec<usize>,
+    /// Widths of a prototype.
+    #[arg(long, value_delimiter = ',', default_value = "384,1024")]
+    widths: Vec<usize>,
+    /// faiss factory strings, each given by itself; without any Flat, IVF with lists that grow with the number of prototypes,
+    /// and a graph.
+    #[arg(long = "factory")]
+    factories: Vec<String>,
+    /// Most prototypes that a graph is built of unless factories are given: it takes minutes to build.
+    #[arg(long, default_value_t = 262_144)]
+    largest_graph: usize,
+}
+
 fn main() -> Result<(), BoxError> {
-    let arguments: Result<Vec<usize>, _> =
-        std::env::args().skip(1).map(|text| text.parse()).collect();
-    let arguments = arguments?;
-    let largest = arguments.first().copied().unwrap_or(1_000_000);
-    let largest_graph = arguments.get(1).copied().unwrap_or(65_536);
-    let widths = match arguments.get(2..) {
-        Some(widths) if !widths.is_empty() => widths,
-        _ => &[384, 1024],
-    };
+    let args = Args::parse();
     println!(
         "| width | prototypes | index | build s | search ms | of exact | survey ms | MiB | recall@3 |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for &width in widths {
-        for size in [4_107, 16_384, 65_536, 262_144, 1_000_000] {
-            if size <= largest {
-                compare(width, size, largest_graph)?;
-            }
+    for &width in &args.widths {
+        for &size in &args.sizes {
+            let factories = match &args.factories[..] {
+                [] => usual(size, args.largest_graph),
+                given => given.to_vec(),
+            };
+            compare(width, size, &factories)?;
         }
     }
     Ok(())
+}
+
+/// What is compared at `size` prototypes.
+fn usual(size: usize, largest_graph: usize) -> Vec<String> {
+    let lists = match size {
+        0..10_000 => 64,
+        10_000..50_000 => 128,
+        50_000..200_000 => 256,
+        200_000..500_000 => 512,
+        _ => 1024,
+    };
+    let mut factories = vec![
+        "Flat".to_owned(),
+        format!("IVF{lists},Flat"),
+        format!("IVF{lists},SQ8"),
+    ];
+    if size <= largest_graph {
+        factories.push("HNSW32,Flat".to_owned());
+    }
+    factories
 }
 
 /// Appends `size` vectors, made part by part by all cores.
@@ -137,38 +171,64 @@ fn measure(
     })
 }
 
-fn compare(width: usize, size: usize, largest_graph: usize) -> Result<(), BoxError> {
+/// How thoroughly an index is searched.
+struct Effort {
+    name: &'static str,
+    probes: usize,
+    search_depth: usize,
+}
+
+impl Effort {
+    const fn new(name: &'static str, probes: usize, search_depth: usize) -> Self {
+        Self {
+            name,
+            probes,
+            search_depth,
+        }
+    }
+
+    /// Those that an index of `factory` is measured with.
+    fn of(factory: &str) -> &'static [Self] {
+        const LISTS: &[Effort] = &[
+            Effort::new(", probes 16", 16, 64),
+            Effort::new(", probes 64", 64, 64),
+        ];
+        const GRAPH: &[Effort] = &[
+            Effort::new(", depth 64", 16, 64),
+            Effort::new(", depth 256", 16, 256),
+        ];
+        const ONE: &[Effort] = &[Effort::new("", 16, 64)];
+        if factory.contains("IVF") {
+            LISTS
+        } else if factory.contains("HNSW") {
+            GRAPH
+        } else {
+            ONE
+        }
+    }
+}
+
+fn compare(width: usize, size: usize, factories: &[String]) -> Result<(), BoxError> {
     let queries = patches(QUERIES, width, size / 100, 1, 0);
     let mut exact = ExactOptions {}.build(width, size)?;
     fill(&mut *exact, width, size)?;
     let row = measure(&*exact, &*exact, queries.view(), 0.0)?;
     print(width, size, "exact", &row);
-    let lists = match size {
-        0..10_000 => 64,
-        10_000..50_000 => 128,
-        50_000..200_000 => 256,
-        200_000..500_000 => 512,
-        _ => 1024,
-    };
-    let mut factories = vec![
-        "Flat".to_owned(),
-        format!("IVF{lists},Flat"),
-        format!("IVF{lists},SQ8"),
-    ];
-    if size <= largest_graph {
-        factories.push("HNSW32,Flat".to_owned());
-    }
     for factory in factories {
         let options = FaissOptions {
             factory: factory.clone(),
             ..FaissOptions::default()
         };
-        let mut index = options.build(width, size)?;
+        let mut index = FaissIndex::new(&options, width, size)?;
         let values = exact.vectors()?;
         let vectors = ArrayView2::from_shape((size, width), &values)?;
         let (build, ()) = timed(|| index.append(vectors))?;
-        let row = measure(&*index, &*exact, queries.view(), build / 1e3)?;
-        print(width, size, &format!("faiss {factory}"), &row);
+        for effort in Effort::of(factory) {
+            index.tune(effort.probes, effort.search_depth)?;
+            let row = measure(&index, &*exact, queries.view(), build / 1e3)?;
+            let name = format!("faiss {factory}{}", effort.name);
+            print(width, size, &name, &row);
+        }
     }
     Ok(())
 }

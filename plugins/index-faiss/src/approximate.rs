@@ -52,6 +52,14 @@ impl Approximate {
         })
     }
 
+    /// Looks from now on as thoroughly as `options` say, which differ in nothing else.
+    pub(crate) fn tune(&mut self, options: &FaissOptions) -> Result<(), FaissError> {
+        tune(&self.engine, options)?;
+        self.options = options.clone();
+        self.mirror.changed();
+        Ok(())
+    }
+
     /// Vectors that are in the engine.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()

@@ -50,42 +50,14 @@ pub enum FaissError {
         /// What it said.
         text: String,
     },
-    /// Vectors of no width have no similarities.
-    #[error(
-        "an index needs vectors of at least one number; check the block widths of the backbone"
-    )]
-    ZeroWidth,
-    /// The vectors are wider or narrower than those of the index.
-    #[error(
-        "vectors have width {found}, the index holds width {expected}; were they made by another backbone?"
-    )]
-    Width {
-        /// Width of the vectors given.
-        found: usize,
-        /// Width of the vectors held.
-        expected: usize,
-    },
-    /// A position is not one of the index.
-    #[error("position {position} is out of range: the index holds {len} vectors")]
-    Position {
-        /// The position.
-        position: usize,
-        /// Vectors held.
-        len: usize,
-    },
-    /// Positions to keep are not in ascending order.
-    #[error("positions to keep must ascend, but {next} follows {previous}")]
-    NotAscending {
-        /// A position.
-        previous: usize,
-        /// The one after it.
-        next: usize,
-    },
-    /// Positions are stored in 32 bits.
-    #[error("{vectors} vectors are more than an index can number; lower the bank's capacity")]
-    TooMany {
-        /// Vectors there would be.
-        vectors: usize,
+    /// A request that no index can answer.
+    #[error(transparent)]
+    Request(#[from] rareclip_core::index::IndexError),
+    /// faiss counts the numbers of a vector in 31 bits.
+    #[error("vectors of {width} numbers are wider than faiss takes; use `type = \"exact\"`")]
+    TooWide {
+        /// Numbers of a vector.
+        width: usize,
     },
     /// Saved state is not one that this index wrote.
     #[error("saved index `{name}`: {problem}; restore an older copy, or start a new state file")]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use faiss::index::flat::FlatIndexImpl;
 use faiss::index::{ConcurrentIndex, Index};
 use faiss::selector::IdSelector;
-use ndarray::{Array1, Array2};
+use ndarray::Array1;
 use pulp::Arch;
 use rareclip_core::Neighbours;
 use rareclip_core::index::Hit;
@@ -16,8 +16,6 @@ use crate::dot::dot;
 use crate::error::{FaissError, engine};
 use crate::native::{self, Found};
 
-/// Position of a vector that is not there.
-pub(crate) const NONE: u32 = u32::MAX;
 /// Stored vectors that look for their best query at a time.
 const REVERSE: usize = 8192;
 /// Two similarities closer than this share of the larger may have changed places by rounding inside faiss.
@@ -144,13 +142,13 @@ impl Flat {
     ) -> Result<Neighbours, FaissError> {
         let k = k.min(range.len());
         let count = queries.len() / self.width;
-        let mut all = nobody(count, k);
+        let mut all = Neighbours::empty(count, k);
         if k == 0 {
             return Ok(all);
         }
         for (number, queries) in queries.chunks(self.chunk * self.width).enumerate() {
             for (at, hits) in self.best(queries, k, &range)?.iter().enumerate() {
-                put(&mut all, number * self.chunk + at, hits);
+                all.put(number * self.chunk + at, hits);
             }
         }
         Ok(all)
@@ -321,9 +319,9 @@ impl Flat {
         if k > 0 {
             self.earlier(&sorted, floor, k, &mut best)?;
         }
-        let mut all = nobody(positions.len(), k);
+        let mut all = Neighbours::empty(positions.len(), k);
         for (at, hits) in order.into_iter().zip(&best) {
-            put(&mut all, at, hits);
+            all.put(at, hits);
         }
         Ok(all)
     }
@@ -427,20 +425,4 @@ pub(crate) fn merge(best: &mut Vec<Hit>, more: Vec<Hit>, k: usize) {
     best.extend(more);
     sort(best);
     best.truncate(k);
-}
-
-/// A result with no entries yet.
-pub(crate) fn nobody(queries: usize, k: usize) -> Neighbours {
-    Neighbours {
-        similarity: Array2::from_elem((queries, k), f32::NEG_INFINITY),
-        position: Array2::from_elem((queries, k), NONE),
-    }
-}
-
-/// Writes the hits of one query.
-pub(crate) fn put(all: &mut Neighbours, query: usize, hits: &[Hit]) {
-    for (place, hit) in hits.iter().enumerate() {
-        all.similarity[[query, place]] = hit.similarity;
-        all.position[[query, place]] = hit.position;
-    }
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use data_encoding::HEXLOWER;
 use ndarray::ArrayView2;
 use rareclip_core::BoxError;
-use rareclip_core::index::{Hit, Neighbours, Survey, VectorIndex};
+use rareclip_core::index::{Hit, IndexError, NONE, Neighbours, Survey, VectorIndex};
+use rareclip_core::patches::row_major;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::approximate::Approximate;
 use crate::device::Device;
 use crate::error::FaissError;
-use crate::flat::{Flat, NONE, merge, nobody, put};
+use crate::flat::{Flat, merge};
 use crate::options::{FaissOptions, Family};
 
 /// Vectors in arrival order, searched by faiss.
@@ -40,15 +41,13 @@ impl FaissIndex {
     /// An empty index for vectors of `width` with memory for `capacity` of them.
     ///
     /// # Errors
-    /// [`FaissError::ZeroWidth`]; [`FaissError::Option`] or [`FaissError::Factory`] for options that make no index;
-    /// [`FaissError::NoGpu`]; [`FaissError::TooMany`] for a capacity beyond 32 bits.
+    /// [`FaissError::Request`] for no width or a capacity beyond 32 bits; [`FaissError::TooWide`]; [`FaissError::Option`] or
+    /// [`FaissError::Factory`] for options that make no index; [`FaissError::NoGpu`].
     pub fn new(options: &FaissOptions, width: usize, capacity: usize) -> Result<Self, FaissError> {
         options.check()?;
-        if width == 0 || width > i32::MAX as usize {
-            return Err(FaissError::ZeroWidth);
-        }
-        if capacity >= NONE as usize || capacity.checked_mul(width).is_none() {
-            return Err(FaissError::TooMany { vectors: capacity });
+        IndexError::shape(width, capacity)?;
+        if i32::try_from(width).is_err() {
+            return Err(FaissError::TooWide { width });
         }
         let device = Device::open(options)?;
         let approximate = match options.family() {
@@ -62,22 +61,23 @@ impl FaissIndex {
         })
     }
 
-    fn check_width(&self, rows: ArrayView2<'_, f32>) -> Result<(), FaissError> {
-        let (found, expected) = (rows.ncols(), self.flat.width());
-        if found == expected {
-            Ok(())
-        } else {
-            Err(FaissError::Width { found, expected })
+    /// Sets how thoroughly an index that holds vectors already is searched: [`FaissOptions::probes`] and
+    /// [`FaissOptions::search_depth`].
+    ///
+    /// # Errors
+    /// [`FaissError::Option`] for a number out of range.
+    pub fn tune(&mut self, probes: usize, search_depth: usize) -> Result<(), FaissError> {
+        let options = FaissOptions {
+            probes,
+            search_depth,
+            ..self.options.clone()
+        };
+        options.check()?;
+        if let Some(approximate) = &mut self.approximate {
+            approximate.tune(&options)?;
         }
-    }
-
-    fn check_position(&self, position: usize) -> Result<(), FaissError> {
-        let len = self.flat.len();
-        if position < len {
-            Ok(())
-        } else {
-            Err(FaissError::Position { position, len })
-        }
+        self.options = options;
+        Ok(())
     }
 
     fn neighbours(&self, queries: &[f32], k: usize) -> Result<Neighbours, FaissError> {
@@ -88,7 +88,7 @@ impl FaissIndex {
             return Ok(waiting);
         };
         let k = k.min(len);
-        let mut all = nobody(queries.len() / self.flat.width(), k);
+        let mut all = Neighbours::empty(queries.len() / self.flat.width(), k);
         let proposed = approximate.propose(&self.flat, queries, k)?;
         for (query, mut best) in proposed.into_iter().enumerate() {
             let similarity = waiting.similarity.row(query);
@@ -99,7 +99,7 @@ impl FaissIndex {
                 similarity,
             });
             merge(&mut best, rest.collect(), k);
-            put(&mut all, query, &best);
+            all.put(query, &best);
         }
         Ok(all)
     }
@@ -162,12 +162,9 @@ impl VectorIndex for FaissIndex {
     }
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        self.check_width(rows)?;
-        let vectors = self.len() + rows.nrows();
-        if vectors >= NONE as usize {
-            return Err(FaissError::TooMany { vectors }.into());
-        }
-        self.flat.append(&contiguous(&rows))?;
+        IndexError::width(rows.ncols(), self.width())?;
+        IndexError::count(self.len() + rows.nrows())?;
+        self.flat.append(&row_major(&rows))?;
         if let Some(approximate) = &mut self.approximate {
             approximate.take_in(&self.flat)?;
         }
@@ -175,13 +172,7 @@ impl VectorIndex for FaissIndex {
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        if let Some(&last) = positions.last() {
-            self.check_position(last)?;
-        }
-        if let Some(pair) = positions.windows(2).find(|pair| pair[0] >= pair[1]) {
-            let (previous, next) = (pair[0], pair[1]);
-            return Err(FaissError::NotAscending { previous, next }.into());
-        }
+        IndexError::kept(positions, self.len())?;
         self.flat.retain(positions)?;
         if let Some(approximate) = &mut self.approximate {
             approximate.retain(positions, &self.flat)?;
@@ -190,13 +181,13 @@ impl VectorIndex for FaissIndex {
     }
 
     fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours, BoxError> {
-        self.check_width(queries)?;
-        Ok(self.neighbours(&contiguous(&queries), k)?)
+        IndexError::width(queries.ncols(), self.width())?;
+        Ok(self.neighbours(&row_major(&queries), k)?)
     }
 
     fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
-        self.check_width(queries)?;
-        let queries = contiguous(&queries);
+        IndexError::width(queries.ncols(), self.width())?;
+        let queries = row_major(&queries);
         Ok(Survey {
             neighbours: self.neighbours(&queries, k)?,
             best_query: self.flat.best_query(&queries)?,
@@ -209,11 +200,9 @@ impl VectorIndex for FaissIndex {
         k: usize,
         first: usize,
     ) -> Result<Neighbours, BoxError> {
-        self.check_width(queries)?;
-        if first > 0 {
-            self.check_position(first - 1)?;
-        }
-        Ok(self.flat.search(&contiguous(&queries), k, 0..first)?)
+        IndexError::width(queries.ncols(), self.width())?;
+        IndexError::first(first, self.len())?;
+        Ok(self.flat.search(&row_major(&queries), k, 0..first)?)
     }
 
     fn nearest_earlier(
@@ -222,9 +211,7 @@ impl VectorIndex for FaissIndex {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        positions
-            .iter()
-            .try_for_each(|&position| self.check_position(position))?;
+        IndexError::positions(positions, self.len())?;
         Ok(self.flat.nearest_earlier(positions, floor, k)?)
     }
 
@@ -241,8 +228,8 @@ impl VectorIndex for FaissIndex {
     }
 
     fn within(&self, queries: ArrayView2<'_, f32>, least: f32) -> Result<Vec<Vec<Hit>>, BoxError> {
-        self.check_width(queries)?;
-        Ok(self.flat.within(&contiguous(&queries), least)?)
+        IndexError::width(queries.ncols(), self.width())?;
+        Ok(self.flat.within(&row_major(&queries), least)?)
     }
 
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
@@ -272,21 +259,10 @@ impl VectorIndex for FaissIndex {
 
     fn load(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
         let rows = reader.matrix(name)?;
-        self.check_width(rows.view())?;
-        if rows.nrows() >= NONE as usize {
-            let vectors = rows.nrows();
-            return Err(FaissError::TooMany { vectors }.into());
-        }
+        IndexError::width(rows.ncols(), self.width())?;
+        IndexError::count(rows.nrows())?;
         self.flat.retain(&[])?;
-        self.flat.append(&contiguous(&rows.view()))?;
+        self.flat.append(&row_major(&rows.view()))?;
         self.restore(reader, name)
-    }
-}
-
-/// The values of `rows` in row-major order.
-fn contiguous<'a>(rows: &'a ArrayView2<'_, f32>) -> Cow<'a, [f32]> {
-    match rows.as_slice() {
-        Some(values) => Cow::Borrowed(values),
-        None => Cow::Owned(rows.iter().copied().collect()),
     }
 }

@@ -1,8 +1,8 @@
 //! The contract of a vector index, on every kind of factory; and the recall of the approximate ones.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
-use rareclip_core::VectorIndexFactory;
-use rareclip_index_faiss::{FaissOptions, Metric};
+use rareclip_core::{VectorIndex, VectorIndexFactory};
+use rareclip_index_faiss::{FaissIndex, FaissOptions, Metric};
 use rareclip_testkit::index::{check, patches, recall};
 
 fn options(factory: &str) -> FaissOptions {
@@ -150,6 +150,38 @@ fn more_probes_find_more() {
     let (one, all) = (with(1), with(64));
     assert!(one < 1.0 && all > one, "{one} {all}");
     assert!(all >= 0.999, "{all}");
+}
+
+#[test]
+fn an_index_that_is_tuned_later_finds_what_one_made_so_finds() {
+    let vectors = patches(4000, 64, 60, 7, 0);
+    let queries = patches(300, 64, 60, 7, 1);
+    for (factory, probes, search_depth) in [("IVF64,Flat", 9, 64), ("HNSW8,Flat", 16, 200)] {
+        let hasty = FaissOptions {
+            probes: 1,
+            search_depth: 4,
+            ..options(factory)
+        };
+        let thorough = FaissOptions {
+            probes,
+            search_depth,
+            ..hasty.clone()
+        };
+        let filled = |options: &FaissOptions| {
+            let mut index = FaissIndex::new(options, 64, 0).unwrap();
+            index.append(vectors.view()).unwrap();
+            index
+        };
+        let mut index = filled(&hasty);
+        let before = index.search(queries.view(), 3).unwrap();
+        index.tune(probes, search_depth).unwrap();
+        let after = index.search(queries.view(), 3).unwrap();
+        assert_ne!(before, after, "{factory}");
+        let made_so = filled(&thorough).search(queries.view(), 3).unwrap();
+        assert_eq!(after, made_so, "{factory}");
+        let wrong = index.tune(0, 64).unwrap_err().to_string();
+        assert!(wrong.contains("probes"), "{wrong}");
+    }
 }
 
 #[test]

@@ -187,15 +187,11 @@ impl MemoryBank for PatchBank {
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
         check_shapes(features, self.grid, &self.blocks)?;
-        let mut all: Option<Recall> = None;
-        for branch in &self.branches {
+        Recall::together(self.branches.iter().map(|branch| {
             let patches = branch.patches(features)?;
             let queries = patches.slice(s![..;stride.max(1), ..]);
-            if let Some(recall) = branch.vectors.recall(queries, self.neighbours)? {
-                *all.get_or_insert_default() += recall;
-            }
-        }
-        Ok(all)
+            branch.vectors.recall(queries, self.neighbours)
+        }))
     }
 
     fn status(&self) -> BankStatus {

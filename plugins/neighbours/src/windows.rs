@@ -184,15 +184,11 @@ impl MemoryBank for WindowBank {
     }
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
-        let mut all: Option<Recall> = None;
-        for branch in &self.branches {
+        Recall::together(self.branches.iter().map(|branch| {
             let windows = branch.windows(features, self.width)?;
             let queries = windows.slice(s![..;stride.max(1), ..]);
-            if let Some(recall) = branch.vectors.recall(queries, 1)? {
-                *all.get_or_insert_default() += recall;
-            }
-        }
-        Ok(all)
+            branch.vectors.recall(queries, 1)
+        }))
     }
 
     fn status(&self) -> BankStatus {

@@ -6,13 +6,12 @@
 //! the search. So each prototype keeps a short list of its nearest earlier ones; a list that has lost every entry is
 //! looked up again. What is kept is the same as by the literal rule.
 
+use rareclip_core::index::NONE;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Neighbours, VectorIndex};
 
 /// Entries of a list: enough that a whole list is rarely dropped, few enough to be found on the way.
 pub(crate) const DEPTH: usize = 6;
-
-const NONE: u32 = u32::MAX;
 
 /// Per prototype its most similar earlier prototypes still present, best first; places beyond hold `-inf` and [`NONE`].
 #[derive(Debug)]

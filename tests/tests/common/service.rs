@@ -81,6 +81,18 @@ impl Server {
         server
     }
 
+    /// Starts a service on an address that it had before, which the system may not have given back yet.
+    pub fn start_again(command: impl Fn() -> Command) -> Self {
+        let start = Instant::now();
+        loop {
+            let mut server = Self::spawn(command());
+            if server.ready() {
+                return server;
+            }
+            assert!(start.elapsed() < PATIENCE, "{}", server.log());
+        }
+    }
+
     /// Starts a service, which does not listen yet.
     pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null());
@@ -388,6 +400,29 @@ pub fn client(folder: &Path, url: &str, stream: &str, more: &[&str]) -> Command 
     command.arg("--json").args(more).current_dir(folder);
     command.env_remove("RARECLIP_API_KEY");
     command
+}
+
+/// What [`client`] prints that must end well, if `disturb` is called when it has printed as many rows as each of `stops`.
+pub fn disturbed(folder: &Path, url: &str, stops: [usize; 2], mut disturb: impl FnMut()) -> String {
+    let mut child = client(folder, url, "line", &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut printed = String::new();
+    for stop in stops {
+        while printed.lines().count() < stop {
+            assert!(out.read_line(&mut printed).unwrap() > 0, "{printed}");
+        }
+        disturb();
+    }
+    out.read_to_string(&mut printed).unwrap();
+    let mut told = String::new();
+    let mut err = child.stderr.take().unwrap();
+    err.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
+    printed
 }
 
 /// Standard output of a command that must end well.

@@ -10,6 +10,8 @@ mod limits;
 mod memory;
 #[cfg(target_os = "linux")]
 mod python;
+#[cfg(target_os = "linux")]
+mod service;
 mod slots;
 #[cfg(target_os = "linux")]
 mod stream;

@@ -103,7 +103,7 @@ pub(crate) fn scan(bench: &Bench, config: &str, more: &[&str], kills: &[usize]) 
     }
 }
 
-const LARGEST: &str = "type = \"largest\"";
+pub(crate) const LARGEST: &str = "type = \"largest\"";
 
 #[test]
 fn a_stream_survives_its_host_being_killed_with_the_same_scores_and_says_so() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2};
 use rareclip_core::Neighbours;
 use rareclip_core::VectorIndex;
-use rareclip_core::index::VectorIndexFactory;
+use rareclip_core::index::{NONE, VectorIndexFactory};
 
 /// A generator of numbers that need to look random and no more (splitmix64).
 pub(super) struct Numbers(pub(super) u64);
@@ -111,7 +111,7 @@ pub(super) fn best(
         .map(|at| (product(vectors.view(), at, query) as f32, at as u32))
         .collect();
     all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(a.1.cmp(&b.1)));
-    all.resize(k.max(all.len()), (f32::NEG_INFINITY, u32::MAX));
+    all.resize(k.max(all.len()), (f32::NEG_INFINITY, NONE));
     all.truncate(k);
     all
 }

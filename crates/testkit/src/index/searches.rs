@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rareclip_core::VectorIndex;
-use rareclip_core::index::VectorIndexFactory;
+use rareclip_core::index::{NONE, VectorIndexFactory};
 
 use super::data::{best, filled, patches, product, rows, whole};
 use super::promises::told;
@@ -103,10 +103,10 @@ fn true_neighbours(
     number: usize,
 ) -> Held {
     let wrong = |what: &str| Err(format!("query {number} finds {found:?}: {what}"));
-    let there = found.iter().take_while(|(_, at)| *at != u32::MAX).count();
+    let there = found.iter().take_while(|(_, at)| *at != NONE).count();
     if found[there..]
         .iter()
-        .any(|&entry| entry != (f32::NEG_INFINITY, u32::MAX))
+        .any(|&entry| entry != (f32::NEG_INFINITY, NONE))
     {
         return wrong("after the last one come others than nobody");
     }
@@ -371,7 +371,7 @@ fn nan(factory: &dyn VectorIndexFactory) -> Held {
     let expected = index.search(clean.view(), 3).map_err(told("search"))?;
     for (number, (found, expected)) in rows(&found).into_iter().zip(rows(&expected)).enumerate() {
         match number {
-            7 | 20 => equal(&found, &[(f32::NEG_INFINITY, u32::MAX); 3], number)?,
+            7 | 20 => equal(&found, &[(f32::NEG_INFINITY, NONE); 3], number)?,
             30 => {}
             _ => equal(&found, &expected, number)?,
         }

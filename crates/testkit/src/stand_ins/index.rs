@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::index::{IndexError, NONE};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,10 +13,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct IndexOptions {}
 
 impl VectorIndexFactory for IndexOptions {
-    fn build(&self, width: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
-        if width == 0 {
-            return Err("vectors have a width of at least 1".into());
-        }
+    fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
+        IndexError::shape(width, capacity)?;
         let data = Vec::new();
         Ok(Box::new(StandIn { width, data }))
     }
@@ -33,7 +32,7 @@ fn dot<'a>(a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
 
 /// The `k` best, filled up with nothing.
 fn filled(mut best: Vec<(f32, u32)>, k: usize) -> Vec<(f32, u32)> {
-    best.resize(k.max(best.len()), (f32::NEG_INFINITY, u32::MAX));
+    best.resize(k.max(best.len()), (f32::NEG_INFINITY, NONE));
     best.truncate(k);
     best
 }
@@ -50,14 +49,6 @@ fn neighbours(k: usize, rows: Vec<Vec<(f32, u32)>>) -> Result<Neighbours, BoxErr
 impl StandIn {
     fn row(&self, at: usize) -> &[f32] {
         &self.data[at * self.width..(at + 1) * self.width]
-    }
-
-    fn check(&self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        let (found, width) = (rows.ncols(), self.width);
-        if found == width {
-            return Ok(());
-        }
-        Err(format!("rows of width {found}, the index holds width {width}").into())
     }
 
     /// Those `among` the vectors, best first, ties by arrival; NaN is nobody's.
@@ -92,17 +83,13 @@ impl VectorIndex for StandIn {
     }
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        self.check(rows)?;
+        IndexError::width(rows.ncols(), self.width)?;
         self.data.extend(rows.iter());
         Ok(())
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        let ascend = positions.windows(2).all(|pair| pair[0] < pair[1]);
-        if !ascend || positions.last().is_some_and(|&last| last >= self.len()) {
-            let len = self.len();
-            return Err(format!("positions must ascend and be below {len}").into());
-        }
+        IndexError::kept(positions, self.len())?;
         let kept = positions.iter().flat_map(|&at| self.row(at));
         self.data = kept.copied().collect();
         Ok(())
@@ -131,10 +118,8 @@ impl VectorIndex for StandIn {
         k: usize,
         first: usize,
     ) -> Result<Neighbours, BoxError> {
-        self.check(queries)?;
-        if first > self.len() {
-            return Err(format!("{first} vectors asked for, there are {}", self.len()).into());
-        }
+        IndexError::width(queries.ncols(), self.width)?;
+        IndexError::first(first, self.len())?;
         let k = k.min(first);
         let rows = queries.rows().into_iter();
         let rows = rows.map(|query| filled(self.best(query, 0..first), k));
@@ -147,9 +132,7 @@ impl VectorIndex for StandIn {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        if let Some(at) = positions.iter().find(|&&at| at >= self.len()) {
-            return Err(format!("position {at} of {}", self.len()).into());
-        }
+        IndexError::positions(positions, self.len())?;
         let rows = positions.iter();
         let rows = rows.map(|&at| filled(self.best(self.row(at), floor..at), k));
         neighbours(k, rows.collect())

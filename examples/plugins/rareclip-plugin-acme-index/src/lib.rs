@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::patches::dot;
+use rareclip_core::index::{IndexError, NONE};
+use rareclip_core::patches::{dot, row_major};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,10 +18,8 @@ rareclip_core::register!(index "acme-index" => AcmeIndexOptions);
 pub struct AcmeIndexOptions {}
 
 impl VectorIndexFactory for AcmeIndexOptions {
-    fn build(&self, width: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
-        if width == 0 {
-            return Err("vectors must have a width of at least 1".into());
-        }
+    fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
+        IndexError::shape(width, capacity)?;
         let vectors = Vec::new();
         Ok(Box::new(Pairs { width, vectors }))
     }
@@ -35,25 +34,21 @@ struct Pairs {
 impl Pairs {
     /// The rows one after the other, if they have the width of the vectors.
     fn rows<'a>(&self, rows: &'a ArrayView2<'_, f32>) -> Result<Cow<'a, [f32]>, BoxError> {
-        let (found, width) = (rows.ncols(), self.width);
-        if found != width {
-            return Err(format!("rows of width {found}, the index holds width {width}").into());
-        }
-        let slice = rows.to_slice().map(Cow::Borrowed);
-        Ok(slice.unwrap_or_else(|| rows.iter().copied().collect()))
+        IndexError::width(rows.ncols(), self.width)?;
+        Ok(row_major(rows))
     }
 
     fn vector(&self, at: usize) -> &[f32] {
         &self.vectors[at * self.width..][..self.width]
     }
 
-    /// The `k` best of the vectors in `range`, ties by arrival; -inf and `u32::MAX` where there are fewer. NaN is nobody's.
+    /// The `k` best of the vectors in `range`, ties by arrival; -inf and [`NONE`] where there are fewer. NaN is nobody's.
     fn best(&self, query: &[f32], range: Range<usize>, k: usize) -> Vec<(f32, u32)> {
         let all = range.map(|at| (dot(query, self.vector(at)), at as u32));
         let mut all: Vec<(f32, u32)> = all.filter(|(value, _)| !value.is_nan()).collect();
         // The sort is stable, and -0 is 0.
         all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)));
-        all.resize(k, (f32::NEG_INFINITY, u32::MAX));
+        all.resize(k, (f32::NEG_INFINITY, NONE));
         all
     }
 }
@@ -85,15 +80,13 @@ impl VectorIndex for Pairs {
     }
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
+        IndexError::count(self.len() + rows.nrows())?;
         self.vectors.extend_from_slice(&self.rows(&rows)?);
         Ok(())
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        let ascend = positions.is_sorted_by(|a, b| a < b);
-        if !ascend || positions.last().is_some_and(|&last| last >= self.len()) {
-            return Err(format!("positions must ascend and be below {}", self.len()).into());
-        }
+        IndexError::kept(positions, self.len())?;
         let stay = positions.iter().flat_map(|&at| self.vector(at));
         self.vectors = stay.copied().collect();
         Ok(())
@@ -110,9 +103,7 @@ impl VectorIndex for Pairs {
         first: usize,
     ) -> Result<Neighbours, BoxError> {
         let rows = self.rows(&queries)?;
-        if first > self.len() {
-            return Err(format!("{first} vectors asked for, there are {}", self.len()).into());
-        }
+        IndexError::first(first, self.len())?;
         let k = k.min(first);
         let rows = rows.chunks_exact(self.width);
         neighbours(k, rows.map(|query| self.best(query, 0..first, k)).collect())
@@ -137,9 +128,7 @@ impl VectorIndex for Pairs {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        if let Some(at) = positions.iter().find(|&&at| at >= self.len()) {
-            return Err(format!("there is no vector {at}, only {}", self.len()).into());
-        }
+        IndexError::positions(positions, self.len())?;
         let rows = positions.iter();
         let rows = rows.map(|&at| self.best(self.vector(at), floor..at, k));
         neighbours(k, rows.collect())

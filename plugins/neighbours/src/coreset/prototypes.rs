@@ -1,7 +1,7 @@
 //! The kept patches, searched by Euclidean distance.
 
 use ndarray::{Array2, ArrayView2, Axis, s};
-use rareclip_core::index::{Recall, VectorIndexFactory};
+use rareclip_core::index::{NONE, Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 use rayon::prelude::*;
@@ -156,7 +156,7 @@ impl Prototypes {
         let mut position = self.index.search(lifted.view(), k)?.position;
         // An approximate index may find nobody, but every patch has a distance.
         let unknown: Vec<usize> = (0..position.nrows())
-            .filter(|&query| k > 0 && position[[query, 0]] == u32::MAX)
+            .filter(|&query| k > 0 && position[[query, 0]] == NONE)
             .collect();
         if !unknown.is_empty() && !self.index.exact() {
             let exact = self

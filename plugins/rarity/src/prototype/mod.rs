@@ -177,13 +177,8 @@ impl MemoryBank for PrototypeBank {
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
         self.check(features)?;
-        let mut all: Option<Recall> = None;
-        for branch in &self.branches {
-            if let Some(recall) = branch.recall(features, &self.rules, stride)? {
-                *all.get_or_insert_default() += recall;
-            }
-        }
-        Ok(all)
+        let branches = self.branches.iter();
+        Recall::together(branches.map(|branch| branch.recall(features, &self.rules, stride)))
     }
 
     fn status(&self) -> BankStatus {

@@ -7,6 +7,15 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use crate::BoxError;
 use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
+mod error;
+mod recall;
+
+pub use error::IndexError;
+pub use recall::Recall;
+
+/// Position of a vector that is not there.
+pub const NONE: u32 = u32::MAX;
+
 /// The most similar vectors of each query, best first; ties go to the vector that arrived earlier.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Neighbours {
@@ -14,6 +23,24 @@ pub struct Neighbours {
     pub similarity: Array2<f32>,
     /// Positions in the index `[queries, k]`, in arrival order from 0.
     pub position: Array2<u32>,
+}
+
+impl Neighbours {
+    /// A result `[queries, k]` with no entries yet: similarity `-inf` and position [`NONE`].
+    pub fn empty(queries: usize, k: usize) -> Self {
+        Self {
+            similarity: Array2::from_elem((queries, k), f32::NEG_INFINITY),
+            position: Array2::from_elem((queries, k), NONE),
+        }
+    }
+
+    /// Writes the vectors found for one query, best first; there are at most `k`.
+    pub fn put(&mut self, query: usize, hits: &[Hit]) {
+        for (place, hit) in hits.iter().enumerate() {
+            self.similarity[[query, place]] = hit.similarity;
+            self.position[[query, place]] = hit.position;
+        }
+    }
 }
 
 /// A search in both directions.
@@ -32,60 +59,6 @@ pub struct Hit {
     pub position: u32,
     /// Inner product with the query.
     pub similarity: f32,
-}
-
-/// How many of the true nearest vectors an index found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recall {
-    /// Nearest vectors looked for of each query.
-    pub k: usize,
-    /// Those found.
-    pub found: u64,
-    /// Those there were to find.
-    pub wanted: u64,
-}
-
-impl Recall {
-    /// How many of the true `k` nearest vectors `index` finds, over all `queries` `[queries, width]`.
-    ///
-    /// # Errors
-    /// When the width differs or the engine fails.
-    pub fn measure(
-        index: &dyn VectorIndex,
-        queries: ArrayView2<'_, f32>,
-        k: usize,
-    ) -> Result<Self, BoxError> {
-        let found = index.search(queries, k)?.position;
-        let wanted = index.search_exactly(queries, k)?.position;
-        let mut recall = Self {
-            k,
-            ..Self::default()
-        };
-        for (found, wanted) in found.rows().into_iter().zip(wanted.rows()) {
-            let true_ones = wanted.iter().filter(|&&position| position != u32::MAX);
-            for position in true_ones {
-                recall.wanted += 1;
-                recall.found += u64::from(found.iter().any(|other| other == position));
-            }
-        }
-        Ok(recall)
-    }
-
-    /// The share found, 0 to 1; 1 where there was nothing to find.
-    pub fn share(self) -> f64 {
-        match self.wanted {
-            0 => 1.0,
-            wanted => self.found as f64 / wanted as f64,
-        }
-    }
-}
-
-impl std::ops::AddAssign for Recall {
-    fn add_assign(&mut self, other: Self) {
-        self.k = self.k.max(other.k);
-        self.found += other.found;
-        self.wanted += other.wanted;
-    }
 }
 
 /// Vectors in arrival order, searched by inner product.
@@ -152,7 +125,7 @@ pub trait VectorIndex: Send + Sync {
     ) -> Result<Neighbours, BoxError>;
 
     /// For each of `positions` its `k` most similar vectors among those at `floor..position`.
-    /// Where there are fewer than `k`, the rest is similarity `-inf` and position `u32::MAX`.
+    /// Where there are fewer than `k`, the rest is similarity `-inf` and position [`NONE`].
     ///
     /// # Errors
     /// When a position is out of range or the engine fails.
@@ -183,17 +156,11 @@ pub trait VectorIndex: Send + Sync {
             return self.search(queries, k);
         }
         let k = k.min(self.len());
-        let mut found = Neighbours {
-            similarity: Array2::from_elem((queries.nrows(), k), f32::NEG_INFINITY),
-            position: Array2::from_elem((queries.nrows(), k), u32::MAX),
-        };
+        let mut found = Neighbours::empty(queries.nrows(), k);
         let mut at = 0;
         products(self, queries, &mut |row| {
             let best = best_first(row, |_| true);
-            for (place, hit) in best.into_iter().take(k).enumerate() {
-                found.similarity[[at, place]] = hit.similarity;
-                found.position[[at, place]] = hit.position;
-            }
+            found.put(at, &best[..k.min(best.len())]);
             at += 1;
         })?;
         Ok(found)
@@ -250,10 +217,7 @@ fn products<I: VectorIndex + ?Sized>(
 ) -> Result<(), BoxError> {
     let vectors = index.vectors()?;
     let vectors = ArrayView2::from_shape((index.len(), index.width()), &vectors)?;
-    if queries.ncols() != vectors.ncols() {
-        let (found, expected) = (queries.ncols(), vectors.ncols());
-        return Err(format!("queries have width {found}, the index holds width {expected}").into());
-    }
+    IndexError::width(queries.ncols(), vectors.ncols())?;
     for queries in queries.axis_chunks_iter(Axis(0), BLOCK) {
         let products = queries.dot(&vectors.t()).as_standard_layout().into_owned();
         products
