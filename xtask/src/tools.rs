@@ -62,7 +62,12 @@ pub(crate) fn lint() -> anyhow::Result<()> {
     let plain = ["clippy", "--package", "rareclip", "--", "-D", "warnings"];
     run(&mut cargo(&plain))?;
     run(cargo(&["clippy", "--package", "rareclip-index-faiss"])
-        .args(["--no-default-features", "--features", "gpu"])
+        .args([
+            "--all-targets",
+            "--no-default-features",
+            "--features",
+            "gpu",
+        ])
         .args(["--", "-D", "warnings"]))?;
     let docs = ["doc", "--workspace", "--no-deps"];
     run(with(&native, &docs).env("RUSTDOCFLAGS", "-D warnings"))?;

@@ -12,7 +12,7 @@ use data_encoding::HEXLOWER;
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
-use rareclip_imaging::{Limits, decode};
+use rareclip_imaging::{Limits, Picture, decode};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
@@ -65,6 +65,31 @@ impl Original {
         })
     }
 
+    /// Reads the file, which had `key` before.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Changed`] where it has another now.
+    pub fn read_unchanged(image: &Path, key: &str) -> Result<Self> {
+        let original = Self::read(image)?;
+        if original.key() == key {
+            return Ok(original);
+        }
+        Err(Error::Changed {
+            path: image.to_owned(),
+        })
+    }
+
+    /// The decoded image; `image` is its path.
+    ///
+    /// # Errors
+    /// [`Error::Image`].
+    pub fn picture(&self, image: &Path) -> Result<Picture> {
+        decode(&self.bytes, &Limits::default()).map_err(|source| Error::Image {
+            path: image.to_owned(),
+            source,
+        })
+    }
+
     /// The key of the image: the sha256 of its bytes in hexadecimal.
     pub fn key(&self) -> String {
         HEXLOWER.encode(&Sha256::digest(&self.bytes))
@@ -97,7 +122,7 @@ impl FeatureCache {
     /// Makes sure that the features of `image` are there; `original` is its file where that was read already.
     ///
     /// # Errors
-    /// When the image cannot be read, the backbone fails or the cache cannot be written.
+    /// When the image cannot be read or does not have the key any more, the backbone fails or the cache cannot be written.
     pub fn ensure(
         &self,
         backbone: &dyn Backbone,
@@ -113,7 +138,7 @@ impl FeatureCache {
         let original = match original {
             Some(original) => original,
             None => {
-                read = Original::read(image)?;
+                read = Original::read_unchanged(image, key)?;
                 &read
             }
         };
@@ -122,7 +147,7 @@ impl FeatureCache {
             path: image.to_owned(),
             source,
         };
-        let picture = decode(&original.bytes, &Limits::default()).map_err(wrong)?;
+        let picture = original.picture(image)?;
         let tensor = self.spec.input.tensor(&picture).map_err(wrong)?;
         let decode = original.time + start.elapsed();
         let start = Instant::now();

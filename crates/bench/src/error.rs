@@ -55,6 +55,12 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An image is not what it was when the run began.
+    #[error("{path}: was changed while the run was under way; start again", path = .path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file does not hold what it should.
     #[error("{path}: {detail}; remove the file to have it made again", path = .path.display())]
     Damaged {

@@ -75,6 +75,22 @@ impl Place {
     }
 }
 
+/// The model of the tiny config in that of the paper, with the weights of the run.
+fn in_the_detector(model: &str) -> Vec<String> {
+    let set = [
+        &format!("backbone.model={model}"),
+        "backbone.image_size=70",
+        &format!("prompt.text.model={model}"),
+        "prompt.weights=run/tpb.safetensors",
+        "prompt.blocks=[6, 8, 10, 12]",
+        "bank.blocks=[6, 12]",
+    ];
+    let set = set
+        .iter()
+        .flat_map(|set| ["--set".to_owned(), (*set).to_owned()]);
+    set.collect()
+}
+
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
@@ -127,6 +143,95 @@ fn a_bridge_is_trained_and_drops_into_a_detector() {
     let scan = place.rareclip(&["scan", images, "--config", "tiny.toml", "--json"]);
     assert!(scan.status.success(), "{}", stderr(&scan));
     assert_eq!(String::from_utf8_lossy(&scan.stdout).lines().count(), 8);
+
+    let model = fixtures.join("clip_tiny/open_clip.safetensors");
+    let set = in_the_detector(model.to_str().unwrap());
+    let mut args = vec!["scan", images, "--config", "rareclip", "--json"];
+    args.extend(set.iter().map(String::as_str));
+    let scan = place.rareclip(&args);
+    assert!(scan.status.success(), "{}", stderr(&scan));
+    assert_eq!(String::from_utf8_lossy(&scan.stdout).lines().count(), 8);
+}
+
+#[test]
+fn every_option_reaches_the_run() {
+    let test = "every_option_reaches_the_run";
+    let Some(fixtures) = shared(test).map(|shared| shared.join("fixtures")) else {
+        return;
+    };
+    if !engine(test) {
+        return;
+    }
+    let place = Place::new(&fixtures);
+    let root = place.folder.path();
+    // A second category with the same pictures.
+    for folder in ["test/good", "test/broken", "ground_truth/broken"] {
+        let (from, to) = (
+            root.join("data/thing").join(folder),
+            root.join("data/other").join(folder),
+        );
+        std::fs::create_dir_all(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    let options = "--categories thing,other --defects broken --exclude other/good --no-exclusions --validate other \
+                   --patience 1 --seed 7 --align-weight 0.5 --mosaic 0.1 --learning-rate 0.01 --save-every 3";
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let kept = [&options[..], &["--features-dir", "kept"]].concat();
+    let output = place.train(&kept);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let log = std::fs::read(root.join("run/log.json")).unwrap();
+    let run = serde_json::from_slice::<serde_json::Value>(&log).unwrap()["run"].take();
+    let settings = &run["settings"];
+    let expected = serde_json::json!({
+        "seed": 7, "patience": 1, "mosaic": 0.1, "epochs": 2, "batch": 4, "blocks": [6, 8, 10, 12],
+    });
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&settings[name], value, "{name}");
+    }
+    assert_eq!(settings["objective"]["align_weight"], 0.5);
+    assert_eq!(settings["adam"]["learning_rate"], 0.01);
+    assert_eq!(
+        run["selection"],
+        serde_json::json!({ "defects": ["broken"], "exclude": [["other", "good"]], "validate": "other" })
+    );
+    assert_eq!(run["dataset"]["training"]["images"], 8);
+    assert_eq!(run["validation"]["images"], 6);
+    assert!(root.join("kept").is_dir() && !root.join("run/features").exists());
+    // The same run without features on disk.
+    std::fs::rename(root.join("run"), root.join("first")).unwrap();
+    let output = place.train(&[&options[..], &["--features", "recompute"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!root.join("run/features").exists());
+    let open = |run: &str| Checkpoint::open(root.join(run).join("tpb.safetensors")).unwrap();
+    assert_eq!(open("first").metadata(), open("run").metadata());
+}
+
+#[test]
+fn what_is_wrong_is_found_before_the_backbone_is_read() {
+    let test = "what_is_wrong_is_found_before_the_backbone_is_read";
+    let Some(fixtures) = shared(test).map(|shared| shared.join("fixtures")) else {
+        return;
+    };
+    let place = Place::new(&fixtures);
+    for (wrong, part) in [
+        (&["--mosaic", "20"][..], "--mosaic: must be a probability"),
+        (
+            &["--learning-rate", "0"],
+            "--learning-rate: must be a number above 0",
+        ),
+        (&["--validate", "thimg"], "did you mean `thing`"),
+        (&["--exclude", "thing/brocken"], "did you mean `broken`"),
+        (&["--exclude", "thing"], "expected CATEGORY/DEFECT"),
+        (&["--device", "cuda:4000"], "device `cuda:4000`"),
+    ] {
+        let missing = ["--set", "backbone.model=none.safetensors"];
+        let output = place.train(&[wrong, &missing].concat());
+        assert_eq!(output.status.code(), Some(1), "{wrong:?}");
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Where tensors live.
 
+use std::sync::OnceLock;
+
+use libloading::library_filename;
 use rareclip_core::Device;
 
 /// A device that this libtorch does not see.
@@ -17,18 +20,58 @@ pub struct NoDevice {
 /// # Errors
 /// When this libtorch sees no such device.
 pub fn open(device: Device) -> Result<tch::Device, NoDevice> {
+    // libtorch asks once for what is registered, so also before a use of the processor.
+    let cuda = cuda_half();
     let Device::Cuda(number) = device else {
         return Ok(tch::Device::Cpu);
     };
+    if let Err(problem) = cuda {
+        let problem = format!(
+            "this libtorch has no CUDA half ({problem}): use cpu, or a libtorch built for CUDA"
+        );
+        return Err(NoDevice { device, problem });
+    }
     let there = tch::Cuda::device_count();
     if i64::from(number) < there {
         return Ok(tch::Device::Cuda(number.into()));
     }
     let problem = match there {
-        ..=0 => "this libtorch sees no CUDA device: use cpu, or a libtorch built for CUDA".into(),
+        ..=0 => "libtorch sees no CUDA device: use cpu, or look whether `nvidia-smi` lists one and the driver is new enough for this libtorch".into(),
         there => format!("there are {there}, counted from 0"),
     };
     Err(NoDevice { device, problem })
+}
+
+/// Loads the half of libtorch that computes on CUDA devices, once. It registers itself when it is loaded, and no symbol of it is
+/// called from outside, so that a linker leaves it away.
+#[allow(unsafe_code, reason = "loading a library runs its code")]
+fn cuda_half() -> &'static Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        // SAFETY: it is a part of the libtorch that is linked, whose initialisers need nothing of this program.
+        let library = unsafe { load(library_filename("torch_cuda").as_ref()) };
+        let library = library.map_err(|error| error.to_string())?;
+        // What it has registered is used until the end.
+        std::mem::forget(library);
+        Ok(())
+    })
+}
+
+/// Loads a library whose symbols others may use.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "loading a library runs its code")]
+unsafe fn load(name: &std::ffi::OsStr) -> Result<libloading::os::unix::Library, libloading::Error> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
+    // SAFETY: as the caller promises.
+    unsafe { Library::open(Some(name), RTLD_LAZY | RTLD_GLOBAL) }
+}
+
+/// Loads a library.
+#[cfg(not(unix))]
+#[allow(unsafe_code, reason = "loading a library runs its code")]
+unsafe fn load(name: &std::ffi::OsStr) -> Result<libloading::Library, libloading::Error> {
+    // SAFETY: as the caller promises.
+    unsafe { libloading::Library::new(name) }
 }
 
 #[cfg(test)]
@@ -40,5 +83,9 @@ mod tests {
         assert_eq!(open(Device::Cpu), Ok(tch::Device::Cpu));
         let error = open(Device::Cuda(4000)).unwrap_err().to_string();
         assert!(error.contains("cuda:4000"), "{error}");
+        if let Err(problem) = cuda_half() {
+            assert!(problem.contains("torch_cuda"), "{problem}");
+            assert!(error.contains(problem), "{error}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::{Error, Layer, Losses, Result, Weights};
 const RUN: &str = "run";
 const PLACE: &str = "place";
 const LOSSES: &str = "losses";
+const KEPT: &str = "kept";
 
 /// How far a run is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,41 @@ pub(crate) struct Place {
     pub(crate) finished: bool,
 }
 
+/// The weights that are the result so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) weights: Weights,
+    /// Where they come from.
+    pub(crate) about: HashMap<String, String>,
+}
+
+impl Kept {
+    /// Writes them as the head `tpb` reads them (`fc.K.weight`, `fc.K.bias` and, where they were learned, `directions` as unit
+    /// columns), unless they are there already.
+    pub(crate) fn publish(&self, path: &Path) -> Result<()> {
+        if self.are_at(path) {
+            return Ok(());
+        }
+        let weights = Weights {
+            layers: self.weights.layers.clone(),
+            directions: self.weights.directions.as_ref().map(unit_columns),
+        };
+        write_tensors(path, &entries("", &weights), self.about.clone())
+    }
+
+    /// Whether a whole file of this origin is there.
+    fn are_at(&self, path: &Path) -> bool {
+        let Ok(bytes) = std::fs::read(path) else {
+            return false;
+        };
+        let header = SafeTensors::read_metadata(&bytes);
+        let about = header
+            .ok()
+            .and_then(|(_, header)| header.metadata().clone());
+        about.as_ref() == Some(&self.about) && SafeTensors::deserialize(&bytes).is_ok()
+    }
+}
+
 /// Everything that a run goes on from.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Checkpoint {
@@ -41,6 +77,9 @@ pub(crate) struct Checkpoint {
     pub(crate) state: State,
     /// One entry a step.
     pub(crate) losses: Vec<Losses>,
+    /// Those of the epoch that the place names. They stand here first and in their own file after, so that no kill between the
+    /// two leaves one that the other does not know.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// Name, bytes and shape of a tensor.
@@ -81,19 +120,6 @@ fn entries(prefix: &str, weights: &Weights) -> Vec<Entry> {
     all
 }
 
-/// Writes weights as the head `tpb` reads them: `fc.K.weight`, `fc.K.bias` and, where they were learned, `directions` as unit columns.
-pub(crate) fn write_weights(
-    path: &Path,
-    weights: &Weights,
-    about: HashMap<String, String>,
-) -> Result<()> {
-    let weights = Weights {
-        layers: weights.layers.clone(),
-        directions: weights.directions.as_ref().map(unit_columns),
-    };
-    write_tensors(path, &entries("", &weights), about)
-}
-
 fn write_tensors(path: &Path, entries: &[Entry], about: HashMap<String, String>) -> Result<()> {
     let views: Result<Vec<_>> = entries
         .iter()
@@ -108,7 +134,10 @@ fn write_tensors(path: &Path, entries: &[Entry], about: HashMap<String, String>)
 }
 
 /// Writes a file so that it is there whole or not at all, also when the power fails.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = Path::new(&part);
@@ -134,10 +163,14 @@ impl Checkpoint {
         let text = |value: Result<String, serde_json::Error>| {
             value.map_err(|error| Error::damaged(path, error))
         };
-        let about = HashMap::from([
+        let mut about = HashMap::from([
             (RUN.to_owned(), self.run.to_string()),
             (PLACE.to_owned(), text(serde_json::to_string(&self.place))?),
         ]);
+        if let Some(kept) = &self.kept {
+            all.extend(entries("kept.", &kept.weights));
+            about.insert(KEPT.to_owned(), text(serde_json::to_string(&kept.about))?);
+        }
         write_tensors(path, &all, about)
     }
 
@@ -165,6 +198,13 @@ impl Checkpoint {
         let losses: Option<Vec<Losses>> = rows.collect();
         let losses = losses.ok_or_else(|| Error::damaged(path, "no table of losses"))?;
         let reader = Reader { file: &file, path };
+        let kept = match place.kept {
+            None => None,
+            Some(_) => Some(Kept {
+                weights: reader.weights("kept.")?,
+                about: serde_json::from_str(text(KEPT)?).map_err(parsed)?,
+            }),
+        };
         Ok(Some(Self {
             run: serde_json::from_str(text(RUN)?).map_err(parsed)?,
             place,
@@ -175,6 +215,7 @@ impl Checkpoint {
                 steps: losses.len() as u64,
             },
             losses,
+            kept,
         }))
     }
 }
@@ -273,6 +314,7 @@ mod tests {
             place: Place {
                 epoch: 1,
                 batches: 2,
+                kept: Some(1),
                 ..Place::default()
             },
             state: State {
@@ -282,6 +324,10 @@ mod tests {
                 steps: 2,
             },
             losses: vec![loss(7.0), loss(6.5)],
+            kept: Some(Kept {
+                weights: weights(4),
+                about: HashMap::from([("epoch".to_owned(), "1".to_owned())]),
+            }),
         };
         checkpoint.write(&path).unwrap();
         assert_eq!(Checkpoint::read(&path).unwrap(), Some(checkpoint));

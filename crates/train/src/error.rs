@@ -80,8 +80,8 @@ pub enum Error {
     },
     /// The loss is NaN or infinite.
     #[error(
-        "step {step} of epoch {epoch}: the loss is {loss} (images: {images}); the checkpoint before is untouched. Lower the \
-         learning rate, or look for damaged images"
+        "step {step} of epoch {epoch}: the loss is {loss} (images: {images}). Look for damaged images among them, or take a lower \
+         learning rate in another folder; features that are kept serve it as well"
     )]
     Diverged {
         /// The step, from 1.
@@ -102,7 +102,7 @@ pub enum Error {
         differences: String,
     },
     /// The folder holds weights that no checkpoint belongs to.
-    #[error("{path} is there, but no checkpoint.safetensors beside it that could be gone on from; take another folder", path = .path.display())]
+    #[error("{path} is there, but no checkpoint.safetensors beside it that could be gone on from; remove it to begin anew (features that are kept stay), or take another folder", path = .path.display())]
     NoCheckpoint {
         /// The weights.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A file does not hold what it should.
-    #[error("{path}: {detail}; remove the folder to begin anew", path = .path.display())]
+    #[error("{path}: {detail}; put a copy back, or remove checkpoint.safetensors and tpb.safetensors there to begin anew (features that are kept stay)", path = .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -26,11 +26,12 @@ mod trainer;
 mod watch;
 mod weights;
 
+pub use checkpoint::write_whole;
 pub use error::{Error, Result};
 pub use log::{EpochLog, Log, StepLog, Validation};
 pub use objective::{Adam, Losses, Objective};
 pub use rareclip_bench::Progress;
-pub use run::{CHECKPOINT, Job, LOG, WEIGHTS, feature_bytes, train};
+pub use run::{CHECKPOINT, Job, LOG, WEIGHTS, check, feature_bytes, train};
 pub use selection::Selection;
 pub use settings::Settings;
 pub use source::FeatureUse;

@@ -76,7 +76,7 @@ fn marked(path: &Path, width: usize, height: usize) -> Result<Array2<u8>> {
     resize_mask_nearest(mask.view(), height, width).map_err(wrong)
 }
 
-pub(crate) fn read(path: &Path) -> Result<Picture> {
+fn read(path: &Path) -> Result<Picture> {
     decode_file(path, &Limits::default()).map_err(|source| Error::Image {
         path: path.to_owned(),
         source,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use rareclip_eval::metrics::PixelAccumulator;
 use rareclip_imaging::upsample_bilinear;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, Place, differences, write_weights, write_whole};
+use crate::checkpoint::{Checkpoint, Kept, Place, differences, write_whole};
 use crate::describe::describe;
 use crate::log::{EpochLog, Log, StepLog, Validation};
 use crate::selection::{Chosen, Item};
@@ -71,10 +72,27 @@ pub fn feature_bytes(spec: &BackboneSpec, images: usize) -> u64 {
     4 * numbers as u64 * images as u64
 }
 
+/// What can be known to be wrong before there is a backbone.
+///
+/// # Errors
+/// [`Error::Setting`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`], [`Error::Device`].
+pub fn check(
+    dataset: &Dataset,
+    selection: &Selection,
+    settings: &Settings,
+    device: Device,
+) -> Result<()> {
+    settings.check()?;
+    selection.choose(dataset)?;
+    rareclip_torch::open(device)?;
+    Ok(())
+}
+
 /// Trains, or goes on where the same job was stopped in its folder. A run that is finished is only reported.
 ///
-/// `watch` hears of all that happens; `stopped` is asked after every step, which is then saved. A run that was stopped, or killed, and
-/// goes on gives the bits of one that was not, on one machine and with one number of threads.
+/// `watch` hears of all that happens; `stopped` is asked before every step and every image, and what was done is then saved. A run
+/// that was stopped, or killed, and goes on gives the bits of one that was not: on the processor, on one machine and with one number
+/// of threads. On CUDA libtorch's gradients differ by rounding from run to run.
 ///
 /// # Errors
 /// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`],
@@ -112,12 +130,17 @@ pub fn train(
         run,
         place: Place::default(),
         losses: Vec::new(),
+        kept: None,
         watch,
         stopped,
         clock: None,
     };
     session.resume()?;
-    let finished = session.place.finished || session.work()?;
+    let finished = match session.place.finished {
+        // It may have been killed, or files taken away, when only they were missing.
+        true => session.publish().map(|()| true)?,
+        false => session.work()?,
+    };
     let weights = job.out.join(WEIGHTS);
     Ok(Outcome {
         finished,
@@ -167,6 +190,7 @@ struct Session<'a, 'w> {
     run: Value,
     place: Place,
     losses: Vec<Losses>,
+    kept: Option<Kept>,
     watch: &'w mut dyn FnMut(Event<'_>) -> Result<(), BoxError>,
     stopped: &'w dyn Fn() -> bool,
     /// When this process began to learn, and after how many steps.
@@ -192,6 +216,7 @@ impl Session<'_, '_> {
         self.trainer.restore(&kept.state)?;
         self.place = kept.place;
         self.losses = kept.losses;
+        self.kept = kept.kept;
         let steps = self.trainer.steps();
         let finished = self.place.finished;
         self.tell(Event::Resumed { steps, finished })
@@ -212,12 +237,11 @@ impl Session<'_, '_> {
         }
         self.clock = Some((Instant::now(), self.trainer.steps()));
         while !self.place.finished {
-            if !self.epoch()? {
-                self.save()?;
+            let whole = self.epoch()? && self.conclude()?;
+            self.save()?;
+            if !whole {
                 return Ok(false);
             }
-            self.conclude()?;
-            self.save()?;
         }
         Ok(true)
     }
@@ -282,22 +306,31 @@ impl Session<'_, '_> {
     }
 
     fn example(&self, image: usize) -> Result<Example> {
-        let settings = &self.job.settings;
-        let item = &self.chosen.training[image];
-        let pool = self.pools.get(item.category).map_or(&[][..], Vec::as_slice);
-        let (seed, epoch) = (settings.seed, self.place.epoch);
-        match draws::mosaic(seed, epoch, image, settings.mosaic, pool.len()) {
-            None => self.source.example(item),
-            Some(four) => self
-                .source
-                .mosaic(four.map(|at| &self.chosen.training[pool[at]])),
+        match self.mosaic(image) {
+            None => self.source.example(&self.chosen.training[image]),
+            Some(four) => self.source.mosaic(four),
         }
     }
 
+    /// The four images that stand in the place of one in this epoch, if they do.
+    fn mosaic(&self, image: usize) -> Option<[&Item<'_>; 4]> {
+        let settings = &self.job.settings;
+        let training = &self.chosen.training;
+        let pool = self.pools.get(training[image].category);
+        let pool = pool.map_or(&[][..], Vec::as_slice);
+        let (seed, epoch) = (settings.seed, self.place.epoch);
+        let four = draws::mosaic(seed, epoch, image, settings.mosaic, pool.len())?;
+        Some(four.map(|at| &training[pool[at]]))
+    }
+
     fn diverged(&self, losses: &Losses, images: &[usize]) -> Error {
-        let names = images
-            .iter()
-            .map(|&image| self.chosen.training[image].sample.id.as_str());
+        let names = images.iter().map(|&image| match self.mosaic(image) {
+            None => self.chosen.training[image].sample.id.clone(),
+            Some(four) => format!(
+                "mosaic of {}",
+                four.map(|item| &*item.sample.id).join(" + ")
+            ),
+        });
         Error::Diverged {
             step: self.trainer.steps() + 1,
             epoch: self.place.epoch + 1,
@@ -321,12 +354,14 @@ impl Session<'_, '_> {
         }))
     }
 
-    /// The end of an epoch: validation, the weights if they are the best, and what comes next.
-    fn conclude(&mut self) -> Result<()> {
+    /// The end of an epoch: validation, the weights if they are the best, and what comes next; `false` when stopped.
+    fn conclude(&mut self) -> Result<bool> {
         let settings = &self.job.settings;
         let of_epoch = self.losses.len().saturating_sub(self.place.batches);
         let losses = Losses::mean(&self.losses[of_epoch..]);
-        let validation = self.validate()?;
+        let ControlFlow::Continue(validation) = self.validate()? else {
+            return Ok(false);
+        };
         let number = self.place.epoch + 1;
         let ap = |epoch: &EpochLog| epoch.validation.map_or(0.0, |found| found.pixel_ap);
         let kept = self
@@ -346,8 +381,10 @@ impl Session<'_, '_> {
         }
         if better {
             self.place.kept = Some(number);
-            let weights = self.trainer.weights()?;
-            write_weights(&self.job.out.join(WEIGHTS), &weights, self.provenance())?;
+            self.kept = Some(Kept {
+                weights: self.trainer.weights()?,
+                about: self.provenance(),
+            });
         }
         self.place.epoch = number;
         self.place.batches = 0;
@@ -358,14 +395,26 @@ impl Session<'_, '_> {
         if let Some(epoch) = self.place.epochs.last().cloned() {
             self.tell(Event::Epoch(&epoch))?;
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The prior on the validation category.
-    fn validate(&self) -> Result<Option<Validation>> {
+    /// The prior on the validation category; breaks off when stopped.
+    fn validate(&mut self) -> Result<ControlFlow<(), Option<Validation>>> {
         let spec = self.job.backbone.spec();
+        let chosen = self.chosen;
         let mut found = PixelAccumulator::default();
-        for item in &self.chosen.validation {
+        let start = Instant::now();
+        for (at, item) in chosen.validation.iter().enumerate() {
+            if (self.stopped)() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let (done, total) = (at as u64, chosen.validation.len() as u64);
+            self.tell(Event::Progress(Progress {
+                doing: format!("held out: {}", item.sample.id),
+                done,
+                total,
+                left: left(start.elapsed(), done, total),
+            }))?;
             let features = self.source.features(item)?;
             let prior = self.trainer.prior(&features)?;
             let map =
@@ -378,15 +427,15 @@ impl Session<'_, '_> {
                 Pixels::Mask(mask) => found.push(map.view(), Some(mask.view()))?,
             }
         }
-        if self.chosen.validation.is_empty() {
-            return Ok(None);
+        if chosen.validation.is_empty() {
+            return Ok(ControlFlow::Continue(None));
         }
         let metrics = found.finish();
         // Masks that vanish at this size leave nothing to find: no epoch is better than another.
-        Ok(Some(Validation {
+        Ok(ControlFlow::Continue(Some(Validation {
             pixel_auroc: metrics.auroc.unwrap_or(0.0),
             pixel_ap: metrics.ap.unwrap_or(0.0),
-        }))
+        })))
     }
 
     /// Where the weights come from, as metadata of their file.
@@ -433,8 +482,17 @@ impl Session<'_, '_> {
             place: self.place.clone(),
             state: self.trainer.state()?,
             losses: self.losses.clone(),
+            kept: self.kept.clone(),
         };
         checkpoint.write(&self.job.out.join(CHECKPOINT))?;
+        self.publish()
+    }
+
+    /// Weights and log as the checkpoint has them.
+    fn publish(&mut self) -> Result<()> {
+        if let Some(kept) = &self.kept {
+            kept.publish(&self.job.out.join(WEIGHTS))?;
+        }
         let log = self.log();
         let path = self.job.out.join(LOG);
         let text = serde_json::to_vec(&log).map_err(|error| Error::damaged(&path, error))?;

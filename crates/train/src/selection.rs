@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub struct Selection {
     /// Defect classes to learn from; all if empty. Normal images are always learned from.
     pub defects: Vec<String>,
-    /// Category and defect class of images that are left out.
+    /// Category and defect class of images that are left out, also of the validation category.
     pub exclude: Vec<(String, String)>,
     /// A category that is not learned from; the prior is measured on it after every epoch.
     pub validate: Option<String>,
@@ -72,6 +72,16 @@ impl Selection {
                 sample,
             })
         });
+        // The published ones may be missing from a part of the data set; what someone names must be there.
+        let published = Self::published(dataset.kind).exclude;
+        for pair in self.exclude.iter().filter(|pair| !published.contains(pair)) {
+            let (category, defect) = pair;
+            known("category", category, all.clone().map(|item| item.category))?;
+            let inside = all.clone().filter(|item| item.category == category);
+            let defects = inside.map(|item| item.sample.defect.as_str());
+            known("defect class", defect, defects)?;
+        }
+        let all = all.filter(|item| !self.leaves_out(item));
         let (validation, rest): (Vec<_>, Vec<_>) =
             all.partition(|item| Some(item.category) == self.validate.as_deref());
         for defect in &self.defects {
@@ -82,7 +92,8 @@ impl Selection {
                 defects.filter(|defect| *defect != GOOD),
             )?;
         }
-        let training: Vec<_> = rest.into_iter().filter(|item| self.takes(item)).collect();
+        let training = rest.into_iter().filter(|item| self.takes(item));
+        let training: Vec<_> = training.collect();
         check("to learn from", &training)?;
         if self.validate.is_some() {
             check("in the validation category", &validation)?;
@@ -94,15 +105,14 @@ impl Selection {
     }
 
     fn takes(&self, item: &Item<'_>) -> bool {
-        let defect = &item.sample.defect;
-        let asked = self.defects.is_empty()
+        self.defects.is_empty()
             || item.sample.label == Some(false)
-            || self.defects.contains(defect);
-        let left_out = self
-            .exclude
-            .iter()
-            .any(|(category, class)| category == item.category && class == defect);
-        asked && !left_out
+            || self.defects.contains(&item.sample.defect)
+    }
+
+    fn leaves_out(&self, item: &Item<'_>) -> bool {
+        let mut pairs = self.exclude.iter();
+        pairs.any(|(category, class)| *category == item.category && *class == item.sample.defect)
     }
 }
 

@@ -12,7 +12,7 @@ use rareclip_eval::dataset::PixelTruth;
 use rareclip_imaging::{Picture, mask_binary};
 use sha2::{Digest, Sha256};
 
-use crate::mosaic::{Files, mosaic, read};
+use crate::mosaic::{Files, mosaic};
 use crate::selection::Item;
 use crate::{Error, Example, Result};
 
@@ -99,7 +99,9 @@ impl<'a> Source<'a> {
     /// The features of an image.
     pub(crate) fn features(&self, item: &Item<'_>) -> Result<Features> {
         let Some(cache) = &self.cache else {
-            return self.encode(&read(&item.sample.path)?, &item.sample.path);
+            let path = &item.sample.path;
+            let picture = Original::read_unchanged(path, self.key(item))?.picture(path)?;
+            return self.encode(&picture, path);
         };
         self.prepare(item)?;
         Ok(cache.read(self.key(item))?.0)

@@ -126,6 +126,92 @@ fn a_run_that_was_stopped_and_killed_gives_the_bits_of_one_that_was_not() {
 }
 
 #[test]
+fn what_a_kill_or_someone_took_away_is_written_again() {
+    let place = Place::new();
+    let out = place.out("run");
+    let mut job = place.job(&out);
+    // No checkpoint before the end of the first epoch, where the weights cannot be written.
+    job.save_every = 100;
+    std::fs::create_dir_all(out.join(format!("{WEIGHTS}.part"))).unwrap();
+    let error = whole(&job).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    std::fs::remove_dir(out.join(format!("{WEIGHTS}.part"))).unwrap();
+    let finished = whole(&job).unwrap();
+    assert_eq!(finished.log.steps.len(), 15);
+    let expected = (written(&out), std::fs::read(out.join(LOG)).unwrap());
+    for name in [WEIGHTS, LOG] {
+        std::fs::remove_file(out.join(name)).unwrap();
+    }
+    let mut saved = 0;
+    let mut watch = |event: Event<'_>| {
+        saved += u32::from(matches!(event, Event::Saved(_)));
+        Ok(())
+    };
+    assert_eq!(train(&job, &mut watch, &|| false).unwrap(), finished);
+    assert_eq!(saved, 1);
+    assert_eq!(
+        (written(&out), std::fs::read(out.join(LOG)).unwrap()),
+        expected
+    );
+    // Weights of an earlier epoch in their place are not the result.
+    std::fs::write(out.join(WEIGHTS), b"torn").unwrap();
+    whole(&job).unwrap();
+    assert_eq!(written(&out), expected.0);
+}
+
+#[test]
+fn a_validation_that_was_stopped_goes_on_to_the_same_bits() {
+    let place = Place::new();
+    let (straight, broken) = (place.out("straight"), place.out("broken"));
+    let job = |out| {
+        let mut job = place.job(out);
+        job.selection.validate = Some("cable".into());
+        job
+    };
+    let expected = whole(&job(&straight)).unwrap();
+    let held_out = std::cell::Cell::new(0);
+    let mut watch = |event: Event<'_>| {
+        if let Event::Progress(progress) = event
+            && progress.doing.starts_with("held out: ")
+        {
+            held_out.set(held_out.get() + 1);
+        }
+        Ok(())
+    };
+    let stopped = train(&job(&broken), &mut watch, &|| held_out.get() == 3).unwrap();
+    assert!(!stopped.finished && stopped.log.epochs.is_empty());
+    assert_eq!(whole(&job(&broken)).unwrap().log, expected.log);
+    assert_eq!(written(&broken), written(&straight));
+}
+
+#[test]
+fn an_image_that_changes_under_way_is_not_learned_from() {
+    for features in [FeatureUse::Recompute, FeatureUse::Cache("features".into())] {
+        let place = Place::new();
+        let out = place.out("run");
+        let mut job = place.job(&out);
+        job.settings.mosaic = 0.0;
+        job.features = match features {
+            FeatureUse::Cache(name) => FeatureUse::Cache(place.out(name.to_str().unwrap())),
+            FeatureUse::Recompute => FeatureUse::Recompute,
+        };
+        // The only image of its content.
+        let image = place.dataset.root.join("tile/test/spot/003.png");
+        let mut watch = |event: Event<'_>| {
+            if let Event::Progress(_) = event {
+                std::fs::copy(place.dataset.root.join("tile/test/spot/000.png"), &image)?;
+            }
+            Ok(())
+        };
+        let error = train(&job, &mut watch, &|| false).unwrap_err().to_string();
+        assert!(
+            error.contains("003.png") && error.contains("was changed"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn features_kept_and_computed_anew_give_the_same_bits() {
     let place = Place::new();
     let (kept, anew) = (place.out("kept"), place.out("anew"));
@@ -233,6 +319,13 @@ fn excluded_and_held_out_images_are_not_learned_from() {
         serde_json::json!(["cable"])
     );
     assert_eq!(spots["validation"]["images"], 12);
+    let held_out = training(Selection {
+        validate: Some("tile".into()),
+        exclude: vec![("tile".into(), "spot".into())],
+        ..Selection::default()
+    });
+    assert_eq!(held_out["validation"]["images"], 8);
+    assert_eq!(count(&held_out), (12, 7));
     assert!(Selection::published(Kind::Visa).exclude.is_empty());
     assert_eq!(Selection::published_mosaic(Kind::Mvtec), 0.2);
     assert_eq!(Selection::published_mosaic(Kind::Visa), 0.0);
@@ -302,6 +395,13 @@ fn what_cannot_be_learned_from_is_refused_with_its_reason() {
         text.contains("5 images to learn from, none of them anomalous"),
         "{text}"
     );
+    let text = of(&|job| job.selection.exclude = vec![pair("tile", "spott")]);
+    assert!(
+        text.contains("`spott`") && text.contains("did you mean `spot`"),
+        "{text}"
+    );
+    let text = of(&|job| job.selection.exclude = vec![pair("tyle", "spot")]);
+    assert!(text.contains("no category `tyle`"), "{text}");
     let text = of(&|job| job.directions = Directions::Fixed(Array2::zeros((3, 2))));
     assert!(
         text.contains("directions") && text.contains("[5, 2]"),

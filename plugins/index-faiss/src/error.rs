@@ -34,6 +34,16 @@ pub enum FaissError {
         /// The device asked for.
         device: rareclip_core::Device,
     },
+    /// A CUDA device that faiss does not see.
+    #[error(
+        "device `{device}`: faiss sees {there} CUDA devices, counted from 0; take one of them, or set `device = \"cpu\"`"
+    )]
+    NoDevice {
+        /// The device asked for.
+        device: rareclip_core::Device,
+        /// How many there are.
+        there: i32,
+    },
     /// faiss could not do its work.
     #[error("faiss could not {doing}: {source}")]
     Engine {

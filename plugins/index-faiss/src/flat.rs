@@ -1,5 +1,6 @@
 //! The vectors themselves, in a flat index of faiss: everything that misses nothing.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use faiss::index::flat::FlatIndexImpl;
@@ -18,7 +19,7 @@ use crate::native::{self, Found};
 
 /// Stored vectors that look for their best query at a time.
 const REVERSE: usize = 8192;
-/// Two similarities closer than this share of the larger may have changed places by rounding inside faiss.
+/// Two similarities closer than this share of the lengths' product may have changed places by rounding inside faiss.
 const ROUNDING: f32 = 1e-6;
 
 /// The vectors in arrival order.
@@ -28,6 +29,8 @@ pub(crate) struct Flat {
     width: usize,
     /// Vectors there is memory for.
     room: usize,
+    /// No vector is longer.
+    longest: f32,
     /// Queries given to faiss at a time.
     chunk: usize,
 }
@@ -57,6 +60,7 @@ impl Flat {
             mirror,
             width,
             room: capacity,
+            longest: 0.0,
             chunk,
         })
     }
@@ -96,8 +100,19 @@ impl Flat {
             // The rule by which the C++ library's vectors grow.
             self.room = before + before.max(added);
         }
+        self.longest = self.longest.max(longest(rows, self.width));
         self.mirror.changed();
         Ok(())
+    }
+
+    /// By how much a similarity with a query of this length may be off inside faiss.
+    fn margin(&self, length: f32) -> f32 {
+        let margin = ROUNDING * length * self.longest;
+        if margin.is_nan() {
+            f32::INFINITY
+        } else {
+            margin
+        }
     }
 
     /// Keeps the vectors at `positions`, which ascend.
@@ -107,6 +122,7 @@ impl Flat {
         }
         self.mirror.changed();
         if positions.is_empty() {
+            self.longest = 0.0;
             return self.index.reset().map_err(engine("empty the index"));
         }
         let removed = removed(positions, self.len());
@@ -220,8 +236,9 @@ impl Flat {
         let last = distances.last().copied().unwrap_or(f32::NEG_INFINITY);
         let contested = match hits.get(k - 1) {
             Some(worst) => {
-                let rounding = ROUNDING * worst.similarity.abs().max(last.abs());
-                worst.similarity - last <= rounding
+                let margin = self.margin(dot(Arch::new(), query, query).sqrt());
+                // A difference of two infinities settles nothing.
+                (worst.similarity - last).partial_cmp(&margin) != Some(Ordering::Greater)
             }
             None => false,
         };
@@ -375,9 +392,9 @@ impl Flat {
             all.resize(queries.len() / self.width, Vec::new());
             return Ok(all);
         }
-        let margin = (ROUNDING * least.abs()).max(f32::MIN_POSITIVE);
-        let radius = (least - margin).max(f32::MIN);
         for queries in queries.chunks(self.chunk * self.width) {
+            let margin = self.margin(longest(queries, self.width));
+            let radius = (least - margin.max(f32::MIN_POSITIVE)).max(f32::MIN);
             let found = ConcurrentIndex::range_search(&self.index, queries, radius)
                 .map_err(engine("search a range of similarities"))?;
             let (limits, labels) = (found.lims(), found.labels());
@@ -400,6 +417,14 @@ pub(crate) fn removed(kept: &[usize], len: usize) -> Vec<u8> {
         bits[at / 8] &= !(1 << (at % 8));
     }
     bits
+}
+
+/// The Euclidean length of the longest of `rows` `[n, width]`; NaN counts as nothing.
+fn longest(rows: &[f32], width: usize) -> f32 {
+    let arch = Arch::new();
+    let lengths = rows.par_chunks_exact(width);
+    let lengths = lengths.map(|row| dot(arch, row, row).sqrt());
+    lengths.reduce(|| 0.0, f32::max)
 }
 
 /// The rows at `at`, one after the other.

@@ -165,8 +165,14 @@ impl VectorIndex for FaissIndex {
         IndexError::width(rows.ncols(), self.width())?;
         IndexError::count(self.len() + rows.nrows())?;
         self.flat.append(&row_major(&rows))?;
-        if let Some(approximate) = &mut self.approximate {
-            approximate.take_in(&self.flat)?;
+        let before = self.len() - rows.nrows();
+        if let Some(approximate) = &mut self.approximate
+            && let Err(error) = approximate.take_in(&self.flat)
+        {
+            // All of the rows are taken, or none.
+            let kept: Vec<usize> = (0..before).collect();
+            self.flat.retain(&kept)?;
+            return Err(error.into());
         }
         Ok(())
     }

@@ -214,6 +214,15 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<IndexImpl, FaissError> {
     Ok(unsafe { IndexImpl::from_inner_ptr(index) })
 }
 
+/// How many CUDA devices faiss sees: none without a driver.
+#[cfg(feature = "gpu")]
+pub(crate) fn devices() -> i32 {
+    let mut count = 0;
+    // SAFETY: the function writes one number.
+    let code = unsafe { sys::faiss_get_num_gpus(&mut count) };
+    if code == 0 { count } else { 0 }
+}
+
 /// An index on a CUDA device that is no longer tied to the resources it was made with.
 #[cfg(feature = "gpu")]
 pub(crate) fn unbound<I>(

@@ -28,11 +28,13 @@ pub enum Metric {
 #[serde(deny_unknown_fields, default)]
 pub struct FaissOptions {
     /// The index as a faiss factory string: `Flat` is exact; `IVF256,Flat`, `HNSW32,Flat`, `PQ48`, `IVF1024,PQ48`, `SQ8` and
-    /// others are approximate. Not `NSG`, which cannot grow, nor `IDMap`, which this index does itself. Default `Flat`.
+    /// others are approximate. Not `NSG`, which cannot grow, `IMI`, nor what this index does itself: `IDMap`, `RFlat`, `Refine`.
+    /// On a CUDA device `Flat`, `IVF256,Flat`, `IVF256,SQ8`, `IVF256,PQ48` and their like. Default `Flat`.
     pub factory: String,
     /// What the nearest vectors are chosen by. `Flat` is exact by the inner product alone. Default inner-product.
     pub metric: Metric,
-    /// Inverted lists that a search looks into (faiss: nprobe); of `IVF` only. More find more and take longer. Default 16.
+    /// Inverted lists that a search looks into (faiss: nprobe); of `IVF` only, at most 2048 on a CUDA device. More find more and take
+    /// longer. Default 16.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub probes: usize,
     /// Candidates that a search of a graph keeps (faiss: efSearch); of `HNSW` only. More find more and take longer.
@@ -52,8 +54,8 @@ pub struct FaissOptions {
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
     /// Scratch memory on the CUDA device in MiB. All indexes on a device share it; while any is alive, the first one's value
-    /// counts. Default 256.
-    #[schemars(range(min = 1, max = 1_048_576))]
+    /// counts. The copies of the indexes come on top, and 256 MiB that faiss pins in the memory of the machine. Default 256.
+    #[schemars(range(min = 1, max = 1536))]
     pub gpu_memory: usize,
     /// Queries given to faiss at a time, which bounds its scratch memory. Default 4096.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -108,7 +110,7 @@ impl FaissOptions {
             ("probes", self.probes, 1_000_000),
             ("search_depth", self.search_depth, 1_000_000),
             ("refine", self.refine, 1000),
-            ("gpu_memory", self.gpu_memory, 1_048_576),
+            ("gpu_memory", self.gpu_memory, 1536),
             ("query_chunk", self.query_chunk, 1_000_000),
         ];
         for (option, found, most) in counts {
@@ -117,8 +119,9 @@ impl FaissOptions {
             }
         }
         let factory = &self.factory;
-        if factory.contains("NSG") || factory.contains("IDMap") || factory.contains('\0') {
-            let expected = "a faiss factory string of an index that can grow, without IDMap";
+        let unfit = ["NSG", "IMI", "IDMap", "RFlat", "Refine", "\0"];
+        if unfit.iter().any(|part| factory.contains(part)) {
+            let expected = "a faiss factory string of an index that can grow, without IMI, IDMap, RFlat and Refine (see `refine`)";
             return Err(wrong("factory", factory, expected));
         }
         let (training, centroids) = (self.training, self.centroids());
@@ -126,7 +129,33 @@ impl FaissOptions {
             let expected = format!("0, or {centroids} (one a centroid of {factory}) to 100000000");
             return Err(wrong("training", training, expected));
         }
-        self.place().map(drop)
+        match self.place()? {
+            Device::Cpu => Ok(()),
+            Device::Cuda(_) => self.check_on_cuda(),
+        }
+    }
+
+    /// Checks what faiss does not have on CUDA devices.
+    fn check_on_cuda(&self) -> Result<(), FaissError> {
+        /// The most lists that faiss looks into there.
+        const PROBES: usize = 2048;
+        let factory = &self.factory;
+        let there = match self.family() {
+            Family::Flat => true,
+            // Not coarse graphs nor codes in blocks for registers of a processor.
+            Family::Lists => !factory.contains("_HNSW") && !factory.ends_with("fs"),
+            Family::Graph => false,
+            Family::Codes => matches!(factory.as_str(), "Flat" | "SQfp16"),
+        };
+        if !there {
+            let expected = "one of Flat, IVF256,Flat, IVF256,SQ8, IVF256,PQ48 and their like on a CUDA device, or `device = \"cpu\"`";
+            return Err(wrong("factory", factory, expected));
+        }
+        if self.probes > PROBES {
+            let expected = format!("1 to {PROBES} on a CUDA device");
+            return Err(wrong("probes", self.probes, expected));
+        }
+        Ok(())
     }
 
     /// Where to search.
@@ -152,21 +181,19 @@ impl FaissOptions {
         }
     }
 
-    /// Whether the index holds less than the vectors themselves.
+    /// Whether the index holds other than the vectors themselves.
     pub(crate) fn compresses(&self) -> bool {
-        self.factory.contains("PCA") || !self.factory.ends_with("Flat")
+        let mut parts = self.factory.split(',');
+        let whole = ["Flat", "IVF", "HNSW"];
+        let first = parts.next().unwrap_or("");
+        let plain = whole.iter().any(|part| first.starts_with(part));
+        !(plain && self.factory.ends_with("Flat"))
     }
 
-    /// The largest number of centroids of any part: lists, and 256 of each part of a product quantiser.
+    /// The largest number of centroids of any part: the lists, and the entries of each codebook.
     fn centroids(&self) -> usize {
-        let lists = self.factory.split("IVF").nth(1).map_or("", |rest| {
-            rest.split(|c: char| !c.is_ascii_digit())
-                .next()
-                .unwrap_or("")
-        });
-        let lists: usize = lists.parse().unwrap_or(1);
-        let quantised = self.factory.contains("PQ");
-        lists.max(if quantised { 256 } else { 1 })
+        let parts = self.factory.split([',', '_']);
+        parts.map(centroids).max().unwrap_or(1)
     }
 
     /// The most bytes that the approximate index over `vectors` vectors takes: as if codes were as large as the vectors, with
@@ -201,5 +228,114 @@ impl FaissOptions {
             0 => (EACH * self.centroids()).max(256),
             training => training,
         }
+    }
+}
+
+/// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits each), `PQ16x5`, `OPQ16`.
+fn centroids(part: &str) -> usize {
+    /// Bits of an entry of a codebook where the factory string does not say.
+    const BITS: u32 = 8;
+    let digits = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_digit());
+        let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
+        (digits.parse().ok(), rest.to_owned())
+    };
+    if let Some(text) = part.strip_prefix("IVF") {
+        let (lists, rest): (Option<usize>, _) = digits(text);
+        let unit = match rest.chars().next() {
+            Some('k') => 1 << 10,
+            Some('M') => 1 << 20,
+            _ => 1,
+        };
+        return lists.unwrap_or(1).saturating_mul(unit).max(1);
+    }
+    let codebooks = ["PQ", "OPQ", "RQ", "LSQ", "PRQ", "PLSQ"];
+    if !codebooks.iter().any(|name| part.starts_with(name)) {
+        return 1;
+    }
+    let bits = part.split_once('x').and_then(|(_, bits)| digits(bits).0);
+    1 << u32::min(bits.map_or(BITS, |bits: usize| bits.min(24) as u32), 24)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_is_read_from_the_factory_string() {
+        for (factory, expected) in [
+            ("Flat", 1),
+            ("SQ8", 1),
+            ("HNSW32,Flat", 1),
+            ("IVF256,Flat", 256),
+            ("IVF4k,SQ8", 4096),
+            ("IVF1M_HNSW32,Flat", 1 << 20),
+            ("PQ48", 256),
+            ("PQ16x5", 32),
+            ("PQ48x4fs", 16),
+            ("PQ4x16", 1 << 16),
+            ("RQ4x12", 1 << 12),
+            ("IVF64,PQ48", 256),
+            ("OPQ16_64,IVF1024,PQ16x4fs", 1024),
+        ] {
+            let options = FaissOptions {
+                factory: factory.into(),
+                ..FaissOptions::default()
+            };
+            assert_eq!(options.centroids(), expected, "{factory}");
+        }
+    }
+
+    #[test]
+    fn what_faiss_does_not_have_on_cuda_devices_is_refused() {
+        let on_cuda = |factory: &str, metric, probes| {
+            let factory = factory.into();
+            let options = FaissOptions {
+                factory,
+                metric,
+                probes,
+                ..FaissOptions::default()
+            };
+            options.check_on_cuda().map_err(|error| error.to_string())
+        };
+        let product = Metric::InnerProduct;
+        for factory in ["Flat", "IVF256,Flat", "IVF256,SQ8", "IVF256,PQ48", "SQfp16"] {
+            assert_eq!(on_cuda(factory, product, 16), Ok(()), "{factory}");
+        }
+        assert_eq!(on_cuda("Flat", Metric::L2, 16), Ok(()));
+        for factory in [
+            "HNSW32,Flat",
+            "PQ48",
+            "SQ8",
+            "IVF256_HNSW32,Flat",
+            "IVF64,PQ48x4fs",
+        ] {
+            let error = on_cuda(factory, product, 16).unwrap_err();
+            assert!(error.contains(factory) && error.contains("cpu"), "{error}");
+        }
+        let error = on_cuda("IVF4k,Flat", product, 2049).unwrap_err();
+        assert!(
+            error.contains("`probes`") && error.contains("2048"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn whatever_is_not_the_vectors_themselves_is_refined() {
+        let of = |factory: &str| {
+            let factory = factory.into();
+            let options = FaissOptions::default();
+            FaissOptions { factory, ..options }.compresses()
+        };
+        let whole = ["Flat", "IVF256,Flat", "HNSW32,Flat", "IVF256_HNSW8,Flat"];
+        assert!(whole.iter().all(|factory| !of(factory)));
+        let others = [
+            "SQ8",
+            "PQ48",
+            "IVF256,SQ8",
+            "PCA64,IVF256,Flat",
+            "OPQ16_64,IVF256,Flat",
+        ];
+        assert!(others.iter().all(|factory| of(factory)));
     }
 }

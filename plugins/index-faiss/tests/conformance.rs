@@ -1,6 +1,7 @@
 //! The contract of a vector index, on every kind of factory; and the recall of the approximate ones.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
+use ndarray::{Array2, Axis};
 use rareclip_core::{VectorIndex, VectorIndexFactory};
 use rareclip_index_faiss::{FaissIndex, FaissOptions, Metric};
 use rareclip_testkit::index::{check, patches, recall};
@@ -150,6 +151,47 @@ fn more_probes_find_more() {
     let (one, all) = (with(1), with(64));
     assert!(one < 1.0 && all > one, "{one} {all}");
     assert!(all >= 0.999, "{all}");
+}
+
+#[test]
+fn what_lies_on_the_bound_of_a_range_is_found_however_it_was_rounded() {
+    let mut state = 1u64;
+    let mut number = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    // Nearly orthogonal, so that rounding is large beside the similarities.
+    let vectors = Array2::from_shape_simple_fn((500, 1024), &mut number);
+    let queries = Array2::from_shape_simple_fn((40, 1024), &mut number);
+    let mut index = FaissIndex::new(&FaissOptions::default(), 1024, 0).unwrap();
+    index.append(vectors.view()).unwrap();
+    let all = index.search(queries.view(), 500).unwrap().similarity;
+    for (query, similarities) in queries.rows().into_iter().zip(all.rows()) {
+        for least in similarities.iter().step_by(50).copied() {
+            let found = index.within(query.insert_axis(Axis(0)), least).unwrap();
+            let there = similarities.iter().filter(|&&other| other >= least);
+            assert_eq!(found[0].len(), there.count(), "at least {least}");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_fails_leaves_the_index_as_it_was() {
+    // More centroids than vectors to train on, which faiss finds out when it trains.
+    let options = FaissOptions {
+        factory: "PQ4x10".into(),
+        training: 1024,
+        ..FaissOptions::default()
+    };
+    let mut index = FaissIndex::new(&options, 64, 0).unwrap();
+    let unfit = Array2::from_elem((1030, 64), f32::NAN);
+    let before = patches(5, 64, 60, 7, 0);
+    index.append(before.view()).unwrap();
+    let failed = index.append(unfit.view()).unwrap_err().to_string();
+    assert!(failed.contains("train"), "{failed}");
+    assert_eq!(index.vectors().unwrap(), before.as_slice().unwrap());
 }
 
 #[test]

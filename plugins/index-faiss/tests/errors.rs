@@ -35,8 +35,15 @@ fn a_factory_that_faiss_does_not_know_is_named() {
 }
 
 #[test]
-fn an_index_that_cannot_grow_is_refused() {
-    for factory in ["NSG32,Flat", "IDMap,Flat"] {
+fn an_index_that_cannot_grow_or_that_names_what_is_done_here_is_refused() {
+    let unfit = [
+        "NSG32,Flat",
+        "IMI2x4,Flat",
+        "IDMap,Flat",
+        "IVF256,SQ8,RFlat",
+        "IVF256,PQ48,Refine(SQ8)",
+    ];
+    for factory in unfit {
         let error = refused(&of(factory)).to_string();
         assert!(error.contains("factory"), "{error}");
     }
@@ -82,6 +89,13 @@ fn options_out_of_range_say_which() {
             },
         ),
         (
+            "gpu_memory",
+            FaissOptions {
+                gpu_memory: 1537,
+                ..default()
+            },
+        ),
+        (
             "training",
             FaissOptions {
                 training: 100,
@@ -109,6 +123,18 @@ fn a_cuda_device_names_the_feature_that_it_needs() {
         }
     );
     assert!(error.to_string().contains("`gpu`"), "{error}");
+}
+
+#[test]
+#[cfg(feature = "gpu")]
+fn a_cuda_device_that_is_not_there_is_named() {
+    let device = rareclip_core::Device::Cuda(200);
+    let error = refused(&FaissOptions {
+        device,
+        ..FaissOptions::default()
+    });
+    assert!(matches!(error, FaissError::NoDevice { .. }), "{error}");
+    assert!(error.to_string().contains("`cuda:200`"), "{error}");
 }
 
 #[test]

@@ -24,6 +24,12 @@ use serde_json::{Value, json};
 /// How far a stage may be from the golden data.
 const TOLERANCE: f32 = 1e-4;
 const BLOCKS: [usize; 2] = [2, 4];
+/// Where faiss searches.
+const DEVICE: &str = if cfg!(feature = "gpu") {
+    "cuda:0"
+} else {
+    "cpu"
+};
 
 fn choice(index: Value) -> Choice<dyn VectorIndexFactory> {
     match index {
@@ -124,7 +130,7 @@ fn golden(setting: &str) {
     let params = std::fs::read_to_string(folder.join("params.json")).unwrap();
     let params = &serde_json::from_str::<Value>(&params).unwrap()[setting];
     let shots = params["k_shot"].as_u64().unwrap() as usize;
-    let mut bank_on_faiss = bank(params, json!({ "type": "faiss" }));
+    let mut bank_on_faiss = bank(params, json!({ "type": "faiss", "device": DEVICE }));
     let mut bank_on_exact = bank(params, json!({ "type": "exact" }));
     let mut scorer = scorer(params);
     let mut deviations = Deviations::default();

@@ -14,6 +14,7 @@ pub(crate) struct Tower {
     heads: i64,
     activation: Activation,
     patch: i64,
+    /// `[width, 3 * patch * patch]`.
     patch_weight: Tensor,
     patch_bias: Option<Tensor>,
     /// Class token and registers `[1, 1 + registers, width]`.
@@ -87,7 +88,7 @@ impl Tower {
             heads: vit.heads as i64,
             activation: vit.activation,
             patch: vit.patch as i64,
-            patch_weight: reader.tensor(&keys.patch, None)?,
+            patch_weight: reader.tensor(&keys.patch, None)?.f_flatten(1, -1)?,
             patch_bias: bias.map(|key| reader.tensor(key, None)).transpose()?,
             prefix: reader.place(&prefix, &[1, plan.prefix(), vit.width])?,
             positions: reader.place(&positions, &[1, patches, vit.width])?,
@@ -130,10 +131,15 @@ impl Tower {
     }
 
     /// Pixels to the first tokens `[1, 1 + registers + patches, width]`.
+    ///
+    /// The convolution of patches that do not overlap is a product. As one it keeps all of f32 on CUDA, where cuDNN rounds the
+    /// factors of convolutions to 10 bits of mantissa unless it is told not to.
     fn embed(&self, image: &Tensor) -> Result<Tensor> {
-        let (bias, stride) = (self.patch_bias.as_ref(), [self.patch, self.patch]);
-        let patches = image.f_conv2d(&self.patch_weight, bias, stride, [0, 0], [1, 1], 1)?;
-        let patches = patches.f_flatten(2, -1)?.f_transpose(1, 2)?;
+        let (patch, side) = (self.patch, image.size()[3] / self.patch);
+        let pixels = image.f_view([3, side, patch, side, patch])?;
+        let pixels = pixels.f_permute([1, 3, 0, 2, 4])?;
+        let pixels = pixels.f_reshape([1, side * side, 3 * patch * patch])?;
+        let patches = pixels.f_linear(&self.patch_weight, self.patch_bias.as_ref())?;
         let patches = patches.f_add(&self.positions)?;
         Ok(Tensor::f_cat(&[&self.prefix, &patches], 1)?)
     }

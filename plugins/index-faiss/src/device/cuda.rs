@@ -33,10 +33,15 @@ pub(crate) struct Device(Option<Arc<Resources>>);
 impl Device {
     /// Takes part in the resources of the device that `options` name; the first to do so bounds its scratch memory.
     pub(crate) fn open(options: &FaissOptions) -> Result<Self, FaissError> {
-        let number = match options.place()? {
+        let device = options.place()?;
+        let number = match device {
             rareclip_core::Device::Cpu => return Ok(Self(None)),
             rareclip_core::Device::Cuda(number) => i32::from(number),
         };
+        let there = native::devices();
+        if number >= there {
+            return Err(FaissError::NoDevice { device, there });
+        }
         let mut all = lock(&RESOURCES);
         if let Some(resources) = all.get(&number).and_then(Weak::upgrade) {
             return Ok(Self(Some(resources)));

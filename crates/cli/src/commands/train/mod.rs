@@ -35,7 +35,7 @@ pub(crate) struct TpbArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     defects: Vec<String>,
     /// Leave a defect class of a category out; may be given often. Published: of MVTec AD cable/missing_cable, transistor/misplaced.
-    #[arg(long, value_name = "CATEGORY/DEFECT")]
+    #[arg(long, value_delimiter = ',', value_name = "CATEGORY/DEFECT")]
     exclude: Vec<String>,
     /// Leave nothing out that the paper leaves out.
     #[arg(long)]

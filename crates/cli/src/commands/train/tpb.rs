@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use rareclip_core::{BoxError, DetectorConfig};
 use rareclip_prompt::{DirectionSource, TpbOptions};
-use rareclip_train::{Directions, Event, FeatureUse, Job, Selection, Settings, WEIGHTS, train};
+use rareclip_train::{
+    Directions, Error, Event, FeatureUse, Job, Selection, Settings, WEIGHTS, check, train,
+    write_whole,
+};
 
 use super::{Keep, TpbArgs};
 use crate::args::ConfigArgs;
@@ -28,6 +31,9 @@ pub(super) fn run(args: &TpbArgs) -> anyhow::Result<Exit> {
     )?;
     let options = options(&config).with_context(|| format!("config {}", args.config))?;
     let dataset = datasets::open(&args.dataset, &args.categories)?;
+    let selection = selection(args, dataset.kind)?;
+    let settings = settings(args, &options, dataset.kind);
+    check(&dataset, &selection, &settings, args.device).map_err(named)?;
     let blocks = options.blocks.iter().copied().collect();
     let backbone = config.backbone.resolve()?.build(&blocks);
     let backbone = backbone.map_err(|error| anyhow::anyhow!("backbone: {error}"))?;
@@ -36,8 +42,8 @@ pub(super) fn run(args: &TpbArgs) -> anyhow::Result<Exit> {
         DirectionSource::Learned => Directions::Learned,
     };
     let job = Job {
-        selection: selection(args, dataset.kind)?,
-        settings: settings(args, &options, dataset.kind),
+        selection,
+        settings,
         dataset: &dataset,
         backbone: &*backbone,
         backbone_config: &config.identity()?["backbone"],
@@ -64,6 +70,20 @@ pub(super) fn run(args: &TpbArgs) -> anyhow::Result<Exit> {
     say(format!("weights: {}", args.out.join(WEIGHTS).display()))?;
     say(format!("report: {}", args.out.join(REPORT).display()))?;
     Ok(Exit::Success)
+}
+
+/// An error about a setting in the words of the command line.
+fn named(error: Error) -> anyhow::Error {
+    match error {
+        Error::Setting {
+            name: name @ ("blocks" | "temperature"),
+            allowed,
+        } => anyhow::anyhow!("prompt.{name}: must be {allowed}"),
+        Error::Setting { name, allowed } => {
+            anyhow::anyhow!("--{}: must be {allowed}", name.replace(' ', "-"))
+        }
+        other => other.into(),
+    }
 }
 
 /// The options of the head that is trained. Its weights need not be there yet.
@@ -165,8 +185,7 @@ impl Shown<'_> {
             }
             Event::Saved(log) => {
                 let path = self.out.join(REPORT);
-                std::fs::write(&path, report::training::render(log))
-                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                write_whole(&path, report::training::render(log).as_bytes())?;
             }
             _ => {}
         }
