@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 
 use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::index::{IndexError, NONE};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,28 +40,16 @@ impl BruteForce {
         &self.data[at * self.width..(at + 1) * self.width]
     }
 
-    fn check(&self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        match rows.ncols() == self.width {
-            true => Ok(()),
-            false => Err(format!("width {}, expected {}", rows.ncols(), self.width).into()),
-        }
-    }
-
     /// The `k` best of `candidates`, filled up with nothing.
     fn best(&self, query: &[f32], candidates: std::ops::Range<usize>, k: usize) -> Vec<(f32, u32)> {
         let mut all: Vec<(f32, u32)> = candidates
             .filter(|at| self.overlook == 0 || at % self.overlook != 0)
-            .map(|at| {
-                (
-                    dot(query, self.row(at)),
-                    u32::try_from(at).unwrap_or(u32::MAX),
-                )
-            })
+            .map(|at| (dot(query, self.row(at)), u32::try_from(at).unwrap_or(NONE)))
             .collect();
         all.retain(|hit| !hit.0.is_nan());
         // The two zeros are one number.
         all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(a.1.cmp(&b.1)));
-        all.resize(k.max(all.len()), (f32::NEG_INFINITY, u32::MAX));
+        all.resize(k.max(all.len()), (f32::NEG_INFINITY, NONE));
         all.truncate(k);
         all
     }
@@ -96,16 +85,13 @@ impl VectorIndex for BruteForce {
     }
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
-        self.check(rows)?;
+        IndexError::width(rows.ncols(), self.width)?;
         self.data.extend(rows.iter());
         Ok(())
     }
 
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError> {
-        let ascend = positions.windows(2).all(|pair| pair[0] < pair[1]);
-        if !ascend || positions.iter().any(|&at| at >= self.len()) {
-            return Err("positions must ascend and be within the index".into());
-        }
+        IndexError::kept(positions, self.len())?;
         self.data = positions
             .iter()
             .flat_map(|at| self.row(*at).to_vec())
@@ -123,10 +109,8 @@ impl VectorIndex for BruteForce {
         k: usize,
         first: usize,
     ) -> Result<Neighbours, BoxError> {
-        self.check(queries)?;
-        if first > self.len() {
-            return Err(format!("{first} vectors asked for, there are {}", self.len()).into());
-        }
+        IndexError::width(queries.ncols(), self.width)?;
+        IndexError::first(first, self.len())?;
         let k = k.min(first);
         let rows = queries.rows();
         collect(
@@ -156,9 +140,7 @@ impl VectorIndex for BruteForce {
         floor: usize,
         k: usize,
     ) -> Result<Neighbours, BoxError> {
-        if positions.iter().any(|&at| at >= self.len()) {
-            return Err("a position is beyond the end of the index".into());
-        }
+        IndexError::positions(positions, self.len())?;
         collect(
             k,
             positions

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::patches::row_major;
 use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
 use rareclip_imaging::{Limits, Picture, decode};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -177,10 +178,7 @@ impl FeatureCache {
     /// When the cache cannot be written.
     pub fn store(&self, key: &str, features: &Features, times: EncodeTime) -> Result<()> {
         fn entry<'t>(kind: &str, (number, array): (&usize, &'t Array2<f32>)) -> Entry<'t> {
-            let values = match array.as_slice() {
-                Some(slice) => Cow::Borrowed(slice),
-                None => Cow::Owned(array.iter().copied().collect()),
-            };
+            let values = row_major(&array.view());
             (format!("{kind}{number}"), values, array.shape().to_vec())
         }
         let standard: Vec<Entry<'_>> = features

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::index::{Neighbours, Survey, VectorIndexFactory};
+use rareclip_core::index::{NONE, Neighbours, Survey, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 use rareclip_testkit::index::{check, examine};
@@ -82,7 +82,7 @@ impl Index {
             let ties = if later { b.1.cmp(&a.1) } else { a.1.cmp(&b.1) };
             (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(ties)
         });
-        all.resize(k.max(all.len()), (f32::NEG_INFINITY, u32::MAX));
+        all.resize(k.max(all.len()), (f32::NEG_INFINITY, NONE));
         all.truncate(k);
         all
     }
@@ -238,7 +238,7 @@ impl VectorIndex for Index {
             };
             let hits = all
                 .into_iter()
-                .filter(|entry| entry.1 != u32::MAX && wanted(entry.0));
+                .filter(|entry| entry.1 != NONE && wanted(entry.0));
             hits.map(|(similarity, position)| rareclip_core::index::Hit {
                 position,
                 similarity,

@@ -1,5 +1,6 @@
 //! Where tensors live.
 
+use std::error::Error;
 use std::sync::OnceLock;
 
 use libloading::library_filename;
@@ -25,32 +26,32 @@ pub fn open(device: Device) -> Result<tch::Device, NoDevice> {
     let Device::Cuda(number) = device else {
         return Ok(tch::Device::Cpu);
     };
-    if let Err(problem) = cuda {
-        let problem = format!(
-            "this libtorch has no CUDA half ({problem}): use cpu, or a libtorch built for CUDA"
-        );
-        return Err(NoDevice { device, problem });
-    }
     let there = tch::Cuda::device_count();
     if i64::from(number) < there {
         return Ok(tch::Device::Cuda(number.into()));
     }
-    let problem = match there {
-        ..=0 => "libtorch sees no CUDA device: use cpu, or look whether `nvidia-smi` lists one and the driver is new enough for this libtorch".into(),
-        there => format!("there are {there}, counted from 0"),
+    let problem = match (there, cuda) {
+        (..=0, Err(problem)) => format!(
+            "this libtorch has no CUDA half ({problem}): use cpu, or a libtorch built for CUDA"
+        ),
+        (..=0, Ok(())) => "libtorch sees no CUDA device: use cpu, or look whether `nvidia-smi` lists one and the driver is new enough for this libtorch".into(),
+        (there, _) => format!("there are {there}, counted from 0"),
     };
     Err(NoDevice { device, problem })
 }
 
 /// Loads the half of libtorch that computes on CUDA devices, once. It registers itself when it is loaded, and no symbol of it is
-/// called from outside, so that a linker leaves it away.
+/// called from outside, so that a linker leaves it out.
 #[allow(unsafe_code, reason = "loading a library runs its code")]
 fn cuda_half() -> &'static Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(|| {
         // SAFETY: it is a part of the libtorch that is linked, whose initialisers need nothing of this program.
         let library = unsafe { load(library_filename("torch_cuda").as_ref()) };
-        let library = library.map_err(|error| error.to_string())?;
+        let library = library.map_err(|error| match error.source() {
+            Some(reason) => reason.to_string(),
+            None => error.to_string(),
+        })?;
         // What it has registered is used until the end.
         std::mem::forget(library);
         Ok(())
@@ -83,7 +84,7 @@ mod tests {
         assert_eq!(open(Device::Cpu), Ok(tch::Device::Cpu));
         let error = open(Device::Cuda(4000)).unwrap_err().to_string();
         assert!(error.contains("cuda:4000"), "{error}");
-        if let Err(problem) = cuda_half() {
+        if let (Err(problem), 0) = (cuda_half(), tch::Cuda::device_count()) {
             assert!(problem.contains("torch_cuda"), "{problem}");
             assert!(error.contains(problem), "{error}");
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ndarray::{Array2, s};
+use rareclip_bench::Original;
 use rareclip_imaging::{
     Filter, Limits, Orientation, Picture, Pixels, Preset, decode_file, resize, resize_mask_nearest,
 };
@@ -13,6 +14,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Files<'f> {
     pub(crate) image: &'f Path,
+    /// What the image was told by when the run began.
+    pub(crate) key: &'f str,
     /// A pixel above 0 in any of them is a defect.
     pub(crate) masks: &'f [std::path::PathBuf],
 }
@@ -27,7 +30,7 @@ pub(crate) fn mosaic(
     let mut colours = Vec::new();
     let mut defects = Array2::<u8>::zeros((0, 0));
     for (place, files) in four.into_iter().enumerate() {
-        let picture = read(files.image)?;
+        let picture = Original::read_unchanged(files.image, files.key)?.picture(files.image)?;
         let (width, height) = *size.get_or_insert_with(|| {
             let upright = picture.to_rgb(preset);
             (upright.width(), upright.height())
@@ -105,11 +108,20 @@ mod tests {
         (image, vec![path])
     }
 
+    fn key(image: &Path) -> String {
+        Original::read(image).unwrap().key()
+    }
+
     #[test]
     fn images_and_masks_land_in_the_same_quarter() {
         let folder = tempfile::tempdir().unwrap();
         let all = [1, 2, 3, 4].map(|number| files(folder.path(), number));
-        let four = all.each_ref().map(|(image, masks)| Files { image, masks });
+        let keys = all.each_ref().map(|(image, _)| key(image));
+        let four = [0, 1, 2, 3].map(|at| Files {
+            image: &all[at].0,
+            key: &keys[at],
+            masks: &all[at].1,
+        });
         let (picture, mask) = mosaic(four, Filter::Bicubic, Preset::Product).unwrap();
         assert_eq!((picture.width(), picture.height()), (12, 8));
         let rgb = picture.to_rgb(Preset::Product);
@@ -132,11 +144,12 @@ mod tests {
         let mask = folder.path().join("large-mask.png");
         let right = Array2::from_shape_fn((2, 12), |(_, x)| u8::from(x >= 6));
         std::fs::write(&mask, encode_png_gray(right.view()).unwrap()).unwrap();
-        let of = |image, masks| Files { image, masks };
+        let of = |image, key, masks| Files { image, key, masks };
         let masks = [mask];
-        let first = of(&small.0, &small.1);
+        let (small_key, large_key) = (key(&small.0), key(&large));
+        let first = of(&small.0, &small_key, &small.1);
         let (picture, marked) = mosaic(
-            [first, of(&large, &masks), first, first],
+            [first, of(&large, &large_key, &masks), first, first],
             Filter::Bicubic,
             Preset::Product,
         )

@@ -97,7 +97,7 @@ pub fn check(
 /// # Errors
 /// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`],
 /// [`Error::OtherRun`], [`Error::NoCheckpoint`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`], [`Error::DiskFull`],
-/// [`Error::Io`], [`Error::Image`], [`Error::Backbone`].
+/// [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`].
 pub fn train(
     job: &Job<'_>,
     watch: &mut dyn FnMut(Event<'_>) -> Result<(), BoxError>,
@@ -137,7 +137,7 @@ pub fn train(
     };
     session.resume()?;
     let finished = match session.place.finished {
-        // It may have been killed, or files taken away, when only they were missing.
+        // Weights or log may be missing: it was killed before they were written, or they were removed since.
         true => session.publish().map(|()| true)?,
         false => session.work()?,
     };

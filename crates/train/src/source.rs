@@ -129,6 +129,7 @@ impl<'a> Source<'a> {
         let input = &self.backbone.spec().input;
         let files = four.map(|item| Files {
             image: &item.sample.path,
+            key: self.key(item),
             masks: match item.sample.pixel_truth() {
                 PixelTruth::Masks(files) => files,
                 PixelTruth::Normal | PixelTruth::Unknown => &[],

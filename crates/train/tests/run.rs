@@ -153,10 +153,19 @@ fn what_a_kill_or_someone_took_away_is_written_again() {
         (written(&out), std::fs::read(out.join(LOG)).unwrap()),
         expected
     );
-    // Weights of an earlier epoch in their place are not the result.
-    std::fs::write(out.join(WEIGHTS), b"torn").unwrap();
-    whole(&job).unwrap();
-    assert_eq!(written(&out), expected.0);
+    // Neither torn weights nor whole ones of another number of epochs are the result.
+    let other = place.out("other");
+    let mut shorter = place.job(&other);
+    shorter.settings.epochs = 1;
+    whole(&shorter).unwrap();
+    for wrong in [
+        b"torn".to_vec(),
+        std::fs::read(other.join(WEIGHTS)).unwrap(),
+    ] {
+        std::fs::write(out.join(WEIGHTS), wrong).unwrap();
+        whole(&job).unwrap();
+        assert_eq!(written(&out), expected.0);
+    }
 }
 
 #[test]
@@ -186,11 +195,15 @@ fn a_validation_that_was_stopped_goes_on_to_the_same_bits() {
 
 #[test]
 fn an_image_that_changes_under_way_is_not_learned_from() {
-    for features in [FeatureUse::Recompute, FeatureUse::Cache("features".into())] {
+    for (features, mosaic) in [
+        (FeatureUse::Recompute, 0.0),
+        (FeatureUse::Recompute, 1.0),
+        (FeatureUse::Cache("features".into()), 0.0),
+    ] {
         let place = Place::new();
         let out = place.out("run");
         let mut job = place.job(&out);
-        job.settings.mosaic = 0.0;
+        job.settings.mosaic = mosaic;
         job.features = match features {
             FeatureUse::Cache(name) => FeatureUse::Cache(place.out(name.to_str().unwrap())),
             FeatureUse::Recompute => FeatureUse::Recompute,

@@ -198,8 +198,11 @@ impl Effort {
             Effort::new(", depth 256", 16, 256),
         ];
         const ONE: &[Effort] = &[Effort::new("", 16, 64)];
-        if factory.contains("IVF") {
+        if factory.contains("IVF") && factory.ends_with("Flat") {
             LISTS
+        } else if factory.contains("IVF") {
+            // Scalar codes without AVX take minutes.
+            &LISTS[..1]
         } else if factory.contains("HNSW") {
             GRAPH
         } else {

@@ -42,7 +42,7 @@ impl FaissIndex {
     ///
     /// # Errors
     /// [`FaissError::Request`] for no width or a capacity beyond 32 bits; [`FaissError::TooWide`]; [`FaissError::Option`] or
-    /// [`FaissError::Factory`] for options that make no index; [`FaissError::NoGpu`].
+    /// [`FaissError::Factory`] for options that make no index; [`FaissError::NoGpu`]; [`FaissError::NoDevice`].
     pub fn new(options: &FaissOptions, width: usize, capacity: usize) -> Result<Self, FaissError> {
         options.check()?;
         IndexError::shape(width, capacity)?;
@@ -172,6 +172,7 @@ impl VectorIndex for FaissIndex {
             // All of the rows are taken, or none.
             let kept: Vec<usize> = (0..before).collect();
             self.flat.retain(&kept)?;
+            approximate.retain(&kept, &self.flat)?;
             return Err(error.into());
         }
         Ok(())

@@ -142,8 +142,7 @@ impl FaissOptions {
         let factory = &self.factory;
         let there = match self.family() {
             Family::Flat => true,
-            // Not coarse graphs nor codes in blocks for registers of a processor.
-            Family::Lists => !factory.contains("_HNSW") && !factory.ends_with("fs"),
+            Family::Lists => !factory.contains("_HNSW") && codes_on_cuda(factory),
             Family::Graph => false,
             Family::Codes => matches!(factory.as_str(), "Flat" | "SQfp16"),
         };
@@ -231,6 +230,16 @@ impl FaissOptions {
     }
 }
 
+/// Whether faiss has lists of such codes on CUDA devices: the vectors, scalar codes, and product codes of 8 bits.
+fn codes_on_cuda(factory: &str) -> bool {
+    let code = factory.rsplit(',').next().unwrap_or("");
+    let product = code
+        .strip_prefix("PQ")
+        .map(|rest| rest.trim_end_matches("np"));
+    let eight_bits = |parts: &str| !parts.is_empty() && parts.bytes().all(|b| b.is_ascii_digit());
+    code == "Flat" || code.starts_with("SQ") || product.is_some_and(eight_bits)
+}
+
 /// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits each), `PQ16x5`, `OPQ16`.
 fn centroids(part: &str) -> usize {
     /// Bits of an entry of a codebook where the factory string does not say.
@@ -253,7 +262,7 @@ fn centroids(part: &str) -> usize {
     if !codebooks.iter().any(|name| part.starts_with(name)) {
         return 1;
     }
-    let bits = part.split_once('x').and_then(|(_, bits)| digits(bits).0);
+    let bits = part.rsplit_once('x').and_then(|(_, bits)| digits(bits).0);
     1 << u32::min(bits.map_or(BITS, |bits: usize| bits.min(24) as u32), 24)
 }
 
@@ -275,6 +284,7 @@ mod tests {
             ("PQ48x4fs", 16),
             ("PQ4x16", 1 << 16),
             ("RQ4x12", 1 << 12),
+            ("PRQ2x4x8", 256),
             ("IVF64,PQ48", 256),
             ("OPQ16_64,IVF1024,PQ16x4fs", 1024),
         ] {
@@ -309,6 +319,9 @@ mod tests {
             "SQ8",
             "IVF256_HNSW32,Flat",
             "IVF64,PQ48x4fs",
+            "IVF64,PQ48x4fsr",
+            "IVF64,PQ48x4",
+            "IVF64,RQ4x8",
         ] {
             let error = on_cuda(factory, product, 16).unwrap_err();
             assert!(error.contains(factory) && error.contains("cpu"), "{error}");

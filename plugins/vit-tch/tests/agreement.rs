@@ -244,8 +244,8 @@ fn blocks_sizes_and_images_that_do_not_fit_are_refused() {
 #[test]
 fn a_cuda_device_gives_what_the_processor_gives() {
     let test = "a_cuda_device_gives_what_the_processor_gives";
-    if !tch::Cuda::is_available() {
-        rareclip_testkit::skipped(test, "a CUDA device and a libtorch built for CUDA");
+    if let Err(missing) = rareclip_torch::open(Device::Cuda(0)) {
+        rareclip_testkit::skipped(test, &missing.to_string());
         return;
     }
     let Some(folder) = tiny(test) else {

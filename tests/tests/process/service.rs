@@ -12,7 +12,7 @@ use super::stream::{LARGEST, children_of, config, kill};
 /// Where `process.toml` is, whose bank runs in another process, and what `rareclip scan` prints by it.
 fn bench(count: usize) -> (Bench, String) {
     let bench = Bench::new(count, &[20]);
-    let config = config(&host(&json!({ "delay_ms": 10 })), "outside", LARGEST);
+    let config = config(&host(&json!({ "delay_ms": 40 })), "outside", LARGEST);
     std::fs::write(bench.path("process.toml"), config).unwrap();
     let mut scan = rareclip(&["scan", "images", "--config", "process.toml", "--json"]);
     let scanned = well(&scan.current_dir(bench.folder.path()).output().unwrap());

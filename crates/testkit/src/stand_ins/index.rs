@@ -84,6 +84,7 @@ impl VectorIndex for StandIn {
 
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError> {
         IndexError::width(rows.ncols(), self.width)?;
+        IndexError::count(self.len() + rows.nrows())?;
         self.data.extend(rows.iter());
         Ok(())
     }
