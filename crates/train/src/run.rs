@@ -136,10 +136,12 @@ pub fn train(
         clock: None,
     };
     session.resume()?;
-    let finished = match session.place.finished {
+    let finished = if session.place.finished {
         // Weights or log may be missing: it was killed before they were written, or they were removed since.
-        true => session.publish().map(|()| true)?,
-        false => session.work()?,
+        session.publish()?;
+        true
+    } else {
+        session.work()?
     };
     let weights = job.out.join(WEIGHTS);
     Ok(Outcome {
@@ -265,13 +267,8 @@ impl Session<'_, '_> {
                 return Ok(false);
             }
             self.source.prepare(item)?;
-            let (done, total) = (at as u64 + 1, all.len() as u64);
-            self.tell(Event::Progress(Progress {
-                doing: format!("features of {}", item.sample.id),
-                done,
-                total,
-                left: left(start.elapsed(), done, total),
-            }))?;
+            let doing = format!("features of {}", item.sample.id);
+            self.tell_image(doing, at + 1, all.len(), start)?;
         }
         Ok(true)
     }
@@ -337,6 +334,23 @@ impl Session<'_, '_> {
             loss: losses.total,
             images: names.collect::<Vec<_>>().join(", "),
         }
+    }
+
+    /// So many of all images are done since `start`.
+    fn tell_image(
+        &mut self,
+        doing: String,
+        done: usize,
+        total: usize,
+        start: Instant,
+    ) -> Result<()> {
+        let (done, total) = (done as u64, total as u64);
+        self.tell(Event::Progress(Progress {
+            doing,
+            done,
+            total,
+            left: left(start.elapsed(), done, total),
+        }))
     }
 
     fn tell_step(&mut self) -> Result<()> {
@@ -408,13 +422,8 @@ impl Session<'_, '_> {
             if (self.stopped)() {
                 return Ok(ControlFlow::Break(()));
             }
-            let (done, total) = (at as u64, chosen.validation.len() as u64);
-            self.tell(Event::Progress(Progress {
-                doing: format!("held out: {}", item.sample.id),
-                done,
-                total,
-                left: left(start.elapsed(), done, total),
-            }))?;
+            let doing = format!("held out: {}", item.sample.id);
+            self.tell_image(doing, at, chosen.validation.len(), start)?;
             let features = self.source.features(item)?;
             let prior = self.trainer.prior(&features)?;
             let map =

@@ -243,7 +243,9 @@ fn codes_on_cuda(factory: &str) -> bool {
 /// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits each), `PQ16x5`, `OPQ16`.
 fn centroids(part: &str) -> usize {
     /// Bits of an entry of a codebook where the factory string does not say.
-    const BITS: u32 = 8;
+    const BITS: usize = 8;
+    /// The most that faiss takes.
+    const MOST_BITS: usize = 24;
     let digits = |text: &str| {
         let end = text.find(|c: char| !c.is_ascii_digit());
         let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -263,7 +265,7 @@ fn centroids(part: &str) -> usize {
         return 1;
     }
     let bits = part.rsplit_once('x').and_then(|(_, bits)| digits(bits).0);
-    1 << u32::min(bits.map_or(BITS, |bits: usize| bits.min(24) as u32), 24)
+    1 << bits.unwrap_or(BITS).min(MOST_BITS)
 }
 
 #[cfg(test)]
