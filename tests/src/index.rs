@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
-use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::index::{IndexError, NONE};
+use ndarray::{Array1, ArrayView2};
+use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,31 +40,15 @@ impl BruteForce {
         &self.data[at * self.width..(at + 1) * self.width]
     }
 
-    /// The `k` best of `candidates`, filled up with nothing.
-    fn best(&self, query: &[f32], candidates: std::ops::Range<usize>, k: usize) -> Vec<(f32, u32)> {
-        let mut all: Vec<(f32, u32)> = candidates
-            .filter(|at| self.overlook == 0 || at % self.overlook != 0)
-            .map(|at| (dot(query, self.row(at)), u32::try_from(at).unwrap_or(NONE)))
-            .collect();
-        all.retain(|hit| !hit.0.is_nan());
-        // The two zeros are one number.
-        all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)).then(a.1.cmp(&b.1)));
-        all.resize(k.max(all.len()), (f32::NEG_INFINITY, NONE));
-        all.truncate(k);
-        all
+    /// Those of `candidates` that are not overlooked.
+    fn hits(&self, query: &[f32], candidates: std::ops::Range<usize>) -> Vec<Hit> {
+        let seen = candidates.filter(|at| self.overlook == 0 || at % self.overlook != 0);
+        let hit = |at| Hit {
+            position: at as u32,
+            similarity: dot(query, self.row(at)),
+        };
+        seen.map(hit).collect()
     }
-}
-
-fn collect(k: usize, rows: impl Iterator<Item = Vec<(f32, u32)>>) -> Result<Neighbours, BoxError> {
-    let rows: Vec<_> = rows.collect();
-    let flat: Vec<(f32, u32)> = rows.concat();
-    Ok(Neighbours {
-        similarity: Array2::from_shape_vec(
-            (rows.len(), k),
-            flat.iter().map(|hit| hit.0).collect(),
-        )?,
-        position: Array2::from_shape_vec((rows.len(), k), flat.iter().map(|hit| hit.1).collect())?,
-    })
 }
 
 impl VectorIndex for BruteForce {
@@ -111,13 +95,9 @@ impl VectorIndex for BruteForce {
     ) -> Result<Neighbours, BoxError> {
         IndexError::width(queries.ncols(), self.width)?;
         IndexError::first(first, self.len())?;
-        let k = k.min(first);
-        let rows = queries.rows();
-        collect(
-            k,
-            rows.into_iter()
-                .map(|query| self.best(&query.to_vec(), 0..first, k)),
-        )
+        let rows = queries.rows().into_iter();
+        let found = rows.map(|query| self.hits(&query.to_vec(), 0..first));
+        Ok(Neighbours::best(k.min(first), found))
     }
 
     fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
@@ -141,12 +121,9 @@ impl VectorIndex for BruteForce {
         k: usize,
     ) -> Result<Neighbours, BoxError> {
         IndexError::positions(positions, self.len())?;
-        collect(
-            k,
-            positions
-                .iter()
-                .map(|at| self.best(self.row(*at), floor..*at, k)),
-        )
+        let found = positions.iter();
+        let found = found.map(|&at| self.hits(self.row(at), floor..at));
+        Ok(Neighbours::best(k, found))
     }
 
     fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {

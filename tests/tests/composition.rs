@@ -40,6 +40,34 @@ fn a_component_of_an_outside_crate_is_listed_and_described() {
 }
 
 #[test]
+fn defaults_of_what_a_component_chooses_are_written_out_and_belong_to_a_state() {
+    let bench = Bench::new(3, &[]);
+    let index = "bank.index.type=\"brute-force\"";
+    let shown = rareclip(&["config", "show", "--config", "pixels.toml", "--set", index])
+        .current_dir(bench.folder.path())
+        .output()
+        .unwrap();
+    assert!(
+        stdout(&shown).contains("overlook = 0"),
+        "{}",
+        stdout(&shown)
+    );
+    let state = bench.text("state");
+    let scan = |more: &[&str]| {
+        let mut all = vec!["--state", &state, "--new-run", "--set", index];
+        all.extend(more);
+        bench.scan(&all)
+    };
+    assert_eq!(code(&scan(&[])), 0);
+    assert_eq!(code(&scan(&["--set", "bank.index.overlook=0"])), 0);
+    let refused = stderr(&scan(&["--set", "bank.index.overlook=3"]));
+    assert!(
+        refused.contains("bank.index.overlook was 0, is 3"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn bank_index_and_scorer_are_swapped_by_config_alone() {
     let bench = Bench::new(12, &[9]);
     let base = scores(&bench, &[]);

@@ -97,11 +97,7 @@ fn scan_gives_the_golden_scores_and_maps_in_both_key_layouts() {
         for (at, expected) in expected.chunks_exact(70 * 70).enumerate() {
             let path = folder.path().join(format!("out/maps/{at:06}_{at:02}.npy"));
             let map: Array2<f32> = ndarray_npy::read_npy(path).unwrap();
-            let worst = map
-                .iter()
-                .zip(expected)
-                .map(|(a, b)| (a - b).abs())
-                .fold(0.0, f32::max);
+            let worst = rareclip_testkit::distance(&map, expected);
             assert!(worst < 1e-5, "{layout}, image {at}: {worst}");
         }
     }

@@ -251,6 +251,28 @@ fn thresholds_change_without_scoring_again() {
 }
 
 #[test]
+fn a_share_out_of_range_is_refused_by_name() {
+    let bench = Bench::new(3, &[]);
+    bench.scan(&["--out", "out"]);
+    let (out, state) = (bench.text("out"), bench.text("state"));
+    for (args, named) in [
+        (["judge", &out, "--quantile", "1"], "calibration.quantile"),
+        (
+            ["judge", &out, "--false-alarm-rate", "0"],
+            "calibration.rate",
+        ),
+        (
+            ["calibrate", &out, "--rate=0", &format!("--state={state}")],
+            "calibration.rate",
+        ),
+    ] {
+        let refused = common::run(&args);
+        assert_eq!(code(&refused), 1, "{}", stderr(&refused));
+        assert!(stderr(&refused).contains(named), "{}", stderr(&refused));
+    }
+}
+
+#[test]
 fn calibrated_on_normals_a_frozen_stream_keeps_to_its_false_alarm_rate() {
     let bench = Bench::new(40, &[11, 33]);
     common::line_from(&bench.path("memory"), 1000, 12, &[]);

@@ -69,7 +69,9 @@ fn recorded(scores: &Value) -> Vec<[f64; 2]> {
 fn furthest(one: &[[f64; 2]], other: &[[f64; 2]]) -> f64 {
     assert_eq!(one.len(), other.len());
     let pairs = one.iter().flatten().zip(other.iter().flatten());
-    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    let differences: Vec<f64> = pairs.map(|(a, b)| (a - b).abs()).collect();
+    assert!(differences.iter().all(|difference| difference.is_finite()));
+    differences.into_iter().fold(0.0, f64::max)
 }
 
 #[test]

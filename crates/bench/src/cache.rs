@@ -2,17 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
-use ndarray::{Array1, Array2, Axis};
-use rareclip_core::backbone::BackboneSpec;
+use ndarray::{Array1, Array2};
+use rareclip_core::backbone::{BackboneSpec, encode_one};
 use rareclip_core::patches::row_major;
-use rareclip_core::{Backbone, BoxError, FeatureSource, Features};
+use rareclip_core::{Backbone, BoxError, FeatureSource, Features, write_whole};
 use rareclip_imaging::{Limits, Picture, decode};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
@@ -85,10 +83,7 @@ impl Original {
     /// # Errors
     /// [`Error::Image`].
     pub fn picture(&self, image: &Path) -> Result<Picture> {
-        decode(&self.bytes, &Limits::default()).map_err(|source| Error::Image {
-            path: image.to_owned(),
-            source,
-        })
+        decode(&self.bytes, &Limits::default()).map_err(Error::image(image))
     }
 
     /// The key of the image: the sha256 of its bytes in hexadecimal.
@@ -120,6 +115,11 @@ impl FeatureCache {
         self.folder.join(format!("{key}.safetensors"))
     }
 
+    /// Whether there are features under this key.
+    pub fn holds(&self, key: &str) -> bool {
+        self.file_of(key).exists()
+    }
+
     /// Makes sure that the features of `image` are there; `original` is its file where that was read already.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl FeatureCache {
         key: &str,
         original: Option<&Original>,
     ) -> Result<()> {
-        if self.file_of(key).exists() {
+        if self.holds(key) {
             return Ok(());
         }
         let read;
@@ -144,12 +144,9 @@ impl FeatureCache {
             }
         };
         let start = Instant::now();
-        let wrong = |source| Error::Image {
-            path: image.to_owned(),
-            source,
-        };
         let picture = original.picture(image)?;
-        let tensor = self.spec.input.tensor(&picture).map_err(wrong)?;
+        let tensor = self.spec.input.tensor(&picture);
+        let tensor = tensor.map_err(Error::image(image))?;
         let decode = original.time + start.elapsed();
         let start = Instant::now();
         let failed = |source: BoxError| Error::Detector {
@@ -160,11 +157,7 @@ impl FeatureCache {
                 source,
             },
         };
-        let mut all = backbone
-            .encode(tensor.insert_axis(Axis(0)).view())
-            .map_err(failed)?;
-        let features = all.pop().ok_or_else(|| failed("gave no features".into()))?;
-        features.check().map_err(Error::detector(label))?;
+        let features = encode_one(backbone, tensor.view()).map_err(failed)?;
         let times = EncodeTime {
             decode,
             backbone: start.elapsed(),
@@ -213,7 +206,7 @@ impl FeatureCache {
         ]);
         let bytes = safetensors::serialize(views?, Some(about))
             .map_err(|error| Error::damaged(&path, error))?;
-        write_whole(&path, &bytes)
+        keep(&path, &bytes)
     }
 
     /// The features of the image with this key.
@@ -325,15 +318,11 @@ impl FeatureSource for Cached<'_> {
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file whole or not at all, in a folder that may have to be made.
+pub(crate) fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io(folder))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.persist(path)
-        .map(|_: File| ())
-        .map_err(|error| Error::io(path)(error.error))
+    write_whole(path, bytes).map_err(Error::io(path))
 }
 
 #[cfg(test)]

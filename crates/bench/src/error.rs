@@ -47,6 +47,9 @@ pub enum Error {
     /// The data set or the metrics.
     #[error(transparent)]
     Eval(#[from] rareclip_eval::EvalError),
+    /// A map could not be enlarged.
+    #[error(transparent)]
+    Map(#[from] rareclip_core::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = .path.display())]
     Io {
@@ -107,6 +110,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is wrong with the image or mask at `path`.
+    pub(crate) fn image(path: &Path) -> impl Fn(rareclip_imaging::ImagingError) -> Self {
+        move |source| Self::Image {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

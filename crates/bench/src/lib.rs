@@ -22,5 +22,5 @@ pub use compare::{Comparison, compare};
 pub use error::{Error, Result};
 pub use pace::Progress;
 pub use plan::{Entrant, Plan};
-pub use result::{Benchmark, Environment, ImageResult, IndexRecall, Run, StageTime};
+pub use result::{Benchmark, Environment, ImageResult, Run, StageTime};
 pub use run::run;

@@ -1,4 +1,4 @@
-//! How far a benchmark is, and where its time goes.
+//! How far a long piece of work is, and where its time goes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use crate::cache::EncodeTime;
 use crate::result::StageTime;
 
-/// How far a benchmark is.
+/// How far a long piece of work is.
 #[derive(Debug, Clone)]
 pub struct Progress {
     /// What is being done.
     pub doing: String,
-    /// Steps done: an image encoded or scored is one.
+    /// Steps done; in a benchmark an image encoded or scored is one.
     pub done: u64,
     /// All steps.
     pub total: u64,

@@ -9,9 +9,9 @@ use rareclip_eval::metrics::{
 };
 use rareclip_imaging::upsample_bilinear;
 
+use crate::Result;
 use crate::result::{ImageResult, Run};
 use crate::truth::{Pixels, Truth};
-use crate::{Error, Result};
 
 /// Side in pixels of the maps kept for pictures in reports.
 const KEPT_MAP_SIDE: usize = 96;
@@ -46,7 +46,7 @@ impl Recorder {
         let map = outcome.scored.map.values.view();
         if self.side > 0 {
             let kept = upsample_bilinear(map, KEPT_MAP_SIDE, KEPT_MAP_SIDE);
-            let kept = kept.map_err(|error| Error::detector("map")(error.into()))?;
+            let kept = kept.map_err(rareclip_core::Error::from)?;
             self.maps
                 .index_axis_mut(Axis(0), self.scores.len())
                 .assign(&kept);
@@ -57,7 +57,7 @@ impl Recorder {
             };
             if let Some(mask) = mask {
                 let map = upsample_bilinear(map, self.side, self.side);
-                let map = map.map_err(|error| Error::detector("map")(error.into()))?;
+                let map = map.map_err(rareclip_core::Error::from)?;
                 self.masked |= mask.is_some();
                 self.pixels.push(map.view(), mask)?;
                 if let Some(regions) = &truth.regions {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rareclip_core::index::Recall;
 use rareclip_eval::metrics::{ImageMetrics, Interval, PixelMetrics, SproMetrics};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -143,27 +144,10 @@ pub struct Run {
     pub peak_bytes: Option<u64>,
     /// Bytes that the bank held at the end.
     pub bank_bytes: Option<u64>,
-    /// What the bank's index found of what an exact one finds; absent where it is exact.
+    /// What the bank's index found of what an exact one finds, over sampled patches of up to 20 images; absent where it is
+    /// exact.
     #[serde(default)]
-    pub recall: Option<IndexRecall>,
-}
-
-/// What an approximate index found of the true nearest vectors, over sampled patches of up to 20 images of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexRecall {
-    /// Nearest vectors looked for of each patch.
-    pub k: usize,
-    /// Those found.
-    pub found: u64,
-    /// Those there were to find.
-    pub wanted: u64,
-}
-
-impl IndexRecall {
-    /// The share found, 0 to 1.
-    pub fn share(self) -> f64 {
-        self.found as f64 / self.wanted.max(1) as f64
-    }
+    pub recall: Option<Recall>,
 }
 
 impl Run {

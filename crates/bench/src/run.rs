@@ -11,11 +11,11 @@ use rareclip_eval::dataset::{Category, Sample};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cached, Original, write_whole};
+use crate::cache::{Cached, Original, keep};
 use crate::pace::{Pace, Progress, Times};
 use crate::plan::{at, normals, stream};
 use crate::recorder::{Recorder, npy};
-use crate::result::{Benchmark, Environment, FORMAT, IndexRecall, Run, StageTime};
+use crate::result::{Benchmark, Environment, FORMAT, Run};
 use crate::truth::Truth;
 use crate::{Entrant, Error, FeatureCache, Plan, Result, memory};
 
@@ -90,7 +90,7 @@ pub fn run(
     };
     let path = plan.out.join("results.json");
     let text = serde_json::to_vec(&benchmark).map_err(|error| Error::damaged(&path, error))?;
-    write_whole(&path, &text)?;
+    keep(&path, &text)?;
     Ok(benchmark)
 }
 
@@ -127,6 +127,7 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// Builds every detector, and every different backbone once with the blocks that any of them reads.
 fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
     let mut tables: Vec<(serde_json::Value, BTreeSet<usize>, &Entrant)> = Vec::new();
+    let mut group_of = Vec::new();
     for entrant in &plan.entrants {
         let wrong = |error: rareclip_core::ConfigError| {
             Error::detector(&entrant.label)(rareclip_core::Error::from(error))
@@ -134,9 +135,15 @@ fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
         let identity = entrant.config.identity().map_err(wrong)?;
         let blocks = entrant.config.blocks().map_err(wrong)?;
         let table = identity["backbone"].clone();
-        match tables.iter_mut().find(|(known, ..)| *known == table) {
-            None => tables.push((table, blocks, entrant)),
-            Some((_, all, _)) => all.extend(blocks),
+        match tables.iter().position(|(known, ..)| *known == table) {
+            None => {
+                group_of.push(tables.len());
+                tables.push((table, blocks, entrant));
+            }
+            Some(group) => {
+                group_of.push(group);
+                tables[group].1.extend(blocks);
+            }
         }
     }
     let mut groups = Vec::new();
@@ -157,14 +164,8 @@ fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
         });
     }
     let mut contenders = Vec::new();
-    for entrant in &plan.entrants {
+    for (entrant, group) in plan.entrants.iter().zip(group_of) {
         let failed = || Error::detector(&entrant.label);
-        let identity = entrant.config.identity();
-        let identity = identity.map_err(|error| failed()(error.into()))?;
-        let group = tables
-            .iter()
-            .position(|(table, ..)| *table == identity["backbone"])
-            .unwrap_or_default();
         let backbone = Arc::clone(&groups[group].backbone);
         let detector = Detector::build_on(&entrant.config, backbone).map_err(failed())?;
         let learning = detector.open_stream().map_err(failed())?.learning();
@@ -200,6 +201,15 @@ fn wanted<'c>(
     let mut samples = at(&category.train, &train);
     samples.extend(&category.test);
     Ok(samples)
+}
+
+/// One detector on the images in one order.
+struct Turn<'t> {
+    contender: &'t Contender,
+    label: &'t str,
+    seed: u64,
+    /// Places of the test images as they come.
+    order: &'t [usize],
 }
 
 /// The runs on one category.
@@ -300,11 +310,22 @@ impl<'a> Session<'a> {
         }
         memory::reset_peak();
         let mut recorder = Recorder::new(self.plan.side, images.len());
-        let walked = self.walk(contender, label, seed, &shots, &order, &mut recorder, pace);
-        let (stream, fit_ms, stages) = walked?;
+        let turn = Turn {
+            contender,
+            label,
+            seed,
+            order: &order,
+        };
+        let (mut stream, fit_ms) = self.learn(&turn, &shots)?;
+        let source = self.source(contender.group, &images);
+        let score = match contender.learning {
+            Learning::Batch => Self::score_batch,
+            _ => Self::score_stream,
+        };
+        let times = score(self, &turn, &mut stream, &source, &mut recorder, pace)?;
         let recall = recorder.recall;
         let (maps, mut run) = recorder.finish(&images)?;
-        run.stages = stages;
+        run.stages = times.stages(images.len());
         run.fingerprint = fingerprint;
         run.detector = label.to_owned();
         run.category = self.category.name.clone();
@@ -312,32 +333,23 @@ impl<'a> Session<'a> {
         run.shots = shots.len();
         run.fit_ms = fit_ms;
         run.peak_bytes = memory::peak_bytes();
-        run.recall = recall.map(|recall| IndexRecall {
-            k: recall.k,
-            found: recall.found,
-            wanted: recall.wanted,
-        });
+        run.recall = recall;
         run.bank_bytes = stream.bank_status().map(|status| status.bytes as u64);
         if keeps_maps {
             let bytes = npy(&maps).map_err(|error| Error::damaged(&maps_path, error))?;
-            write_whole(&maps_path, &bytes)?;
+            keep(&maps_path, &bytes)?;
         }
         let text = serde_json::to_vec(&run).map_err(|error| Error::damaged(&path, error))?;
-        write_whole(&path, &text)?;
+        keep(&path, &text)?;
         Ok(run)
     }
 
     /// A stream that has seen the normals, and how many milliseconds it took to learn from them.
-    fn learn(
-        &self,
-        contender: &Contender,
-        label: &str,
-        shots: &[&Sample],
-    ) -> Result<(Stream, f64)> {
-        let failed = || Error::detector(label);
-        let mut stream = contender.detector.open_stream().map_err(failed())?;
+    fn learn(&self, turn: &Turn<'_>, shots: &[&Sample]) -> Result<(Stream, f64)> {
+        let failed = || Error::detector(turn.label);
+        let mut stream = turn.contender.detector.open_stream().map_err(failed())?;
         let mut learning = Duration::ZERO;
-        let normals = self.source(contender.group, shots);
+        let normals = self.source(turn.contender.group, shots);
         for number in 0..shots.len() {
             let (features, _) = normals.read(number)?;
             let start = Instant::now();
@@ -352,69 +364,82 @@ impl<'a> Session<'a> {
         Ok((stream, fit_ms))
     }
 
-    /// Shows the normals, scores the stream; the stream at its end, the time of learning and that of each stage.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one place, and each is another thing"
-    )]
-    fn walk(
+    /// What the map of an image is compared with; `number` counts in the order of the turn.
+    fn truth(&self, turn: &Turn<'_>, number: usize) -> &Truth {
+        let side = turn.contender.detector.spec().input.side;
+        let truths = self.truths.get(&side);
+        truths.map_or(&Truth::UNKNOWN, |all| &all[turn.order[number]])
+    }
+
+    fn doing(&self, turn: &Turn<'_>, number: usize) -> String {
+        format!(
+            "{}: {}, seed {}, image {number} of {}",
+            self.category.name,
+            turn.label,
+            turn.seed,
+            turn.order.len()
+        )
+    }
+
+    /// Scores all images together.
+    fn score_batch(
         &self,
-        contender: &Contender,
-        label: &str,
-        seed: u64,
-        shots: &[&Sample],
-        order: &[usize],
+        turn: &Turn<'_>,
+        stream: &mut Stream,
+        source: &Cached<'_>,
         recorder: &mut Recorder,
         pace: &mut Pace<'_>,
-    ) -> Result<(Stream, f64, Vec<StageTime>)> {
-        let failed = || Error::detector(label);
-        let (mut stream, fit_ms) = self.learn(contender, label, shots)?;
-        let images = at(&self.category.test, order);
-        let source = self.source(contender.group, &images);
-        let truths = self.truths.get(&contender.detector.spec().input.side);
-        let truth = |number: usize| truths.map_or(&Truth::UNKNOWN, |all| &all[order[number]]);
-        let mut times = Times::default();
-        let doing = |number: usize| {
-            format!(
-                "{}: {label}, seed {seed}, image {} of {}",
-                self.category.name,
-                number + 1,
-                images.len()
-            )
-        };
-        if contender.learning == Learning::Batch {
-            let start = Instant::now();
-            let mut problem = None;
-            let result = stream.score_batch(&source, &mut |number, outcome| {
-                if let Err(error) = recorder.take(&outcome, truth(number)) {
-                    problem.get_or_insert(error);
-                }
-                Ok(())
-            });
-            result.map_err(failed())?;
-            if let Some(error) = problem {
-                return Err(error);
+    ) -> Result<Times> {
+        let start = Instant::now();
+        let mut problem = None;
+        let result = stream.score_batch(source, &mut |number, outcome| {
+            if let Err(error) = recorder.take(&outcome, self.truth(turn, number)) {
+                problem.get_or_insert(error);
             }
-            times.bank = start.elapsed();
-            source.encode_times().for_each(|time| times.encode(time));
-            let steps = images.len() as u64;
-            pace.step(label, steps, Some(start.elapsed()), doing(images.len() - 1));
-        } else {
-            for number in 0..images.len() {
-                if (self.stopped)() {
-                    return Err(Error::Stopped);
-                }
-                let start = Instant::now();
-                let (features, encode) = source.read(number)?;
-                times.encode(encode);
-                // Before the image is absorbed, and outside what is timed.
-                if number % images.len().div_ceil(RECALL_IMAGES) == 0
-                    && let Some(recall) =
-                        stream.recall(&features, RECALL_STRIDE).map_err(failed())?
-                {
-                    *recorder.recall.get_or_insert_default() += recall;
-                }
-                let outcome = stream.push_observed(
+            Ok(())
+        });
+        result.map_err(Error::detector(turn.label))?;
+        if let Some(error) = problem {
+            return Err(error);
+        }
+        let mut times = Times {
+            bank: start.elapsed(),
+            ..Times::default()
+        };
+        source.encode_times().for_each(|time| times.encode(time));
+        let images = turn.order.len();
+        let doing = self.doing(turn, images);
+        pace.step(turn.label, images as u64, Some(start.elapsed()), doing);
+        Ok(times)
+    }
+
+    /// Scores one image after the other.
+    fn score_stream(
+        &self,
+        turn: &Turn<'_>,
+        stream: &mut Stream,
+        source: &Cached<'_>,
+        recorder: &mut Recorder,
+        pace: &mut Pace<'_>,
+    ) -> Result<Times> {
+        let failed = || Error::detector(turn.label);
+        let images = turn.order.len();
+        let mut times = Times::default();
+        for number in 0..images {
+            if (self.stopped)() {
+                return Err(Error::Stopped);
+            }
+            let start = Instant::now();
+            let (features, encode) = source.read(number)?;
+            times.encode(encode);
+            // Before the image is absorbed, and outside what is timed.
+            if number % images.div_ceil(RECALL_IMAGES) == 0
+                && let Some(recall) = stream.recall(&features, RECALL_STRIDE).map_err(failed())?
+            {
+                *recorder.recall.get_or_insert_default() += recall;
+            }
+            let outcome =
+                stream.push_observed(
                     &features,
                     PushOptions::LEARN,
                     &mut |slot, time| match slot {
@@ -423,11 +448,12 @@ impl<'a> Session<'a> {
                         _ => times.scorer += time,
                     },
                 );
-                recorder.take(&outcome.map_err(failed())?, truth(number))?;
-                pace.step(label, 1, Some(start.elapsed()), doing(number));
-            }
+            let outcome = outcome.map_err(failed())?;
+            recorder.take(&outcome, self.truth(turn, number))?;
+            let doing = self.doing(turn, number + 1);
+            pace.step(turn.label, 1, Some(start.elapsed()), doing);
         }
-        Ok((stream, fit_ms, times.stages(images.len())))
+        Ok(times)
     }
 
     /// All that decides the result of a run.

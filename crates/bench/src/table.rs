@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use rareclip_core::index::Recall;
+
 use crate::published;
-use crate::result::{Benchmark, IndexRecall, Run};
+use crate::result::{Benchmark, Run};
 
 /// A figure of merit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,14 +297,12 @@ pub fn by_category(benchmark: &Benchmark, metric: Metric) -> Table {
 }
 
 /// What the index of a detector's bank found of what an exact one finds, over all runs; `None` where it is exact.
-pub fn recall(benchmark: &Benchmark, detector: &str) -> Option<IndexRecall> {
+pub fn recall(benchmark: &Benchmark, detector: &str) -> Option<Recall> {
     let runs = benchmark.runs.iter().filter(|run| run.detector == detector);
-    runs.filter_map(|run| run.recall)
-        .reduce(|one, other| IndexRecall {
-            k: one.k.max(other.k),
-            found: one.found + other.found,
-            wanted: one.wanted + other.wanted,
-        })
+    runs.filter_map(|run| run.recall).reduce(|mut all, recall| {
+        all += recall;
+        all
+    })
 }
 
 /// One row a detector: milliseconds an image by stage, time to learn, memory.

@@ -105,20 +105,14 @@ pub fn pixels(sample: &Sample, map_side: usize, side: usize) -> Result<Pixels> {
 }
 
 fn resized(mask: &Picture, file: &Path, map_side: usize, side: usize) -> Result<Array2<bool>> {
-    let wrong = |source| Error::Image {
-        path: file.to_owned(),
-        source,
-    };
-    let mask = mask_binary(mask, map_side).map_err(wrong)?;
-    let mask = resize_mask_nearest(mask.view(), side, side).map_err(wrong)?;
+    let wrong = Error::image(file);
+    let mask = mask_binary(mask, map_side).map_err(&wrong)?;
+    let mask = resize_mask_nearest(mask.view(), side, side).map_err(&wrong)?;
     Ok(mask.mapv(|value| value > 0))
 }
 
 fn read(path: &Path) -> Result<Picture> {
-    decode_file(path, &Limits::default()).map_err(|source| Error::Image {
-        path: path.to_owned(),
-        source,
-    })
+    decode_file(path, &Limits::default()).map_err(Error::image(path))
 }
 
 /// The masks of one image as one: the largest value of each pixel, so above 0 where any of them is.
@@ -144,10 +138,7 @@ fn merged(files: &[PathBuf]) -> Result<Picture> {
         values.for_each(|(value, other)| *value = (*value).max(other));
     }
     let picture = Picture::new(width, height, PixelData::Gray8(union), Orientation::Upright);
-    picture.map_err(|source| Error::Image {
-        path: first_path.clone(),
-        source,
-    })
+    picture.map_err(Error::image(first_path))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use rareclip_core::ConfigError;
+use rareclip_core::calibration::CalibrationConfig;
 
 /// Find defects in images of products nobody trained on.
 #[derive(Debug, Parser)]
@@ -47,7 +49,7 @@ pub(crate) enum Command {
     /// API keys of the service.
     #[command(subcommand)]
     Keys(crate::commands::keys::KeysCommand),
-    /// Train the parts of a detector that are learned; for programs with the feature `tch`.
+    /// Train the parts of a detector that are learned.
     #[command(subcommand)]
     Train(crate::commands::train::TrainCommand),
     /// Set two results of `rareclip bench` against each other.
@@ -172,6 +174,27 @@ pub(crate) struct PolicyArgs {
 }
 
 impl PolicyArgs {
+    /// The policy that is asked for, if one is.
+    ///
+    /// # Errors
+    /// [`ConfigError`] on a number out of range.
+    pub(crate) fn policy(self) -> Result<Option<CalibrationConfig>, ConfigError> {
+        let policy = match (self.threshold, self.quantile, self.false_alarm_rate) {
+            (Some(threshold), ..) => CalibrationConfig::Fixed { threshold },
+            (_, Some(share), _) => {
+                let mut policy = CalibrationConfig::default();
+                if let CalibrationConfig::Quantile { quantile, .. } = &mut policy {
+                    *quantile = share;
+                }
+                policy
+            }
+            (_, _, Some(rate)) => CalibrationConfig::FalseAlarmRate { rate },
+            _ => return Ok(None),
+        };
+        policy.check()?;
+        Ok(Some(policy))
+    }
+
     /// As assignments for the config.
     pub(crate) fn assignments(self) -> Vec<String> {
         let policy = |name: &str, key: &str, value: String| {

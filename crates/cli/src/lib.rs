@@ -12,6 +12,7 @@ mod args;
 mod builtin;
 mod commands;
 mod exit;
+mod failure;
 mod logging;
 mod options;
 mod plugins;
@@ -35,7 +36,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", failure::told(&error));
             exit::Exit::Failure.into()
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use rareclip_imaging::{RgbPicture, encode_png};
+use rareclip_testkit::skipped;
 use serde_json::Value;
 
 const IMAGES: usize = 24;
@@ -24,8 +25,7 @@ fn there(test: &str, programs: &[&str]) -> bool {
             .stderr(Stdio::null())
             .status();
         if !found.is_ok_and(|status| status.success()) {
-            // Past the test runner, which keeps the output of passing tests to itself.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: {test} needs {program}");
+            skipped(test, program);
             return false;
         }
     }

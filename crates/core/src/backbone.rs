@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use ndarray::ArrayView4;
+use ndarray::{ArrayView3, ArrayView4, Axis};
 use rareclip_imaging::InputRecipe;
 
-use crate::{BoxError, Features, Grid};
+use crate::{BoxError, Error, Features, Grid};
 
 /// What a backbone declares before any image comes.
 #[derive(Debug, Clone)]
@@ -32,6 +32,13 @@ impl BackboneSpec {
             .find(|(candidate, _)| *candidate == block)
             .map(|(_, width)| *width)
     }
+
+    /// What the tokens and the embedding of one image take as f32, in bytes.
+    pub fn feature_bytes(&self) -> u64 {
+        let widths: usize = self.blocks.iter().map(|(_, width)| width).sum();
+        let numbers = self.grid.patches() * widths + self.embedding_width;
+        size_of::<f32>() as u64 * numbers as u64
+    }
 }
 
 /// Turns images into [`Features`]. Shared by all streams, immutable.
@@ -46,6 +53,30 @@ pub trait Backbone: Send + Sync {
     /// # Errors
     /// When the shape is not the declared one, or the engine fails.
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError>;
+}
+
+/// The checked features of one image `[3, side, side]`.
+///
+/// # Errors
+/// As for [`Backbone::encode`]; when it does not give the features of one image, or they are not what they should be.
+pub fn encode_one(
+    backbone: &dyn Backbone,
+    image: ArrayView3<'_, f32>,
+) -> Result<Features, BoxError> {
+    let mut all = backbone.encode(image.insert_axis(Axis(0)))?;
+    let found = all.len();
+    match all.pop() {
+        Some(features) if found == 1 => {
+            features.check()?;
+            Ok(features)
+        }
+        _ => Err(Error::Shape {
+            what: "features of one image".into(),
+            found: vec![found],
+            expected: "[1]".into(),
+        }
+        .into()),
+    }
 }
 
 /// Builds a [`Backbone`] from its options; implemented by the options struct of a plugin.

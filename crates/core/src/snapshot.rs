@@ -7,7 +7,6 @@ mod migrate;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array1, Array2};
@@ -203,20 +202,7 @@ impl<'a> SnapshotWriter<'a> {
             path: path.to_owned(),
             source,
         };
-        let bytes = self.to_bytes()?;
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-        file.write_all(&bytes).map_err(io)?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        #[cfg(unix)]
-        std::fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(io)?;
-        Ok(())
+        crate::write_whole(path, &self.to_bytes()?).map_err(io)
     }
 }
 

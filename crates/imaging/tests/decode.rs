@@ -2,7 +2,7 @@
 #![cfg(feature = "codecs")]
 #![allow(clippy::unwrap_used)] // Helpers of tests.
 
-use std::{io::Cursor, path::Path, time::Instant};
+use std::{io::Cursor, path::Path};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use proptest::prelude::*;
@@ -291,7 +291,6 @@ fn no_bytes_and_unknown_bytes_are_told_apart() {
 
 #[test]
 fn a_huge_claim_is_refused_from_the_header_alone() {
-    let started = Instant::now();
     let error = read(&png_claiming(40_000, 40_000)).unwrap_err();
     assert!(
         matches!(
@@ -316,7 +315,6 @@ fn a_huge_claim_is_refused_from_the_header_alone() {
         ),
         "{error}"
     );
-    assert!(started.elapsed().as_millis() < 100);
 }
 
 #[test]

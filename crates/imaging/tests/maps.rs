@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{Golden, fixtures, max_difference};
+use common::{Golden, fixtures};
 use ndarray::{Array2, Axis, Ix3, array};
 use proptest::prelude::*;
 use rareclip_imaging::{
     ImagingError, gaussian_blur, gaussian_kernel, npy_f32, resize_map, upsample_bilinear,
 };
+use rareclip_testkit::distance;
 
 #[test]
 fn pixel_maps_equal_the_golden_maps() {
@@ -22,9 +23,9 @@ fn pixel_maps_equal_the_golden_maps() {
     for (image, patches) in golden.f32("combined").axis_iter(Axis(0)).enumerate() {
         let patches = patches.to_shape((8, 8)).unwrap();
         let large = upsample_bilinear(patches.view(), 56, 56).unwrap();
-        worst_up = worst_up.max(max_difference(&large, upsampled.index_axis(Axis(0), image)));
+        worst_up = worst_up.max(distance(&large, upsampled.index_axis(Axis(0), image)));
         let soft = gaussian_blur(large.view(), 25, 4.0).unwrap();
-        worst_blur = worst_blur.max(max_difference(&soft, blurred.index_axis(Axis(0), image)));
+        worst_blur = worst_blur.max(distance(&soft, blurred.index_axis(Axis(0), image)));
     }
     println!("upsampled {worst_up:.2e}, blurred {worst_blur:.2e}");
     assert!(worst_up < 1e-6, "{worst_up}");
@@ -38,7 +39,7 @@ fn blur_kernel_equals_the_golden_kernel() {
         return;
     };
     let golden = Golden::open(&fixtures.join("rarity/inputs.safetensors")).f32("blur_kernel_1d");
-    let worst = max_difference(&gaussian_kernel(25, 4.0).unwrap(), &golden);
+    let worst = distance(&gaussian_kernel(25, 4.0).unwrap(), &golden);
     assert!(worst < 3e-8, "{worst}");
 }
 
@@ -120,7 +121,7 @@ proptest! {
     fn same_size_keeps_the_map(map in maps()) {
         let (h, w) = map.dim();
         for same in [upsample_bilinear(map.view(), h, w), resize_map(map.view(), h, w)] {
-            prop_assert!(max_difference(&same.unwrap(), &map) < 1e-4);
+            prop_assert!(distance(&same.unwrap(), &map) < 1e-4);
         }
     }
 
@@ -130,7 +131,7 @@ proptest! {
     ) {
         let map = Array2::from_elem((h, w), value);
         let blurred = gaussian_blur(map.view(), 2 * half + 1, sigma).unwrap();
-        prop_assert!(max_difference(&blurred, &map) < 1e-5);
+        prop_assert!(distance(&blurred, &map) < 1e-5);
     }
 
     #[test]

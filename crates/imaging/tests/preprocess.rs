@@ -6,12 +6,13 @@ mod common;
 
 use std::path::Path;
 
-use common::{Golden, fixtures, max_difference};
+use common::{Golden, fixtures};
 use ndarray::{Array3, Ix3, s};
 use rareclip_imaging::{
     CLIP_MEAN, CLIP_STD, Filter, Limits, Picture, Pixels, Preset, decode_file, mask_binary,
     mask_soft, resize_mask_nearest, to_tensor,
 };
+use rareclip_testkit::distance;
 
 /// 32-bit rounding of the normalisation.
 const EXACT: f32 = 2e-7;
@@ -55,11 +56,11 @@ fn differences(
     let key = |what: &str| format!("{name}.{order}.{what}");
     let mut found = [0.0; 4];
     let small = clip_tensor(picture, 70, preset);
-    found[0] = max_difference(&small, &golden.f32(&key("size_70")));
+    found[0] = distance(&small, &golden.f32(&key("size_70")));
     let large = clip_tensor(picture, 518, preset);
     if golden.has(&key("size_518_stride8")) {
         let thinned = large.slice(s![.., ..;8, ..;8]);
-        found[1] = max_difference(thinned, &golden.f32(&key("size_518_stride8")));
+        found[1] = distance(thinned, &golden.f32(&key("size_518_stride8")));
     }
     let planes = large.mapv(f64::from);
     let of_planes = |f: &dyn Fn(ndarray::ArrayView2<'_, f64>) -> f64| {
@@ -70,8 +71,8 @@ fn differences(
     };
     let means = of_planes(&|p| p.mean().unwrap());
     let deviations = of_planes(&|p| p.std(0.0));
-    found[2] = max_difference(&means, &golden.f32(&key("size_518_mean")));
-    found[3] = max_difference(&deviations, &golden.f32(&key("size_518_std")));
+    found[2] = distance(&means, &golden.f32(&key("size_518_mean")));
+    found[3] = distance(&deviations, &golden.f32(&key("size_518_std")));
     found
 }
 
@@ -261,7 +262,7 @@ fn masks_equal_the_golden_masks() {
     ] {
         let picture = read(&folder.join(format!("masks/{name}.png")));
         let soft = mask_soft(&picture, 70).unwrap();
-        let worst = max_difference(&soft, &golden.f32(&format!("{name}.size_70")));
+        let worst = distance(&soft, &golden.f32(&format!("{name}.size_70")));
         assert!(worst < 1e-7, "{name}: {worst}");
         let binary = mask_binary(&picture, 70).unwrap();
         assert_eq!(

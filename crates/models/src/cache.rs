@@ -203,7 +203,7 @@ pub fn resolve_model(name_or_path: &str) -> Result<PathBuf> {
             .extension()
             .is_some_and(|ending| endings.iter().any(|known| ending == *known));
     if looks_like_path {
-        return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
+        return Err(Error::missing(path));
     }
     let artefact = find(name_or_path)?;
     if artefact.kind != Kind::Model {

@@ -103,7 +103,7 @@ impl Checkpoint {
             "onnx" => Format::Onnx,
             "pth" | "pt" | "bin" => Format::PyTorch,
             _ if !path.exists() => {
-                return Err(Error::io(path)(std::io::ErrorKind::NotFound.into()));
+                return Err(Error::missing(path));
             }
             _ => {
                 return Err(Error::UnknownFormat {

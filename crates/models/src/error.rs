@@ -318,6 +318,18 @@ impl Error {
         move |source| Self::Io { path, source }
     }
 
+    /// The error of a file that is not there.
+    pub(crate) fn missing(path: &Path) -> Self {
+        let from = match std::env::current_dir() {
+            Ok(folder) if path.is_relative() => {
+                format!(" (looked for from {})", folder.display())
+            }
+            _ => String::new(),
+        };
+        let told = format!("there is no such file{from}");
+        Self::io(path)(std::io::Error::new(std::io::ErrorKind::NotFound, told))
+    }
+
     pub(crate) fn refused(path: &Path, what: &str) -> Self {
         Self::Refused {
             path: path.to_owned(),

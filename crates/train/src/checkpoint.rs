@@ -1,11 +1,11 @@
 //! Files of a run, each there whole or not at all.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 use ndarray::{Array1, Array2};
+use rareclip_core::config::{Difference, differences};
+use rareclip_core::write_whole;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -130,21 +130,8 @@ fn write_tensors(path: &Path, entries: &[Entry], about: HashMap<String, String>)
         })
         .collect();
     let bytes = safetensors::serialize(views?, Some(about));
-    write_whole(path, &bytes.map_err(|error| Error::damaged(path, error))?)
-}
-
-/// Writes a file so that it is there whole or not at all, also when the power fails.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = Path::new(&part);
-    let mut file = File::create(part).map_err(Error::io(part))?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.map_err(Error::io(part))?;
-    std::fs::rename(part, path).map_err(Error::io(path))
+    let bytes = bytes.map_err(|error| Error::damaged(path, error))?;
+    write_whole(path, &bytes).map_err(Error::io(path))
 }
 
 impl Checkpoint {
@@ -261,34 +248,9 @@ impl Reader<'_> {
 }
 
 /// Where two descriptions of a run differ, a line a key.
-pub(crate) fn differences(folder: &Value, now: &Value) -> Vec<String> {
-    let mut all = Vec::new();
-    differ("", folder, now, &mut all);
-    all
-}
-
-fn differ(key: &str, folder: &Value, now: &Value, all: &mut Vec<String>) {
-    match (folder, now) {
-        (Value::Object(left), Value::Object(right)) => {
-            let keys = left
-                .keys()
-                .chain(right.keys().filter(|key| !left.contains_key(*key)));
-            for name in keys {
-                let inner = match key {
-                    "" => name.clone(),
-                    key => format!("{key}.{name}"),
-                };
-                let of = |map: &serde_json::Map<String, Value>| {
-                    map.get(name).cloned().unwrap_or(Value::Null)
-                };
-                differ(&inner, &of(left), &of(right), all);
-            }
-        }
-        (left, right) if left != right => {
-            all.push(format!("  {key}: {left} there, {right} now"));
-        }
-        _ => {}
-    }
+pub(crate) fn told_apart(folder: &Value, now: &Value) -> Vec<String> {
+    let told = |Difference { key, was, is }| format!("  {key}: {was} there, {is} now");
+    differences(folder, now).into_iter().map(told).collect()
 }
 
 #[cfg(test)]
@@ -334,17 +296,5 @@ mod tests {
         std::fs::write(&path, b"not a checkpoint").unwrap();
         let error = Checkpoint::read(&path).unwrap_err().to_string();
         assert!(error.contains("checkpoint.safetensors"), "{error}");
-    }
-
-    #[test]
-    fn differences_are_named_by_their_keys() {
-        let left = json!({ "a": { "b": 1, "c": 2 }, "d": "x" });
-        let right = json!({ "a": { "b": 1, "c": 3 }, "d": "x", "e": true });
-        let found = differences(&left, &right);
-        assert_eq!(
-            found,
-            ["  a.c: 2 there, 3 now", "  e: null there, true now"]
-        );
-        assert!(differences(&left, &left).is_empty());
     }
 }

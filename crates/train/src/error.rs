@@ -78,9 +78,9 @@ pub enum Error {
         /// How many there are.
         images: usize,
     },
-    /// The loss is NaN or infinite.
+    /// The loss or the weights are NaN or infinite.
     #[error(
-        "step {step} of epoch {epoch}: the loss is {loss} (images: {images}). Look for damaged images among them, or take a lower \
+        "step {step} of epoch {epoch}: {problem} (images: {images}). Look for damaged images among them, or take a lower \
          learning rate in another folder; features that are kept serve it as well"
     )]
     Diverged {
@@ -88,8 +88,8 @@ pub enum Error {
         step: u64,
         /// The epoch, from 1.
         epoch: u64,
-        /// The loss.
-        loss: f64,
+        /// What is no number.
+        problem: String,
         /// The images of the step.
         images: String,
     },
@@ -166,6 +166,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// What is wrong with the image or mask at `path`.
+    pub(crate) fn image(path: &Path) -> impl Fn(rareclip_imaging::ImagingError) -> Self {
+        move |source| Self::Image {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

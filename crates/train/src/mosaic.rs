@@ -39,11 +39,8 @@ pub(crate) fn mosaic(
             colours = vec![0; 3 * 4 * width * height];
             defects = Array2::zeros((2 * height, 2 * width));
         }
-        let wrong = |source| Error::Image {
-            path: files.image.to_owned(),
-            source,
-        };
-        let cell = resize(&picture, width, height, filter, preset).map_err(wrong)?;
+        let cell = resize(&picture, width, height, filter, preset);
+        let cell = cell.map_err(Error::image(files.image))?;
         let (row, column) = (place / 2 * height, place % 2 * width);
         for (offset, line) in cell.data().chunks_exact(3 * width).enumerate() {
             let start = 3 * ((row + offset) * 2 * width + column);
@@ -57,33 +54,19 @@ pub(crate) fn mosaic(
     }
     let (height, width) = defects.dim();
     let picture = Picture::new(width, height, Pixels::Rgb8(colours), Orientation::Upright);
-    let picture = picture.map_err(|source| Error::Image {
-        path: four[0].image.to_owned(),
-        source,
-    })?;
-    Ok((picture, defects))
+    Ok((picture.map_err(Error::image(four[0].image))?, defects))
 }
 
 /// A mask at a size, 1 where it is above 0.
 fn marked(path: &Path, width: usize, height: usize) -> Result<Array2<u8>> {
-    let wrong = |source| Error::Image {
-        path: path.to_owned(),
-        source,
-    };
-    let picture = read(path)?;
+    let wrong = Error::image(path);
+    let picture = decode_file(path, &Limits::default()).map_err(&wrong)?;
     let (rows, columns) = (picture.height(), picture.width());
     let gray = picture.to_gray();
     let mask = Array2::from_shape_fn((rows, columns), |(y, x)| {
         u8::from(gray[y * columns + x] > 0)
     });
     resize_mask_nearest(mask.view(), height, width).map_err(wrong)
-}
-
-fn read(path: &Path) -> Result<Picture> {
-    decode_file(path, &Limits::default()).map_err(|source| Error::Image {
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

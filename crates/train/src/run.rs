@@ -8,21 +8,20 @@ use std::time::Instant;
 
 use rareclip_bench::truth::{Pixels, pixels};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{AnomalyMap, Backbone, Blur, BoxError, Device};
-use rareclip_eval::dataset::Dataset;
+use rareclip_core::{AnomalyMap, Blur, BoxError, write_whole};
 use rareclip_eval::metrics::PixelAccumulator;
 use rareclip_imaging::upsample_bilinear;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, Kept, Place, differences, write_whole};
+use crate::checkpoint::{Checkpoint, Kept, Place, told_apart};
 use crate::describe::describe;
+use crate::job::{CHECKPOINT, Job, LOG, WEIGHTS};
 use crate::log::{EpochLog, Log, StepLog, Validation};
 use crate::selection::{Chosen, Item};
 use crate::source::{FeatureUse, Source};
 use crate::watch::left;
 use crate::{
-    Directions, Error, Event, Example, Losses, Outcome, Progress, Result, Selection, Settings,
-    Trainer, Weights, draws,
+    Directions, Error, Event, Example, Losses, Outcome, Progress, Result, Trainer, Weights, draws,
 };
 
 /// Side in pixels at which maps and masks of the validation category are compared.
@@ -34,60 +33,6 @@ const BLUR: Blur = Blur {
     sigma: 4.0,
 };
 
-/// The file of the weights in the folder of a run.
-pub const WEIGHTS: &str = "tpb.safetensors";
-/// The file that a run goes on from.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The file of the [`Log`].
-pub const LOG: &str = "log.json";
-
-/// A run: what it learns from, how, and where its files go.
-pub struct Job<'a> {
-    /// The annotated data set.
-    pub dataset: &'a Dataset,
-    /// Which of its test images.
-    pub selection: Selection,
-    /// The backbone, which stays as it is.
-    pub backbone: &'a dyn Backbone,
-    /// All of the backbone's config that decides its features.
-    pub backbone_config: &'a Value,
-    /// What patches are compared with.
-    pub directions: Directions,
-    /// How it is learned.
-    pub settings: Settings,
-    /// What becomes of the features.
-    pub features: FeatureUse,
-    /// The folder: [`WEIGHTS`], [`CHECKPOINT`], [`LOG`].
-    pub out: &'a Path,
-    /// Steps between two checkpoints; there is one at the end of every epoch as well.
-    pub save_every: u64,
-    /// Where the layers are computed.
-    pub device: Device,
-}
-
-/// What the features of `images` images take on disk, in bytes: every number is an f32.
-pub fn feature_bytes(spec: &BackboneSpec, images: usize) -> u64 {
-    let widths: usize = spec.blocks.iter().map(|(_, width)| width).sum();
-    let numbers = spec.grid.patches() * widths + spec.embedding_width;
-    4 * numbers as u64 * images as u64
-}
-
-/// What can be known to be wrong before there is a backbone.
-///
-/// # Errors
-/// [`Error::Setting`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`], [`Error::Device`].
-pub fn check(
-    dataset: &Dataset,
-    selection: &Selection,
-    settings: &Settings,
-    device: Device,
-) -> Result<()> {
-    settings.check()?;
-    selection.choose(dataset)?;
-    rareclip_torch::open(device)?;
-    Ok(())
-}
-
 /// Trains, or goes on where the same job was stopped in its folder. A run that is finished is only reported.
 ///
 /// `watch` hears of all that happens; `stopped` is asked before every step and every image, and what was done is then saved. A run
@@ -96,8 +41,9 @@ pub fn check(
 ///
 /// # Errors
 /// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`],
-/// [`Error::OtherRun`], [`Error::NoCheckpoint`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`], [`Error::DiskFull`],
-/// [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`].
+/// [`Error::OtherRun`], [`Error::NoCheckpoint`], [`Error::Damaged`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`],
+/// [`Error::DiskFull`], [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`], [`Error::Watcher`], and what libtorch
+/// or the metrics say.
 pub fn train(
     job: &Job<'_>,
     watch: &mut dyn FnMut(Event<'_>) -> Result<(), BoxError>,
@@ -174,7 +120,7 @@ fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-/// Per training image those of its category, itself included.
+/// Per category the places of its training images.
 fn pools(items: &[Item<'_>]) -> HashMap<String, Vec<usize>> {
     let mut pools: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, item) in items.iter().enumerate() {
@@ -202,20 +148,25 @@ struct Session<'a, 'w> {
 impl Session<'_, '_> {
     fn resume(&mut self) -> Result<()> {
         let weights = self.job.out.join(WEIGHTS);
-        let Some(kept) = Checkpoint::read(&self.job.out.join(CHECKPOINT))? else {
+        let checkpoint = self.job.out.join(CHECKPOINT);
+        let Some(kept) = Checkpoint::read(&checkpoint)? else {
             return match weights.exists() {
                 true => Err(Error::NoCheckpoint { path: weights }),
                 false => Ok(()),
             };
         };
-        let different = differences(&kept.run, &self.run);
+        let different = told_apart(&kept.run, &self.run);
         if !different.is_empty() {
             return Err(Error::OtherRun {
                 folder: self.job.out.to_owned(),
                 differences: different.join("\n"),
             });
         }
-        self.trainer.restore(&kept.state)?;
+        let restored = self.trainer.restore(&kept.state);
+        restored.map_err(|error| match error {
+            Error::Shape { .. } => Error::damaged(&checkpoint, error),
+            error => error,
+        })?;
         self.place = kept.place;
         self.losses = kept.losses;
         self.kept = kept.kept;
@@ -255,20 +206,28 @@ impl Session<'_, '_> {
         };
         let chosen = self.chosen;
         let all: Vec<_> = chosen.training.iter().chain(&chosen.validation).collect();
-        let bytes = feature_bytes(self.job.backbone.spec(), all.len());
+        let bytes = self.job.backbone.spec().feature_bytes() * all.len() as u64;
         self.tell(Event::Features {
             images: all.len(),
             bytes,
             folder,
         })?;
+        // Images whose features are there already take no time.
+        let missing = all.iter().filter(|item| !self.source.keeps(item)).count();
+        let mut computed = 0;
         let start = Instant::now();
         for (at, item) in all.iter().enumerate() {
             if (self.stopped)() {
                 return Ok(false);
             }
+            computed += u64::from(!self.source.keeps(item));
             self.source.prepare(item)?;
-            let doing = format!("features of {}", item.sample.id);
-            self.tell_image(doing, at + 1, all.len(), start)?;
+            self.tell(Event::Progress(Progress {
+                doing: format!("features of {}", item.sample.id),
+                done: at as u64 + 1,
+                total: all.len() as u64,
+                left: left(start.elapsed(), computed, missing as u64),
+            }))?;
         }
         Ok(true)
     }
@@ -279,14 +238,19 @@ impl Session<'_, '_> {
         let order = draws::order(settings.seed, self.place.epoch, self.chosen.training.len());
         let batches: Vec<_> = order.chunks(settings.batch).collect();
         for &images in batches.get(self.place.batches..).unwrap_or_default() {
-            if (self.stopped)() {
-                return Ok(false);
+            let mut examples = Vec::with_capacity(images.len());
+            for &image in images {
+                if (self.stopped)() {
+                    return Ok(false);
+                }
+                examples.push(self.example(image)?);
             }
-            let examples = images.iter().map(|&image| self.example(image));
-            let examples: Vec<Example> = examples.collect::<Result<_>>()?;
             let losses = self.trainer.step(&examples)?;
             if !losses.is_finite() {
-                return Err(self.diverged(&losses, images));
+                return Err(self.diverged(format!("the loss is {}", losses.total), images));
+            }
+            if !self.trainer.is_finite()? {
+                return Err(self.diverged("it left weights that are no numbers".into(), images));
             }
             self.losses.push(losses);
             self.place.batches += 1;
@@ -320,7 +284,7 @@ impl Session<'_, '_> {
         Some(four.map(|at| &training[pool[at]]))
     }
 
-    fn diverged(&self, losses: &Losses, images: &[usize]) -> Error {
+    fn diverged(&self, problem: String, images: &[usize]) -> Error {
         let names = images.iter().map(|&image| match self.mosaic(image) {
             None => self.chosen.training[image].sample.id.clone(),
             Some(four) => format!(
@@ -329,36 +293,19 @@ impl Session<'_, '_> {
             ),
         });
         Error::Diverged {
-            step: self.trainer.steps() + 1,
+            step: self.losses.len() as u64 + 1,
             epoch: self.place.epoch + 1,
-            loss: losses.total,
+            problem,
             images: names.collect::<Vec<_>>().join(", "),
         }
-    }
-
-    /// So many of all images are done since `start`.
-    fn tell_image(
-        &mut self,
-        doing: String,
-        done: usize,
-        total: usize,
-        start: Instant,
-    ) -> Result<()> {
-        let (done, total) = (done as u64, total as u64);
-        self.tell(Event::Progress(Progress {
-            doing,
-            done,
-            total,
-            left: left(start.elapsed(), done, total),
-        }))
     }
 
     fn tell_step(&mut self) -> Result<()> {
         let epochs = self.job.settings.epochs;
         let (done, total) = (self.trainer.steps(), epochs * self.batches() as u64);
-        let left = self
-            .clock
-            .and_then(|(start, before)| left(start.elapsed(), done - before, total - before));
+        let left = self.clock.and_then(|(start, before)| {
+            left(start.elapsed(), done - before, total.saturating_sub(before))
+        });
         let loss = self.losses.last().map_or(0.0, |losses| losses.total);
         self.tell(Event::Progress(Progress {
             doing: format!("epoch {} of {epochs}, loss {loss:.4}", self.place.epoch + 1),
@@ -378,10 +325,8 @@ impl Session<'_, '_> {
         };
         let number = self.place.epoch + 1;
         let ap = |epoch: &EpochLog| epoch.validation.map_or(0.0, |found| found.pixel_ap);
-        let kept = self
-            .place
-            .kept
-            .and_then(|kept| self.place.epochs.get(kept as usize - 1));
+        let kept = self.place.kept;
+        let kept = kept.and_then(|kept| self.place.epochs.iter().find(|epoch| epoch.epoch == kept));
         let better = match (validation, kept) {
             (Some(found), Some(kept)) => found.pixel_ap > ap(kept),
             _ => true,
@@ -422,8 +367,13 @@ impl Session<'_, '_> {
             if (self.stopped)() {
                 return Ok(ControlFlow::Break(()));
             }
-            let doing = format!("held out: {}", item.sample.id);
-            self.tell_image(doing, at, chosen.validation.len(), start)?;
+            let (done, total) = (at as u64, chosen.validation.len() as u64);
+            self.tell(Event::Progress(Progress {
+                doing: format!("held out: {}", item.sample.id),
+                done,
+                total,
+                left: left(start.elapsed(), done, total),
+            }))?;
             let features = self.source.features(item)?;
             let prior = self.trainer.prior(&features)?;
             let map =
@@ -505,7 +455,7 @@ impl Session<'_, '_> {
         let log = self.log();
         let path = self.job.out.join(LOG);
         let text = serde_json::to_vec(&log).map_err(|error| Error::damaged(&path, error))?;
-        write_whole(&path, &text)?;
+        write_whole(&path, &text).map_err(Error::io(&path))?;
         self.tell(Event::Saved(&log))
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
 use rareclip_bench::truth::{self, Pixels};
 use rareclip_bench::{FeatureCache, Original};
+use rareclip_core::backbone::encode_one;
 use rareclip_core::{Backbone, Features};
 use rareclip_eval::dataset::PixelTruth;
 use rareclip_imaging::{Picture, mask_binary};
@@ -79,6 +80,12 @@ impl<'a> Source<'a> {
         Ok(HEXLOWER.encode(&hasher.finalize()))
     }
 
+    /// Whether the features of an image are kept already.
+    pub(crate) fn keeps(&self, item: &Item<'_>) -> bool {
+        let cache = self.cache.as_ref();
+        cache.is_some_and(|cache| cache.holds(self.key(item)))
+    }
+
     /// Makes sure that the features of an image are kept, where they are to be.
     pub(crate) fn prepare(&self, item: &Item<'_>) -> Result<()> {
         let Some(cache) = &self.cache else {
@@ -136,10 +143,7 @@ impl<'a> Source<'a> {
             },
         });
         let (picture, marked) = mosaic(files, input.filter, input.preset)?;
-        let wrong = |source| Error::Image {
-            path: files[0].image.to_owned(),
-            source,
-        };
+        let wrong = Error::image(files[0].image);
         let (height, width) = marked.dim();
         let mask = Picture::new(
             width,
@@ -156,18 +160,10 @@ impl<'a> Source<'a> {
 
     fn encode(&self, picture: &Picture, path: &Path) -> Result<Features> {
         let tensor = self.backbone.spec().input.tensor(picture);
-        let tensor = tensor.map_err(|source| Error::Image {
+        let tensor = tensor.map_err(Error::image(path))?;
+        encode_one(self.backbone, tensor.view()).map_err(|source| Error::Backbone {
             path: path.to_owned(),
             source,
-        })?;
-        let failed = |source| Error::Backbone {
-            path: path.to_owned(),
-            source,
-        };
-        let all = self.backbone.encode(tensor.insert_axis(Axis(0)).view());
-        let mut all = all.map_err(failed)?;
-        let features = all.pop().ok_or_else(|| failed("gave no features".into()))?;
-        features.check().map_err(|error| failed(error.into()))?;
-        Ok(features)
+        })
     }
 }

@@ -190,6 +190,16 @@ impl Trainer {
         })
     }
 
+    /// Whether every weight is a number.
+    pub(crate) fn is_finite(&self) -> Result<bool> {
+        for value in &self.values {
+            if value.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(crate) fn state(&self) -> Result<State> {
         let moments = |which: fn(&Moments) -> &Tensor| {
             self.to_weights(self.moments.iter().map(which).collect())
@@ -202,20 +212,34 @@ impl Trainer {
         })
     }
 
-    /// Goes on from a state of the same shapes.
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it is not one of these layers; nothing is changed then.
     pub(crate) fn restore(&mut self, state: &State) -> Result<()> {
-        let kept = [&state.weights, &state.first, &state.second];
-        let [values, first, second] = kept.map(|weights| tensors(weights, self.device));
-        let both = first?.into_iter().zip(second?);
+        let values = self.fitting(&state.weights)?;
+        let both = self.fitting(&state.first)?.into_iter();
+        let both = both.zip(self.fitting(&state.second)?);
         self.moments = both
             .map(|(first, second)| Moments { first, second })
             .collect();
-        let values = values?.into_iter();
         self.values = values
+            .into_iter()
             .map(|value| value.f_set_requires_grad(true))
             .collect::<Result<_, _>>()?;
         self.steps = state.steps;
         Ok(())
+    }
+
+    /// `weights` as tensors, one for each of the values and of its shape.
+    fn fitting(&self, weights: &Weights) -> Result<Vec<Tensor>> {
+        let sizes = |all: &[Tensor]| all.iter().map(Tensor::size).collect::<Vec<_>>();
+        let found = tensors(weights, self.device)?;
+        if sizes(&found) == sizes(&self.values) {
+            return Ok(found);
+        }
+        let expected = format!("tensors of sizes {:?}", sizes(&self.values));
+        Err(shape("a state", &[found.len()], &expected))
     }
 
     /// `[embedding width, 2]`, unit columns.

@@ -19,6 +19,7 @@ use rareclip_train::{
     CHECKPOINT, Directions, Error, Event, FeatureUse, Job, LOG, Log, Outcome, Selection, Settings,
     WEIGHTS, train,
 };
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 /// A place for a data set and the folders of runs.
@@ -132,10 +133,15 @@ fn what_a_kill_or_someone_took_away_is_written_again() {
     let mut job = place.job(&out);
     // No checkpoint before the end of the first epoch, where the weights cannot be written.
     job.save_every = 100;
-    std::fs::create_dir_all(out.join(format!("{WEIGHTS}.part"))).unwrap();
-    let error = whole(&job).unwrap_err();
+    let mut block = |event: Event<'_>| {
+        if matches!(event, Event::Progress(_)) {
+            std::fs::create_dir_all(out.join(WEIGHTS))?;
+        }
+        Ok(())
+    };
+    let error = train(&job, &mut block, &|| false).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
-    std::fs::remove_dir(out.join(format!("{WEIGHTS}.part"))).unwrap();
+    std::fs::remove_dir(out.join(WEIGHTS)).unwrap();
     let finished = whole(&job).unwrap();
     assert_eq!(finished.log.steps.len(), 15);
     let expected = (written(&out), std::fs::read(out.join(LOG)).unwrap());
@@ -433,29 +439,40 @@ fn what_cannot_be_learned_from_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_ends_the_run_and_names_the_images() {
+fn weights_that_are_no_numbers_end_the_run_and_the_images_are_named() {
     let place = Place::new();
     let out = place.out("run");
     let mut job = place.job(&out);
+    // No loss has been infinite yet when the last step of a run leaves such weights.
     job.settings.adam.learning_rate = 1e38;
     let error = whole(&job).unwrap_err();
     let text = error.to_string();
-    assert!(
-        matches!(
-            error,
-            Error::Diverged {
-                step: 2,
-                epoch: 1,
-                ..
-            }
-        ),
-        "{text}"
-    );
-    assert!(
-        text.contains("learning rate") && text.contains("test/"),
-        "{text}"
-    );
+    let Error::Diverged { step, epoch, .. } = error else {
+        panic!("{text}");
+    };
+    assert_eq!((step, epoch), (1, 1), "{text}");
+    for said in ["it left weights", "learning rate", "test/"] {
+        assert!(text.contains(said), "{text}");
+    }
     assert!(!out.join(WEIGHTS).exists());
+}
+
+#[test]
+fn a_checkpoint_that_lacks_a_layer_is_refused_by_name() {
+    let place = Place::new();
+    let out = place.out("run");
+    let job = place.job(&out);
+    until(&job, 3);
+    let path = out.join(CHECKPOINT);
+    let bytes = std::fs::read(&path).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    tensors.retain(|(name, _)| !name.starts_with("fc.1."));
+    let fewer = safetensors::serialize(tensors, header.metadata().clone()).unwrap();
+    std::fs::write(&path, fewer).unwrap();
+    let error = whole(&job).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains(CHECKPOINT), "{error}");
 }
 
 #[test]

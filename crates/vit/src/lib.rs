@@ -10,4 +10,4 @@ mod plan;
 pub mod positions;
 
 pub use error::{Error, Result};
-pub use plan::{FirstTokens, Plan, Tokens, Wishes, check_images, patch_tokens, unit};
+pub use plan::{FirstTokens, Plan, Tokens, Wishes, check_images, patch_tokens, unit, window_rows};

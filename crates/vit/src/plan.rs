@@ -221,6 +221,16 @@ pub fn patch_tokens(
     Array2::from_shape_vec((patches, width), rows).ok()
 }
 
+/// The embeddings of windows `[windows, width]`, each of unit length, of all their numbers row by row; `None` where those do not fill
+/// whole rows.
+pub fn window_rows(all: &[f32], width: usize) -> Option<Array2<f32>> {
+    if width == 0 || !all.len().is_multiple_of(width) {
+        return None;
+    }
+    let rows: Vec<f32> = all.chunks_exact(width).flat_map(unit).collect();
+    Array2::from_shape_vec((all.len() / width, width), rows).ok()
+}
+
 /// Checks a batch of images against the declared side.
 ///
 /// # Errors

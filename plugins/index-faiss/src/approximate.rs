@@ -13,8 +13,10 @@ use crate::flat::{Flat, removed};
 use crate::native::{self, Found};
 use crate::options::{FaissOptions, Family, Metric};
 
-/// Vectors that a graph takes in at a time; until then they are searched exactly. Each time costs a copy of the graph.
+/// Vectors that a graph takes in at a time, at least; until then they are searched exactly.
 const GRAPH: usize = 1024;
+/// The share of a graph that it takes in at a time, at least: each time costs a copy of the graph.
+const GROWTH: usize = 32;
 /// Vectors of one call to a graph. faiss inserts more than 100 by several threads, and then no two graphs are alike.
 const IN_ORDER: usize = 100;
 
@@ -80,7 +82,8 @@ impl Approximate {
             self.train(flat, wanted)?;
         }
         let waiting = flat.len() - self.len();
-        if waiting == 0 || self.family == Family::Graph && waiting < GRAPH {
+        if waiting == 0 || self.family == Family::Graph && waiting < GRAPH.max(self.len() / GROWTH)
+        {
             return Ok(());
         }
         if self.next as usize + waiting >= u32::MAX as usize {
@@ -154,7 +157,7 @@ impl Approximate {
         Ok(())
     }
 
-    /// Keeps the vectors at `positions` (ascending) of the `before` there were; `flat` holds the kept ones already.
+    /// Keeps the vectors at `positions` (ascending) of those there were; `flat` holds the kept ones already.
     pub(crate) fn retain(&mut self, positions: &[usize], flat: &Flat) -> Result<(), FaissError> {
         let held = self.len();
         let inside = &positions[..positions.partition_point(|&at| at < held)];
@@ -238,7 +241,7 @@ impl Approximate {
                         .map(|(query, labels)| {
                             let mut hits = flat.measured(query, self.alive(labels));
                             let full = hits.len() >= k || labels.last().is_some_and(|&l| l < 0);
-                            hits.truncate(k);
+                            flat.keep_nearest(&mut hits, k, self.options.metric);
                             (hits, full)
                         }),
                 );

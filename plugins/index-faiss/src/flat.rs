@@ -16,6 +16,7 @@ use crate::device::Mirror;
 use crate::dot::dot;
 use crate::error::{FaissError, engine};
 use crate::native::{self, Found};
+use crate::options::Metric;
 
 /// Stored vectors that look for their best query at a time.
 const REVERSE: usize = 8192;
@@ -261,7 +262,7 @@ impl Flat {
             .map(hit)
             .filter(|hit| !hit.similarity.is_nan())
             .collect();
-        sort(&mut hits);
+        hits.sort_unstable_by(Hit::best_first);
         hits
     }
 
@@ -291,6 +292,44 @@ impl Flat {
             }
         }
         best
+    }
+
+    /// Keeps the `k` of `hits` that are nearest by `metric`, in the order of their similarities.
+    pub(crate) fn keep_nearest(&self, hits: &mut Vec<Hit>, k: usize, metric: Metric) {
+        if metric == Metric::L2 && hits.len() > k {
+            let arch = Arch::new();
+            // |q - p|^2 = |q|^2 - (2 q.p - |p|^2); what is infinitely long is near to nobody.
+            let nearness = |hit: &Hit| {
+                let row = self.row(hit.position as usize);
+                (2.0 * hit.similarity - dot(arch, row, row)).max(f32::NEG_INFINITY)
+            };
+            let mut rated: Vec<(f32, Hit)> =
+                hits.drain(..).map(|hit| (nearness(&hit), hit)).collect();
+            rated.sort_unstable_by(|(a, one), (b, other)| {
+                b.total_cmp(a).then(one.position.cmp(&other.position))
+            });
+            hits.extend(rated.into_iter().take(k).map(|(_, hit)| hit));
+        }
+        hits.sort_unstable_by(Hit::best_first);
+        hits.truncate(k);
+    }
+
+    /// The `k` of the vectors at `range` with the least Euclidean distance to each query, every one looked at.
+    pub(crate) fn closest(&self, queries: &[f32], k: usize, range: Range<usize>) -> Neighbours {
+        let k = k.min(range.len());
+        let closest: Vec<Vec<Hit>> = queries
+            .par_chunks_exact(self.width)
+            .map(|query| {
+                let mut hits = self.measured(query, range.start as u32..range.end as u32);
+                self.keep_nearest(&mut hits, k, Metric::L2);
+                hits
+            })
+            .collect();
+        let mut all = Neighbours::empty(closest.len(), k);
+        for (query, hits) in closest.iter().enumerate() {
+            all.put(query, hits);
+        }
+        all
     }
 
     /// For each vector its largest inner product with any query. The queries become the index, and the vectors ask, where
@@ -435,19 +474,9 @@ pub(crate) fn gather(values: &[f32], width: usize, at: &[usize]) -> Vec<f32> {
         .collect()
 }
 
-/// Best first, ties by arrival.
-pub(crate) fn sort(hits: &mut [Hit]) {
-    hits.sort_unstable_by(|a, b| {
-        // Adding 0 makes the two zeros equal.
-        (b.similarity + 0.0)
-            .total_cmp(&(a.similarity + 0.0))
-            .then(a.position.cmp(&b.position))
-    });
-}
-
 /// The `k` best of both.
-pub(crate) fn merge(best: &mut Vec<Hit>, more: Vec<Hit>, k: usize) {
+fn merge(best: &mut Vec<Hit>, more: Vec<Hit>, k: usize) {
     best.extend(more);
-    sort(best);
+    best.sort_unstable_by(Hit::best_first);
     best.truncate(k);
 }

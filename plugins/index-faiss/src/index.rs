@@ -1,6 +1,7 @@
 //! The vectors, and the approximate index beside them where one is asked for.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use data_encoding::HEXLOWER;
 use ndarray::ArrayView2;
@@ -14,8 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::approximate::Approximate;
 use crate::device::Device;
 use crate::error::FaissError;
-use crate::flat::{Flat, merge};
-use crate::options::{FaissOptions, Family};
+use crate::flat::Flat;
+use crate::options::{FaissOptions, Family, Metric};
 
 /// Vectors in arrival order, searched by faiss.
 pub struct FaissIndex {
@@ -29,7 +30,7 @@ pub struct FaissIndex {
 #[serde(deny_unknown_fields)]
 struct Saved {
     factory: String,
-    metric: crate::Metric,
+    metric: Metric,
     /// Bytes of the engine; they are stored in whole words.
     bytes: usize,
     sha256: String,
@@ -80,10 +81,23 @@ impl FaissIndex {
         Ok(())
     }
 
+    /// The `k` nearest of the vectors at `range` for each query, none missed.
+    fn exactly(
+        &self,
+        queries: &[f32],
+        k: usize,
+        range: Range<usize>,
+    ) -> Result<Neighbours, FaissError> {
+        match self.options.metric {
+            Metric::InnerProduct => self.flat.search(queries, k, range),
+            Metric::L2 => Ok(self.flat.closest(queries, k, range)),
+        }
+    }
+
     fn neighbours(&self, queries: &[f32], k: usize) -> Result<Neighbours, FaissError> {
         let len = self.flat.len();
         let inside = self.approximate.as_ref().map_or(0, Approximate::len);
-        let waiting = self.flat.search(queries, k, inside..len)?;
+        let waiting = self.exactly(queries, k, inside..len)?;
         let Some(approximate) = self.approximate.as_ref().filter(|_| inside > 0) else {
             return Ok(waiting);
         };
@@ -98,7 +112,8 @@ impl FaissIndex {
                 position,
                 similarity,
             });
-            merge(&mut best, rest.collect(), k);
+            best.extend(rest);
+            self.flat.keep_nearest(&mut best, k, self.options.metric);
             all.put(query, &best);
         }
         Ok(all)

@@ -18,7 +18,7 @@ pub(crate) struct Found {
     pub(crate) labels: Vec<i64>,
 }
 
-/// Runs `give`, which frees what it holds.
+/// An object of faiss, and the function that frees it.
 struct Guard<T>(*mut T, unsafe extern "C" fn(*mut T));
 
 impl<T> Drop for Guard<T> {

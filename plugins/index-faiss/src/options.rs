@@ -14,11 +14,12 @@ pub enum Metric {
     #[default]
     InnerProduct,
     /// The least Euclidean distance. The similarity that is given remains the inner product, and the chosen vectors come in
-    /// its order: of unit vectors both metrics choose the same.
+    /// its order: of unit vectors both metrics choose the same. The search among the first or earlier vectors, the best query of
+    /// each vector and what `index recall` counts go by the inner product all the same.
     L2,
 }
 
-/// Search by faiss: exact, or approximate and faster for hundreds of thousands of vectors; on the CPU or a CUDA device.
+/// Search by faiss: exact, or approximate and faster for tens of thousands of vectors and more; on the CPU or a CUDA device.
 ///
 /// The vectors themselves are always kept, in a flat index: what an approximate index proposes is ranked by the true inner
 /// product, similarities do not depend on the engine, and a bank can be saved and thinned out. The approximate structure
@@ -230,14 +231,17 @@ impl FaissOptions {
     }
 }
 
-/// Whether faiss has lists of such codes on CUDA devices: the vectors, scalar codes, and product codes of 8 bits.
+/// Whether faiss has lists of such codes on CUDA devices: the vectors, some scalar codes, and product codes of 8 bits whose tables fit
+/// the memory that the threads of a block share.
 fn codes_on_cuda(factory: &str) -> bool {
+    const SCALAR: [&str; 5] = ["SQ4", "SQ6", "SQ8", "SQ8_direct", "SQfp16"];
+    const PRODUCT: [usize; 13] = [1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48];
     let code = factory.rsplit(',').next().unwrap_or("");
-    let product = code
+    let parts = code
         .strip_prefix("PQ")
         .map(|rest| rest.trim_end_matches("np"));
-    let eight_bits = |parts: &str| !parts.is_empty() && parts.bytes().all(|b| b.is_ascii_digit());
-    code == "Flat" || code.starts_with("SQ") || product.is_some_and(eight_bits)
+    let parts: Option<usize> = parts.and_then(|parts| parts.parse().ok());
+    code == "Flat" || SCALAR.contains(&code) || parts.is_some_and(|parts| PRODUCT.contains(&parts))
 }
 
 /// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits each), `PQ16x5`, `OPQ16`.
@@ -324,6 +328,10 @@ mod tests {
             "IVF64,PQ48x4fsr",
             "IVF64,PQ48x4",
             "IVF64,RQ4x8",
+            "IVF64,PQ64",
+            "IVF64,PQ10",
+            "IVF64,SQbf16",
+            "IVF64,SQ8_direct_signed",
         ] {
             let error = on_cuda(factory, product, 16).unwrap_err();
             assert!(error.contains(factory) && error.contains("cpu"), "{error}");

@@ -168,6 +168,28 @@ fn patchcore_on_approximate_indexes_is_close_to_exact() {
 }
 
 #[test]
+fn patchcore_finds_the_nearest_among_patches_of_any_length() {
+    // Far from the origin and from 20 to 79 long, as tokens of a backbone are.
+    let long = |number: u64| {
+        let mut tokens = patches(GRID.patches(), WIDTH, 15, 5, number);
+        for (at, mut token) in tokens.rows_mut().into_iter().enumerate() {
+            let length = 20 + (at * 37 + number as usize * 11) % 60;
+            token.mapv_inplace(|value| value * length as f32 + 3.0);
+        }
+        Features::new(GRID, [(1, tokens)].into(), Array1::from_vec(vec![1.0, 0.0]))
+    };
+    for index in approximate() {
+        let mut bank = coreset_bank(&index).build(&backbone()).unwrap();
+        for number in 0..15 {
+            bank.collect(&long(number)).unwrap();
+        }
+        bank.fit().unwrap();
+        let recall = bank.recall(&long(90), 1).unwrap().unwrap().share();
+        assert!(recall > 0.9, "{index}: {recall}");
+    }
+}
+
+#[test]
 fn patches_on_flat_are_as_rare_as_on_exact() {
     assert!(difference(patch_bank, &json!({ "type": "faiss" })) < 1e-6);
     assert!(difference(coreset_bank, &json!({ "type": "faiss" })) < 1e-6);

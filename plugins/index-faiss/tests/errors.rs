@@ -166,6 +166,40 @@ fn the_longer_vector_is_nearer_by_product_alone() {
     assert_eq!(nearest(Metric::L2), (0, 1.0, false));
 }
 
+#[test]
+fn by_distance_the_nearest_are_found_with_every_factory_before_and_after_it_is_trained() {
+    let mut rows = patches(3000, 16, 30, 3, 0);
+    for (at, mut row) in rows.rows_mut().into_iter().enumerate() {
+        row.mapv_inplace(|value| value * (1 + at * 7 % 10) as f32);
+    }
+    let queries = rows.slice(ndarray::s![..100, ..]).mapv(|value| value * 1.1);
+    let k = 5;
+    for factory in ["Flat", "SQ8", "HNSW32,Flat", "IVF8,Flat"] {
+        let options = FaissOptions {
+            metric: Metric::L2,
+            ..of(factory)
+        };
+        let mut index = options.build(16, rows.nrows()).unwrap();
+        for count in [200, 3000] {
+            let held = index.len();
+            let more = rows.slice(ndarray::s![held..count, ..]);
+            index.append(more).unwrap();
+            let found = index.search(queries.view(), k).unwrap().position;
+            let mut met = 0;
+            for (query, found) in queries.rows().into_iter().zip(found.rows()) {
+                let mut nearest: Vec<u32> = (0..count as u32).collect();
+                let distance = |at: &u32| (&rows.row(*at as usize) - &query).mapv(|d| d * d).sum();
+                nearest.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+                let nearest = nearest.iter().take(k);
+                met += nearest
+                    .filter(|at| found.iter().any(|one| one == *at))
+                    .count();
+            }
+            assert!(met >= 475, "{factory} {count}: {met}");
+        }
+    }
+}
+
 /// A trained index, and its state with `change` done to it.
 fn state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>)) -> Vec<u8> {
     let options = lists();

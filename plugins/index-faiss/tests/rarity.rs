@@ -106,8 +106,7 @@ impl Deviations {
         found: impl IntoIterator<Item = &'a f32>,
         expected: impl IntoIterator<Item = &'a f32>,
     ) {
-        let pairs = found.into_iter().zip(expected);
-        let worst = pairs.fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs()));
+        let worst = rareclip_testkit::distance(found, expected);
         let entry = self.0.entry(stage).or_default();
         *entry = entry.max(worst);
     }

@@ -1,10 +1,10 @@
 //! Text features: the mean directions of normal and abnormal sentences, computed once and kept on disk.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use ndarray::{Array2, ArrayView2, Axis};
+use rareclip_core::write_whole;
 use rareclip_models::Checkpoint;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
@@ -159,7 +159,7 @@ fn whole(bytes: &[u8], width: usize) -> Option<Array2<f32>> {
     Array2::from_shape_vec((width, 2), values).ok()
 }
 
-/// Written beside and renamed, so that a reader never sees half a file.
+/// Written whole or not at all, so that a reader never sees half a file.
 fn write(file: &PathBuf, features: ArrayView2<'_, f32>) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
@@ -172,8 +172,5 @@ fn write(file: &PathBuf, features: ArrayView2<'_, f32>) -> std::io::Result<()> {
     let view = view.map_err(std::io::Error::other)?;
     let metadata = [(CHECKSUM.to_owned(), checksum(&bytes))].into();
     let content = safetensors::serialize([(TENSOR, view)], Some(metadata));
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    beside.write_all(&content.map_err(std::io::Error::other)?)?;
-    beside.persist(file)?;
-    Ok(())
+    write_whole(file, &content.map_err(std::io::Error::other)?)
 }

@@ -7,14 +7,14 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{array, distance, fixtures};
+use common::{array, fixtures};
 use ndarray::{ArrayD, Axis, s};
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig, Features, PromptHeadFactory, PushOptions};
 use rareclip_imaging::{Limits, prepare};
 use rareclip_models::Checkpoint;
 use rareclip_prompt::{ClipTextOptions, TextOptions, TpbOptions};
-use rareclip_testkit::engine;
+use rareclip_testkit::{distance, engine};
 
 use rareclip_index_exact as _;
 use rareclip_rarity as _;

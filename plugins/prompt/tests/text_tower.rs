@@ -7,11 +7,12 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{array, distance, fixtures};
+use common::{array, fixtures};
 use rareclip_models::Checkpoint;
 use rareclip_prompt::{
     Activation, Error, PromptSet, TextOverrides, TextSource, TextTower, text_features_in, tokenizer,
 };
+use rareclip_testkit::distance;
 
 const LAYOUTS: [&str; 2] = ["open_clip", "hf"];
 const ACTIVATIONS: [(Activation, &str); 2] = [

@@ -7,11 +7,11 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{array, blocks, distance, one};
+use common::{array, blocks, one};
 use ndarray::{Ix3, Ix4, s};
 use rareclip_core::Backbone;
 use rareclip_models::Checkpoint;
-use rareclip_testkit::{engine, shared};
+use rareclip_testkit::{distance, engine, shared};
 use rareclip_vit::family::Activation;
 use rareclip_vit::positions::{PositionResize, resize};
 use rareclip_vit_ort::{Error, VitBackbone, VitOptions};

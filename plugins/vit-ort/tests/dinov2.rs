@@ -8,11 +8,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use common::{blocks, distance, one, pictures};
+use common::{blocks, one, pictures};
 use ndarray::Array2;
 use rareclip_core::{Backbone, BackboneFactory, Features};
 use rareclip_models::Checkpoint;
-use rareclip_testkit::{cached, engine};
+use rareclip_testkit::{cached, distance, engine};
 use rareclip_vit_ort::{OnnxOptions, OnnxOutput, Tokens, VitBackbone, VitOptions};
 
 const BLOCKS: [usize; 4] = [3, 6, 9, 12];

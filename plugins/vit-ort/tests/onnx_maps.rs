@@ -10,7 +10,7 @@ use std::path::Path;
 use common::{blocks, one, pictures, pools};
 use ndarray::s;
 use rareclip_core::BackboneFactory;
-use rareclip_testkit::engine;
+use rareclip_testkit::{distance, engine};
 use rareclip_vit_ort::{OnnxOptions, OnnxOutput};
 
 fn options(model: &Path) -> OnnxOptions {
@@ -56,7 +56,7 @@ fn maps_are_brought_to_the_grid_that_is_named() {
     };
     let backbone = options.build(&blocks(&[1, 2])).unwrap();
     let found = backbone.encode(pictures(1, 24).view()).unwrap().remove(0);
-    let difference = common::distance(&found.tokens[&1], &found.tokens[&2]);
+    let difference = distance(&found.tokens[&1], &found.tokens[&2]);
     assert!(
         difference < 1e-6,
         "the mean of the fine map is the coarse one: {difference}"

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array2, ArrayView4, Axis};
+use ndarray::{ArrayView4, Axis};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, Device, Features};
 use rareclip_torch::{floats, to_tensor};
-use rareclip_vit::{Plan, check_images, patch_tokens, unit};
+use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 use crate::tower::{Outputs, Tower};
 use crate::{Error, Precision, Result, VitTchOptions};
@@ -76,10 +76,8 @@ impl VitTchBackbone {
             features.tokens.insert(block, patches);
         }
         for (side, windows) in windows {
-            let (all, width) = (floats(&windows)?, self.spec.embedding_width.max(1));
-            let rows: Vec<f32> = all.chunks_exact(width).flat_map(unit).collect();
-            let rows = Array2::from_shape_vec((all.len() / width, width), rows);
-            let rows = rows.map_err(|_| Error::Output {
+            let (all, width) = (floats(&windows)?, self.spec.embedding_width);
+            let rows = window_rows(&all, width).ok_or_else(|| Error::Output {
                 what: format!("the embeddings of windows of {side} patches"),
                 found: all.len(),
                 width,

@@ -1,5 +1,6 @@
 //! `rareclip bench` and `rareclip compare`: detectors on data sets, in one table.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -50,7 +51,8 @@ pub(crate) struct BenchArgs {
     /// Leave pixel metrics out.
     #[arg(long)]
     image_only: bool,
-    /// Change one key of every config, e.g. `--set backbone.threads=1`; may be given often.
+    /// Change one key of every config, e.g. `--set calibration.quantile=0.99`; every one of them must have that key. May be given
+    /// often.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Print the whole result as JSON instead of tables.
@@ -113,8 +115,9 @@ fn plan(args: &BenchArgs) -> anyhow::Result<Plan> {
         .collect();
     let entrants = entrants?;
     let dataset = super::datasets::open(&args.dataset, &[])?;
-    let mut seeds = args.seeds.clone();
-    seeds.dedup();
+    let mut known = BTreeSet::new();
+    let seeds = args.seeds.iter().copied();
+    let seeds = seeds.filter(|seed| known.insert(*seed)).collect();
     Ok(Plan {
         entrants,
         dataset,

@@ -17,6 +17,9 @@ use crate::scan::record;
 const LEAST_BURN_IN: usize = 4;
 
 pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
+    for &rate in &args.rate {
+        CalibrationConfig::FalseAlarmRate { rate }.check()?;
+    }
     let config = builtin::load(&args.config, &[])?;
     let normals = scan::inputs::collect(&args.normals, None)?;
     let detector = Detector::build(&config)?;

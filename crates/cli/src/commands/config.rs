@@ -4,6 +4,7 @@ use super::say;
 use crate::args::{ConfigArgs, ConfigCommand, ConfigFormat};
 use crate::builtin;
 use crate::exit::Exit;
+use crate::failure::told;
 use rareclip_core::DetectorConfig;
 
 pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
@@ -19,7 +20,7 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
                 match checked {
                     Ok(found) => say(format!("{}: ok ({})", args.config, found.name))?,
                     Err(error) => {
-                        eprintln!("error: {error:#}");
+                        eprintln!("error: {}", told(&error));
                         exit = Exit::Failure;
                     }
                 }

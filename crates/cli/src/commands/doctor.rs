@@ -6,6 +6,7 @@ use super::say;
 use crate::args::DoctorArgs;
 use crate::builtin;
 use crate::exit::Exit;
+use crate::failure::told;
 
 /// One finding: what is there, or what is missing and how to get it.
 struct Check {
@@ -85,7 +86,7 @@ fn detector(args: &DoctorArgs) -> Check {
     let result = builtin::load(&args.config, &[])
         .and_then(|config| Ok(Detector::build(&config)?))
         .map(|detector| format!("builds; weights {}", detector.spec().weights))
-        .map_err(|error| format!("{error:#}"));
+        .map_err(|error| told(&error));
     Check {
         name: format!("detector {}", args.config.config),
         result,

@@ -2,7 +2,6 @@
 
 use anyhow::bail;
 use rareclip_core::Calibrator;
-use rareclip_core::calibration::CalibrationConfig;
 use rareclip_core::snapshot::Snapshot;
 
 use super::say;
@@ -11,21 +10,8 @@ use crate::exit::Exit;
 use crate::scan::output;
 
 pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
-    let policy = match (
-        args.policy.threshold,
-        args.policy.quantile,
-        args.policy.false_alarm_rate,
-    ) {
-        (Some(threshold), ..) => CalibrationConfig::Fixed { threshold },
-        (_, Some(share), _) => {
-            let mut policy = CalibrationConfig::default();
-            if let CalibrationConfig::Quantile { quantile, .. } = &mut policy {
-                *quantile = share;
-            }
-            policy
-        }
-        (_, _, Some(rate)) => CalibrationConfig::FalseAlarmRate { rate },
-        _ => bail!("say by what to judge: --threshold, --quantile or --false-alarm-rate"),
+    let Some(policy) = args.policy.policy()? else {
+        bail!("say by what to judge: --threshold, --quantile or --false-alarm-rate");
     };
     let mut calibrator = Calibrator::new(policy);
     if let Some(path) = &args.state {

@@ -21,7 +21,7 @@ pub(crate) struct NewPluginArgs {
     /// The folder that the crate's folder is made in.
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
-    /// Depend on the crates in this checkout of rareclip instead of those of the registry.
+    /// Depend on the crates in this checkout of rareclip instead of those of the registry, where they are not yet.
     #[arg(long, value_name = "DIR")]
     rareclip: Option<PathBuf>,
 }

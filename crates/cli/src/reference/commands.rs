@@ -9,7 +9,7 @@ use super::markdown::{Table, code, fenced};
 use super::{Page, written};
 use crate::args::Args;
 
-/// Commands that a feature of `rareclip` brings.
+/// Commands that do their work with a feature of `rareclip` alone.
 const FEATURES: [(&str, &str); 1] = [("train", "tch")];
 
 pub(super) fn pages() -> Vec<Page> {
@@ -60,7 +60,7 @@ fn section(command: &Command, level: usize, text: &mut String) {
         .find(|(name, _)| *name == command.get_name());
     if let (1, Some((_, feature))) = (level, feature) {
         text.push_str(&format!(
-            "In programs built with the feature `{feature}`.\n\n"
+            "Needs a program built with the feature `{feature}`; any other says how to get one.\n\n"
         ));
     }
     let usage = command.clone().render_usage().to_string();

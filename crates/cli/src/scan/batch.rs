@@ -70,8 +70,7 @@ impl<'s> Spool<'s> {
             .prefix(".features-")
             .tempdir_in(&place)
             .with_context(|| format!("folder for features in {}", place.display()))?;
-        let values: usize = spec.blocks.iter().map(|(_, width)| width).sum();
-        let each = 4.0 * (values * spec.grid.patches()) as f64 / 1e6;
+        let each = spec.feature_bytes() as f64 / 1e6;
         eprintln!(
             "{images} images are to score each other: their features wait on disk in {}, {each:.1} MB an image, {:.0} MB in all, until the scan ends",
             place.display(),

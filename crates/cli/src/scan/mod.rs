@@ -225,7 +225,9 @@ pub(crate) fn limits(max_side: Option<u32>) -> Limits {
         limits.max_width = side;
         limits.max_height = side;
         limits.max_pixels = limits.max_pixels.max(u64::from(side) * u64::from(side));
-        limits.max_decoder_bytes = limits.max_decoder_bytes.max(8 * limits.max_pixels);
+        limits.max_decoder_bytes = limits
+            .max_decoder_bytes
+            .max(limits.max_pixels.saturating_mul(8));
     }
     limits
 }
@@ -236,7 +238,7 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            std::process::exit(Exit::Interrupted as i32);
         }
     })
     .context("cannot listen for Ctrl-C")?;

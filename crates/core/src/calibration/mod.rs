@@ -13,6 +13,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::{ConfigError, check_value, schema_of};
 use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use crate::{Error, Result};
 
@@ -78,6 +79,18 @@ impl Default for CalibrationConfig {
             burn_in: default_burn_in(),
             history: default_history(),
         }
+    }
+}
+
+impl CalibrationConfig {
+    /// Checks every number against its range.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every number that is out of range, or is none.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        // JSON has no NaN and no infinities: they become null.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        check_value(&schema_of::<Self>(), &value, "calibration")
     }
 }
 
@@ -336,28 +349,17 @@ fn pairs(reader: &SnapshotReader<'_>, name: &str) -> Result<Vec<Reference>, Snap
         .collect())
 }
 
-/// References needed before a p-value can be as small as `rate`.
+/// What the rounding of rates such as 1 - 0.95 is forgiven.
+const ROUNDING: f64 = 1e-9;
+
+/// References needed before a p-value can be as small as `rate`: the fewest with an [`allowed_rank`] of 1.
 fn needed_for(rate: f64) -> usize {
-    (1..)
-        .map(|power| 1usize << power)
-        .find(|n| allowed_rank(rate, *n) >= 1)
-        .map_or(usize::MAX, |upper| {
-            let (mut low, mut high) = (0, upper);
-            while low < high {
-                let middle = (low + high) / 2;
-                if allowed_rank(rate, middle) >= 1 {
-                    high = middle;
-                } else {
-                    low = middle + 1;
-                }
-            }
-            low
-        })
+    (((1.0 - ROUNDING) / rate).ceil() as usize).saturating_sub(1)
 }
 
-/// floor(rate * (n + 1)), forgiving the rounding of rates such as 1 - 0.95.
+/// floor(rate * (n + 1)).
 fn allowed_rank(rate: f64, references: usize) -> usize {
-    (rate * (references + 1) as f64 + 1e-9).floor() as usize
+    (rate * (references + 1) as f64 + ROUNDING).floor() as usize
 }
 
 #[cfg(test)]
@@ -443,6 +445,31 @@ mod tests {
             .unwrap();
         assert_eq!(calibrator.judge(98.5).verdict, Verdict::Anomalous);
         assert_eq!(calibrator.judge(98.0).verdict, Verdict::Normal);
+    }
+
+    #[test]
+    fn as_many_references_are_needed_as_let_one_of_them_be_an_alarm() {
+        for step in 1..=50_000 {
+            let rate = f64::from(step) * 1e-5;
+            let needed = needed_for(rate);
+            assert_eq!(allowed_rank(rate, needed), 1, "{rate}");
+            assert_eq!(allowed_rank(rate, needed - 1), 0, "{rate}");
+        }
+        assert_eq!(needed_for(1.0 - 0.95), 19);
+    }
+
+    #[test]
+    fn a_rate_out_of_range_is_refused_by_name_and_gives_no_threshold() {
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let policy = CalibrationConfig::FalseAlarmRate { rate };
+            let error = policy.check().unwrap_err();
+            assert_eq!(error.problems[0].key, "calibration.rate", "{error}");
+            let mut calibrator = Calibrator::new(policy);
+            let normals = (0..99).map(|n| (n as f32, 0.0)).collect();
+            calibrator.set_normals(normals).unwrap();
+            assert_eq!(calibrator.judge(50.0).threshold, None, "{rate}");
+        }
+        CalibrationConfig::default().check().unwrap();
     }
 
     #[test]

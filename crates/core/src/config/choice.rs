@@ -100,22 +100,14 @@ impl<T: ?Sized + OpenSlot> Choice<T> {
         parse(self.options()).map_err(wrong::<T>)
     }
 
-    /// The same choice with every default of the component written out.
+    /// The same choice with every default of the component written out, and of those that it chooses itself.
     ///
     /// # Errors
     /// As for [`resolve`](Self::resolve).
     pub fn completed(&self) -> Result<Self, ConfigError> {
         let component = self.component(&Registry::of_program())?;
-        match (component.complete)(self.options()).map_err(wrong::<T>)? {
-            Value::Object(mut table) => {
-                drop_nulls(&mut table);
-                table.insert("type".into(), component.name.into());
-                Ok(Self::from_table(table))
-            }
-            other => Err(wrong::<T>(format!(
-                "options serialise to {other}, not to a table"
-            ))),
-        }
+        let table = completed(component, self.options()).map_err(wrong::<T>)?;
+        Ok(Self::from_table(table))
     }
 
     /// The component named, after a check of the whole table.
@@ -138,6 +130,28 @@ impl<T: ?Sized + OpenSlot> Choice<T> {
 
 fn wrong<T: ?Sized + OpenSlot>(problem: impl fmt::Display) -> ConfigError {
     ConfigError::single(T::SLOT.name(), None, problem.to_string())
+}
+
+/// The table of a component, `type` included, with every default written out.
+fn completed(component: &Component, options: Value) -> Result<Map<String, Value>, String> {
+    let filled = (component.complete)(options).map_err(|error| error.to_string())?;
+    let Value::Object(mut table) = filled else {
+        return Err(format!("options serialise to {filled}, not to a table"));
+    };
+    drop_nulls(&mut table);
+    let schema = (component.schema)();
+    for (name, value) in &mut table {
+        let slot = schema["properties"][name]["x-slot"].as_str();
+        let slot = Slot::ALL.into_iter().find(|one| Some(one.name()) == slot);
+        if let (Some(slot), Value::Object(inner)) = (slot, &mut *value) {
+            let chosen = inner.remove("type").unwrap_or_default();
+            let chosen = registry::find(slot, chosen.as_str().unwrap_or_default())
+                .ok_or_else(|| format!("{name}: no {slot} component {chosen}"))?;
+            *value = Value::Object(completed(chosen, Value::Object(std::mem::take(inner)))?);
+        }
+    }
+    table.insert("type".into(), component.name.into());
+    Ok(table)
 }
 
 /// An option that is not set is an absent key: TOML has no null.

@@ -10,7 +10,7 @@ use super::{Choice, ConfigError};
 use crate::calibration::CalibrationConfig;
 use crate::{BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory};
 
-/// A detector: what stands in each room. A table that is missing is a room that is empty.
+/// A detector: the component in each slot. A table that is missing leaves its slot empty.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorConfig {

@@ -3,11 +3,13 @@
 mod check;
 mod choice;
 mod detector;
+mod difference;
 mod layers;
 
 pub use check::{ConfigError, Problem, nearest};
 pub use choice::{Choice, OpenSlot};
 pub use detector::DetectorConfig;
+pub use difference::{Difference, differences};
 pub use layers::ConfigBuilder;
 
 use schemars::JsonSchema;

@@ -1,5 +1,6 @@
 //! The small fifth slot: how a bank searches its vectors.
 
+use std::cmp::Ordering;
 use std::fmt::Debug;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -34,9 +35,21 @@ impl Neighbours {
         }
     }
 
-    /// Writes the vectors found for one query, best first; there are at most `k`.
+    /// The `k` best of what was found for each query, in whatever order: where there are fewer, nothing; NaN is nobody's.
+    pub fn best(k: usize, found: impl IntoIterator<Item = Vec<Hit>>) -> Self {
+        let found: Vec<Vec<Hit>> = found.into_iter().collect();
+        let mut all = Self::empty(found.len(), k);
+        for (query, mut hits) in found.into_iter().enumerate() {
+            hits.retain(|hit| !hit.similarity.is_nan());
+            hits.sort_unstable_by(Hit::best_first);
+            all.put(query, &hits);
+        }
+        all
+    }
+
+    /// Writes the vectors found for one query, best first; those beyond the `k`-th are left out.
     pub fn put(&mut self, query: usize, hits: &[Hit]) {
-        for (place, hit) in hits.iter().enumerate() {
+        for (place, hit) in hits.iter().take(self.position.ncols()).enumerate() {
             self.similarity[[query, place]] = hit.similarity;
             self.position[[query, place]] = hit.position;
         }
@@ -59,6 +72,15 @@ pub struct Hit {
     pub position: u32,
     /// Inner product with the query.
     pub similarity: f32,
+}
+
+impl Hit {
+    /// The order of neighbours: the larger similarity first, and of equals the vector that arrived earlier. The two zeros are equal.
+    pub fn best_first(&self, other: &Self) -> Ordering {
+        // Adding 0 makes -0 a 0.
+        let by_similarity = (other.similarity + 0.0).total_cmp(&(self.similarity + 0.0));
+        by_similarity.then(self.position.cmp(&other.position))
+    }
 }
 
 /// Vectors in arrival order, searched by inner product.
@@ -187,8 +209,7 @@ pub trait VectorIndex: Send + Sync {
         }
     }
 
-    /// Replaces the state by the one saved under `name`, which includes the scope; continuing equals never having stopped, to the
-    /// bit.
+    /// Replaces the state by the one saved under `name`; going on equals never having stopped, to the bit.
     ///
     /// # Errors
     /// When an entry is missing, damaged or of another width. The index must not be used then.
@@ -238,8 +259,7 @@ fn best_first(products: &[f32], wanted: impl Fn(f32) -> bool) -> Vec<Hit> {
     let mut hits: Vec<Hit> = hits
         .filter(|hit| !hit.similarity.is_nan() && wanted(hit.similarity))
         .collect();
-    // Stable, so that ties stay in arrival order; the two zeros are one number.
-    hits.sort_by(|a, b| (b.similarity + 0.0).total_cmp(&(a.similarity + 0.0)));
+    hits.sort_unstable_by(Hit::best_first);
     hits
 }
 

@@ -1,12 +1,13 @@
 //! How complete an approximate index is.
 
 use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
 
 use super::{NONE, VectorIndex};
 use crate::BoxError;
 
 /// How many of the true nearest vectors an index found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// Nearest vectors looked for of each query.
     pub k: usize,

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Stream;
+use crate::config::{Difference, differences};
 use crate::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
 use crate::{Error, Result};
 
@@ -52,11 +53,11 @@ impl Stream {
     pub fn load_from(&mut self, path: &Path, reader: &mut SnapshotReader<'_>) -> Result<()> {
         let identity: Value = reader.value("identity")?;
         if identity != self.identity {
-            let mut differences = Vec::new();
-            difference("", &identity, &self.identity, &mut differences);
+            let told = differences(&identity, &self.identity).into_iter();
+            let told = told.map(|Difference { key, was, is }| format!("{key} was {was}, is {is}"));
             return Err(Error::StateMismatch {
                 path: path.to_owned(),
-                difference: differences.join(", "),
+                difference: told.collect::<Vec<_>>().join(", "),
             });
         }
         self.changes += 1;
@@ -72,26 +73,5 @@ impl Stream {
             None => Ok(()),
         };
         loaded.map_err(|error| self.bank_error(error))
-    }
-}
-
-/// Lists where two configs differ, as `key was A, is B`.
-fn difference(key: &str, was: &Value, is: &Value, out: &mut Vec<String>) {
-    match (was, is) {
-        (Value::Object(was), Value::Object(is)) => {
-            let keys: std::collections::BTreeSet<_> = was.keys().chain(is.keys()).collect();
-            for name in keys {
-                let path = if key.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{key}.{name}")
-                };
-                let missing = Value::Null;
-                let (was, is) = (was.get(name), is.get(name));
-                difference(&path, was.unwrap_or(&missing), is.unwrap_or(&missing), out);
-            }
-        }
-        _ if was != is => out.push(format!("{key} was {was}, is {is}")),
-        _ => {}
     }
 }

@@ -42,18 +42,3 @@ impl Golden {
         ArrayD::from_shape_vec(IxDyn(tensor.shape()), tensor.data().to_vec()).unwrap()
     }
 }
-
-/// The largest absolute difference.
-pub fn max_difference<'a>(
-    a: impl IntoIterator<Item = &'a f32>,
-    b: impl IntoIterator<Item = &'a f32>,
-) -> f32 {
-    let mut b = b.into_iter();
-    let worst = a.into_iter().fold(0.0f32, |worst, x| {
-        let y = b.next().expect("same length");
-        assert!(!x.is_nan() && !y.is_nan());
-        worst.max((x - y).abs())
-    });
-    assert!(b.next().is_none(), "same length");
-    worst
-}

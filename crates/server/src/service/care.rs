@@ -18,11 +18,14 @@ impl Service {
     /// Creates a stream; `false` where it was there with the same detector.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] where it was there with another one; [`ServiceError::Invalid`] on a name or detector that cannot
-    /// be.
+    /// [`ServiceError::Conflict`] where it was there with another one; [`ServiceError::Invalid`] on a name, detector or
+    /// calibration that cannot be.
     pub async fn create(&self, new: NewStream) -> Result<(StreamInfo, bool)> {
         self.running()?;
         check_name(&new.name)?;
+        if let Some(policy) = &new.calibration {
+            check_policy(policy)?;
+        }
         let detector = new.detector.unwrap_or_else(|| {
             let first = self.detectors.named().first();
             DetectorChoice::Name(first.map(|entry| entry.name.clone()).unwrap_or_default())
@@ -168,6 +171,7 @@ impl Service {
         rate: f64,
         images: Vec<Submission>,
     ) -> Result<StreamInfo> {
+        check_policy(&CalibrationConfig::FalseAlarmRate { rate })?;
         let options = SubmitOptions {
             update: false,
             ..SubmitOptions::default()
@@ -265,31 +269,13 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 fn check_policy(policy: &CalibrationConfig) -> Result<()> {
-    let wrong = |place: &str, problem: &str| {
-        Err(ServiceError::Invalid {
-            place: place.to_owned(),
-            problem: problem.to_owned(),
-        })
-    };
-    match *policy {
-        CalibrationConfig::Fixed { threshold } if !threshold.is_finite() => {
-            wrong("threshold", "must be a finite number")
+    policy.check().map_err(|error| {
+        let problems = error.problems.into_iter();
+        let (places, problems): (Vec<_>, Vec<_>) =
+            problems.map(|one| (one.key, one.message)).unzip();
+        ServiceError::Invalid {
+            place: places.join(", "),
+            problem: problems.join("; "),
         }
-        CalibrationConfig::FalseAlarmRate { rate } if !(1e-5..=0.5).contains(&rate) => {
-            wrong("rate", "must be from 0.00001 to 0.5")
-        }
-        CalibrationConfig::Quantile { quantile, .. } if !(0.0..=0.9999).contains(&quantile) => {
-            wrong("quantile", "must be from 0 to 0.9999")
-        }
-        CalibrationConfig::Quantile { history, .. } if !(20..=1_000_000).contains(&history) => {
-            wrong("history", "must be from 20 to 1000000")
-        }
-        CalibrationConfig::Quantile { warm_up, .. } if !(1..=100_000).contains(&warm_up) => {
-            wrong("warm_up", "must be from 1 to 100000")
-        }
-        CalibrationConfig::Quantile { burn_in, .. } if burn_in > 10_000 => {
-            wrong("burn_in", "must be at most 10000")
-        }
-        _ => Ok(()),
-    }
+    })
 }

@@ -1,11 +1,11 @@
 //! From a data folder to a running service.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rareclip_core::write_whole;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use super::admission::Admission;
@@ -165,26 +165,14 @@ fn claim(data: &Path) -> Result<(std::fs::File, String)> {
         Ok(owner) => owner.trim().to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let owner = format!("{:032x}", rand::random::<u128>());
-            write_mark(&mark, &owner).map_err(|error| fail(data, error.to_string()))?;
+            // The database bears the mark too, and a power failure must not leave it alone with it.
+            let written = write_whole(&mark, owner.as_bytes());
+            written.map_err(|error| fail(data, error.to_string()))?;
             owner
         }
         Err(error) => return Err(fail(data, error.to_string()).into()),
     };
     Ok((lock, owner))
-}
-
-/// The database bears the mark too, and a power failure must not leave it alone with it.
-fn write_mark(mark: &Path, owner: &str) -> std::io::Result<()> {
-    let begun = mark.with_extension("new");
-    let mut file = std::fs::File::create(&begun)?;
-    file.write_all(owner.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&begun, mark)?;
-    #[cfg(unix)]
-    if let Some(folder) = mark.parent() {
-        std::fs::File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 /// What folders of streams begin with that the database does not know.

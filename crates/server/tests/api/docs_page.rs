@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rareclip_server::api::{ApiOptions, bind, serve};
+use rareclip_testkit::skipped;
 use tokio::task::spawn_blocking;
 
 use crate::common::{open, settings};
@@ -23,8 +24,9 @@ fn browser() -> Option<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_shows_every_route_and_schema_without_any_other_host() {
     let Some(browser) = browser() else {
-        eprintln!(
-            "SKIPPED: it_shows_every_route_and_schema_without_any_other_host needs Chromium (set RARECLIP_CHROME)"
+        skipped(
+            "it_shows_every_route_and_schema_without_any_other_host",
+            "Chromium or Chrome (set RARECLIP_CHROME)",
         );
         return;
     };

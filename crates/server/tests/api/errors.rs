@@ -76,6 +76,12 @@ async fn a_body_that_is_not_understood_is_told_where() {
     site.post("/v1/streams", json!({"name": "a/b"}))
         .await
         .problem(400, "invalid");
+    let rate = json!({"type": "false-alarm-rate", "rate": 0});
+    let said = site
+        .post("/v1/streams", json!({"name": "s", "calibration": rate}))
+        .await;
+    let said = said.problem(400, "invalid");
+    assert!(said.contains("calibration.rate: found 0"), "{said}");
     let said = site
         .post("/v1/streams", json!({"name": "s", "detector": "rarety"}))
         .await;

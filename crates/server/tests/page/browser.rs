@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rareclip_testkit::skipped;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
@@ -115,7 +116,7 @@ impl Page {
     /// Opens `address`; `None`, with a loud line, where no browser is found.
     pub fn open(test: &str, address: &str) -> Option<Self> {
         let Some(program) = program() else {
-            eprintln!("SKIPPED: {test} needs chromium or chrome (set RARECLIP_CHROME)");
+            skipped(test, "Chromium or Chrome (set RARECLIP_CHROME)");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rareclip_server::{Service, Settings};
+use rareclip_testkit::skipped;
 
 use super::common::*;
 
@@ -97,8 +98,9 @@ impl Server {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_on_postgres_goes_on_after_a_restart_like_any_other() {
     let Some(server) = start() else {
-        eprintln!(
-            "SKIPPED: a_stream_on_postgres needs PostgreSQL's server programs (Debian: apt install postgresql)"
+        skipped(
+            "a_stream_on_postgres_goes_on_after_a_restart_like_any_other",
+            "PostgreSQL's server programs (Debian: apt install postgresql)",
         );
         return;
     };

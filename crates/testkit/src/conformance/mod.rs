@@ -97,7 +97,7 @@ impl Conformance {
     }
 
     /// Takes the component's options, and what stands beside it, from the config of a detector in TOML. A `[prompt]` or `[bank]` that
-    /// the config lacks is a room that is empty; for a `[backbone]` or `[scorer]` stands the kit's.
+    /// the config lacks is an empty slot; for a `[backbone]` or `[scorer]` stands the kit's.
     pub fn config(mut self, toml: &str) -> Self {
         match self.tables_of(toml) {
             Ok(setup) => self.setup = setup,

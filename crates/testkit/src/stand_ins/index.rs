@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::index::{IndexError, NONE};
+use ndarray::{Array1, ArrayView2};
+use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,38 +30,22 @@ fn dot<'a>(a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
     a.into_iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The `k` best, filled up with nothing.
-fn filled(mut best: Vec<(f32, u32)>, k: usize) -> Vec<(f32, u32)> {
-    best.resize(k.max(best.len()), (f32::NEG_INFINITY, NONE));
-    best.truncate(k);
-    best
-}
-
-fn neighbours(k: usize, rows: Vec<Vec<(f32, u32)>>) -> Result<Neighbours, BoxError> {
-    let shape = (rows.len(), k);
-    let (similarity, position) = rows.concat().into_iter().unzip();
-    Ok(Neighbours {
-        similarity: Array2::from_shape_vec(shape, similarity)?,
-        position: Array2::from_shape_vec(shape, position)?,
-    })
-}
-
 impl StandIn {
     fn row(&self, at: usize) -> &[f32] {
         &self.data[at * self.width..(at + 1) * self.width]
     }
 
-    /// Those `among` the vectors, best first, ties by arrival; NaN is nobody's.
-    fn best<'a>(
+    /// Those `among` the vectors.
+    fn hits<'a>(
         &self,
         query: impl IntoIterator<Item = &'a f32> + Copy,
         among: Range<usize>,
-    ) -> Vec<(f32, u32)> {
-        let all = among.map(|at| (dot(query, self.row(at)), at as u32));
-        let mut all: Vec<(f32, u32)> = all.filter(|(value, _)| !value.is_nan()).collect();
-        // Stable, and the two zeros are one number.
-        all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)));
-        all
+    ) -> Vec<Hit> {
+        let hit = |at| Hit {
+            position: at as u32,
+            similarity: dot(query, self.row(at)),
+        };
+        among.map(hit).collect()
     }
 }
 
@@ -121,10 +105,9 @@ impl VectorIndex for StandIn {
     ) -> Result<Neighbours, BoxError> {
         IndexError::width(queries.ncols(), self.width)?;
         IndexError::first(first, self.len())?;
-        let k = k.min(first);
         let rows = queries.rows().into_iter();
-        let rows = rows.map(|query| filled(self.best(query, 0..first), k));
-        neighbours(k, rows.collect())
+        let found = rows.map(|query| self.hits(query, 0..first));
+        Ok(Neighbours::best(k.min(first), found))
     }
 
     fn nearest_earlier(
@@ -135,8 +118,8 @@ impl VectorIndex for StandIn {
     ) -> Result<Neighbours, BoxError> {
         IndexError::positions(positions, self.len())?;
         let rows = positions.iter();
-        let rows = rows.map(|&at| filled(self.best(self.row(at), floor..at), k));
-        neighbours(k, rows.collect())
+        let found = rows.map(|&at| self.hits(self.row(at), floor..at));
+        Ok(Neighbours::best(k, found))
     }
 
     fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {

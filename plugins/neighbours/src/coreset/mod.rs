@@ -131,7 +131,7 @@ impl CoresetBank {
         let starts = self.options.starts.min(count);
         let starts = rand::seq::index::sample(&mut random, count, starts).into_vec();
         let mut told = 0;
-        let chosen = greedy(&points, wanted, &starts, &mut |chosen| {
+        let mut chosen = greedy(&points, wanted, &starts, &mut |chosen| {
             let tenth = chosen * 10 / wanted;
             if tenth > told {
                 told = tenth;
@@ -139,6 +139,8 @@ impl CoresetBank {
             }
         });
         drop(points);
+        // As they came: an index learns its lists from the first rows, and the most extreme are chosen first.
+        chosen.sort_unstable();
         let firsts: Vec<usize> = images
             .iter()
             .scan(0, |next, image| {

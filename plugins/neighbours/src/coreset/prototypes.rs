@@ -21,16 +21,30 @@ pub(crate) struct Nearest {
 
 /// The kept patches.
 ///
-/// The index searches by inner product. With one more coordinate it finds the least distance: of p' = \[p, -|p|^2 / 2\] and
-/// q' = \[q, 1\] the product is (|q|^2 - |p - q|^2) / 2. All are taken from the mean of the prototypes first, which leaves
-/// distances as they are and keeps the products small, so that little of them cancels; and the distance that is
-/// given comes from the vectors themselves, not from the product.
+/// The index searches by inner product. With two more coordinates it finds the least distance: of p' = \[p, h, -|p|^2 / 2\] and
+/// q' = \[q, 0, 1\] the product is (|q|^2 - |p - q|^2) / 2. h makes p' a unit vector, so that of two prototypes the product falls
+/// with their distance as well: graphs and lists are built by it, and would be by length without h. Rows are taken from their
+/// mean and scaled to [`RADIUS`] first, which leaves the order of distances as it is; and the distance that is given comes from
+/// the vectors themselves, not from the product.
 pub(crate) struct Prototypes {
     rows: HalfRows,
     width: usize,
-    centre: Vec<f32>,
+    frame: Frame,
     index: Box<dyn VectorIndex>,
 }
+
+/// Where the rows lie and how large they are made.
+struct Frame {
+    /// Their mean `[width]`.
+    centre: Vec<f32>,
+    /// Makes the longest [`RADIUS`] long.
+    scale: f32,
+}
+
+/// The length of the longest row in the index: far enough from 1 that h varies little, and from 0 that products differ.
+const RADIUS: f32 = 0.5;
+/// Coordinates beside those of the rows.
+const LIFT: usize = 2;
 
 impl Prototypes {
     pub(crate) fn new(
@@ -38,12 +52,11 @@ impl Prototypes {
         width: usize,
         factory: &dyn VectorIndexFactory,
     ) -> Result<Self, BoxError> {
-        let centre = centre(&rows, width);
         let mut kept = Self {
-            index: factory.build(width + 1, rows.len())?,
+            index: factory.build(width + LIFT, rows.len())?,
+            frame: Frame::of(&rows, width),
             rows,
             width,
-            centre,
         };
         kept.fill()?;
         Ok(kept)
@@ -54,22 +67,24 @@ impl Prototypes {
         let Self {
             rows,
             width,
-            centre,
+            frame,
             index,
         } = self;
         let width = *width;
         let mut row = vec![0.0; width];
         for start in (0..rows.len()).step_by(BLOCK) {
             let end = rows.len().min(start + BLOCK);
-            let mut block = Array2::zeros((end - start, width + 1));
+            let mut block = Array2::zeros((end - start, width + LIFT));
             for (at, mut out) in (start..end).zip(block.rows_mut()) {
                 rows.read(at, &mut row);
                 let mut square = 0.0f64;
-                for ((out, value), centre) in out.iter_mut().zip(&row).zip(&*centre) {
-                    *out = value - centre;
+                for ((out, value), centre) in out.iter_mut().zip(&row).zip(&frame.centre) {
+                    *out = frame.scale * (value - centre);
                     square += f64::from(*out) * f64::from(*out);
                 }
-                out[width] = (-0.5 * square) as f32;
+                let fall = -0.5 * square;
+                out[width] = (1.0 - square - fall * fall).sqrt() as f32;
+                out[width + 1] = fall as f32;
             }
             index.append(block.view())?;
         }
@@ -92,12 +107,11 @@ impl Prototypes {
         factory: &dyn VectorIndexFactory,
     ) -> Result<Self, BoxError> {
         let rows = HalfRows::load(reader, name, width)?;
-        let centre = centre(&rows, width);
         let mut kept = Self {
-            index: factory.build(width + 1, rows.len())?,
+            index: factory.build(width + LIFT, rows.len())?,
+            frame: Frame::of(&rows, width),
             rows,
             width,
-            centre,
         };
         if kept.index.exact() {
             kept.fill()?;
@@ -118,7 +132,7 @@ impl Prototypes {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.rows.bytes() + self.index.bytes() + self.centre.len() * size_of::<f32>()
+        self.rows.bytes() + self.index.bytes() + self.frame.centre.len() * size_of::<f32>()
     }
 
     /// Prototype `at` `[1, width]`.
@@ -130,11 +144,12 @@ impl Prototypes {
 
     /// What the index is asked for a query.
     fn lifted(&self, queries: ArrayView2<'_, f32>) -> Result<Array2<f32>, BoxError> {
-        let mut lifted = Array2::ones((queries.nrows(), self.width + 1));
-        let centre = ArrayView2::from_shape((1, self.width), &self.centre)?;
+        let mut lifted = Array2::zeros((queries.nrows(), self.width + LIFT));
+        let centre = ArrayView2::from_shape((1, self.width), &self.frame.centre)?;
         lifted
             .slice_mut(s![.., ..self.width])
-            .assign(&(&queries - &centre));
+            .assign(&((&queries - &centre) * self.frame.scale));
+        lifted.column_mut(self.width + 1).fill(1.0);
         Ok(lifted)
     }
 
@@ -201,18 +216,34 @@ impl Prototypes {
     }
 }
 
-/// The mean of all rows `[width]`.
-fn centre(rows: &HalfRows, width: usize) -> Vec<f32> {
-    let mut sums = vec![0.0f64; width];
-    let mut row = vec![0.0; width];
-    for at in 0..rows.len() {
-        rows.read(at, &mut row);
-        for (sum, value) in sums.iter_mut().zip(&row) {
-            *sum += f64::from(*value);
+impl Frame {
+    fn of(rows: &HalfRows, width: usize) -> Self {
+        let mut sums = vec![0.0f64; width];
+        let mut row = vec![0.0; width];
+        for at in 0..rows.len() {
+            rows.read(at, &mut row);
+            for (sum, value) in sums.iter_mut().zip(&row) {
+                *sum += f64::from(*value);
+            }
         }
+        let count = rows.len().max(1) as f64;
+        let centre: Vec<f32> = sums.into_iter().map(|sum| (sum / count) as f32).collect();
+        let mut longest = 0.0f64;
+        for at in 0..rows.len() {
+            rows.read(at, &mut row);
+            let offsets = row
+                .iter()
+                .zip(&centre)
+                .map(|(value, centre)| value - centre);
+            longest = longest.max(offsets.map(|offset| f64::from(offset).powi(2)).sum());
+        }
+        // Rows that are all alike need no scale.
+        let scale = match longest.sqrt() {
+            0.0 => 1.0,
+            length => (f64::from(RADIUS) / length) as f32,
+        };
+        Self { centre, scale }
     }
-    let count = rows.len().max(1) as f64;
-    sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
 #[cfg(test)]

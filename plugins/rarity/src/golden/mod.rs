@@ -26,14 +26,9 @@ impl Deviations {
         &mut self,
         stage: &'static str,
         found: impl IntoIterator<Item = &'a f32>,
-        expected: &ArrayD<f32>,
+        expected: &'a ArrayD<f32>,
     ) {
-        let found: Vec<f32> = found.into_iter().copied().collect();
-        assert_eq!(found.len(), expected.len(), "{stage}");
-        let worst = found.iter().zip(expected).fold(0.0f32, |worst, (a, b)| {
-            assert!(a.is_finite(), "{stage} is {a}");
-            worst.max((a - b).abs())
-        });
+        let worst = rareclip_testkit::distance(found, expected);
         let entry = self.0.entry(stage).or_default();
         *entry = entry.max(worst);
     }

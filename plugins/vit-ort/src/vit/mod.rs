@@ -5,12 +5,12 @@ mod options;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array2, ArrayView4, Axis};
+use ndarray::{ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, Features};
-use rareclip_vit::{Plan, check_images, patch_tokens, unit};
+use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 pub use options::{Precision, VitOptions};
 
@@ -82,27 +82,28 @@ impl VitBackbone {
                 .try_extract_tensor::<f32>()
                 .map(|(_, values)| values)
         };
+        let misshapen = |name: &str| {
+            refused(name)(ort::Error::<()>::new(
+                "an output of another shape".to_owned(),
+            ))
+        };
         let embedding = unit(values(EMBEDDING).map_err(refused("embedding"))?);
         let mut features = Features::new(self.spec.grid, Default::default(), embedding);
         for &(block, width) in &self.spec.blocks {
             let name = output_of(block);
             let all = values(&name).map_err(refused(&name))?;
-            let tokens = patch_tokens(all, self.prefix, self.spec.grid.patches(), width)
-                .ok_or_else(|| {
-                    refused(&name)(ort::Error::<()>::new(
-                        "an output of another shape".to_owned(),
-                    ))
-                })?;
-            features.tokens.insert(block, tokens);
+            let tokens = patch_tokens(all, self.prefix, self.spec.grid.patches(), width);
+            features
+                .tokens
+                .insert(block, tokens.ok_or_else(|| misshapen(&name))?);
         }
         for &side in &self.windows {
             let name = windows_of(side);
             let all = values(&name).map_err(refused(&name))?;
-            let width = self.spec.embedding_width;
-            let rows: Vec<f32> = all.chunks_exact(width.max(1)).flat_map(unit).collect();
-            let windows = Array2::from_shape_vec((all.len() / width.max(1), width), rows)
-                .map_err(|error| refused(&name)(ort::Error::<()>::new(error.to_string())))?;
-            features.windows.insert(side, windows);
+            let windows = window_rows(all, self.spec.embedding_width);
+            features
+                .windows
+                .insert(side, windows.ok_or_else(|| misshapen(&name))?);
         }
         Ok(features)
     }

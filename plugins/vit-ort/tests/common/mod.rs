@@ -16,22 +16,6 @@ pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {
     ArrayD::from_shape_vec(IxDyn(&shape), checkpoint.f32(key).unwrap().into_owned()).unwrap()
 }
 
-/// The largest absolute difference.
-pub fn distance<'v>(
-    left: impl IntoIterator<Item = &'v f32>,
-    right: impl IntoIterator<Item = &'v f32>,
-) -> f32 {
-    let (mut left, mut right) = (left.into_iter(), right.into_iter());
-    let mut largest = 0.0_f32;
-    loop {
-        match (left.next(), right.next()) {
-            (Some(left), Some(right)) => largest = largest.max((left - right).abs()),
-            (None, None) => return largest,
-            _ => panic!("different lengths"),
-        }
-    }
-}
-
 /// One image of a batch.
 pub fn one(images: ArrayView4<'_, f32>, index: usize) -> Array4<f32> {
     images.slice(s![index..=index, .., .., ..]).to_owned()

@@ -82,7 +82,7 @@ pub(crate) struct TpbArgs {
     /// Write a checkpoint every so many steps (and at the end of an epoch).
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     save_every: u64,
-    /// Where the layers are computed: cpu, cuda or cuda:N.
+    /// Where the layers are computed: cpu, cuda or cuda:N. The backbone runs where `backbone.device` of the config says.
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Device,
 }

@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
-use rareclip_core::{BoxError, DetectorConfig};
+use rareclip_core::{BoxError, DetectorConfig, write_whole};
 use rareclip_prompt::{DirectionSource, TpbOptions};
 use rareclip_train::{
     Directions, Error, Event, FeatureUse, Job, Selection, Settings, WEIGHTS, check, train,
-    write_whole,
 };
 
 use super::{Keep, TpbArgs};
@@ -185,7 +184,8 @@ impl Shown<'_> {
             }
             Event::Saved(log) => {
                 let path = self.out.join(REPORT);
-                write_whole(&path, report::training::render(log).as_bytes())?;
+                write_whole(&path, report::training::render(log).as_bytes())
+                    .with_context(|| format!("report {}", path.display()))?;
             }
             _ => {}
         }

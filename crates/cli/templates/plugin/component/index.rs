@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView2};
-use rareclip_core::index::{IndexError, NONE};
+use ndarray::{Array1, ArrayView2};
+use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::patches::{dot, row_major};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
@@ -42,24 +42,14 @@ impl Pairs {
         &self.vectors[at * self.width..][..self.width]
     }
 
-    /// The `k` best of the vectors in `range`, ties by arrival; -inf and [`NONE`] where there are fewer. NaN is nobody's.
-    fn best(&self, query: &[f32], range: Range<usize>, k: usize) -> Vec<(f32, u32)> {
-        let all = range.map(|at| (dot(query, self.vector(at)), at as u32));
-        let mut all: Vec<(f32, u32)> = all.filter(|(value, _)| !value.is_nan()).collect();
-        // The sort is stable, and -0 is 0.
-        all.sort_by(|a, b| (b.0 + 0.0).total_cmp(&(a.0 + 0.0)));
-        all.resize(k, (f32::NEG_INFINITY, NONE));
-        all
+    /// The vectors in `range` with their inner products.
+    fn hits(&self, query: &[f32], range: Range<usize>) -> Vec<Hit> {
+        let hit = |at| Hit {
+            position: at as u32,
+            similarity: dot(query, self.vector(at)),
+        };
+        range.map(hit).collect()
     }
-}
-
-fn neighbours(k: usize, rows: Vec<Vec<(f32, u32)>>) -> Result<Neighbours, BoxError> {
-    let shape = (rows.len(), k);
-    let (similarity, position) = rows.into_iter().flatten().unzip();
-    Ok(Neighbours {
-        similarity: Array2::from_shape_vec(shape, similarity)?,
-        position: Array2::from_shape_vec(shape, position)?,
-    })
 }
 
 impl VectorIndex for Pairs {
@@ -104,9 +94,9 @@ impl VectorIndex for Pairs {
     ) -> Result<Neighbours, BoxError> {
         let rows = self.rows(&queries)?;
         IndexError::first(first, self.len())?;
-        let k = k.min(first);
         let rows = rows.chunks_exact(self.width);
-        neighbours(k, rows.map(|query| self.best(query, 0..first, k)).collect())
+        let found = rows.map(|query| self.hits(query, 0..first));
+        Ok(Neighbours::best(k.min(first), found))
     }
 
     fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
@@ -130,8 +120,8 @@ impl VectorIndex for Pairs {
     ) -> Result<Neighbours, BoxError> {
         IndexError::positions(positions, self.len())?;
         let rows = positions.iter();
-        let rows = rows.map(|&at| self.best(self.vector(at), floor..at, k));
-        neighbours(k, rows.collect())
+        let found = rows.map(|&at| self.hits(self.vector(at), floor..at));
+        Ok(Neighbours::best(k, found))
     }
 
     fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
