@@ -13,7 +13,7 @@ use crate::{Directions, Result, Selection, Settings};
 pub const WEIGHTS: &str = "tpb.safetensors";
 /// The file that a run goes on from.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
-/// The file of the [`Log`].
+/// The file of the [`Log`](crate::Log).
 pub const LOG: &str = "log.json";
 
 /// A run: what it learns from, how, and where its files go.
@@ -43,7 +43,8 @@ pub struct Job<'a> {
 /// What can be known to be wrong before there is a backbone.
 ///
 /// # Errors
-/// [`Error::Setting`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`], [`Error::Device`].
+/// For a setting out of its range, a name that the data set does not have, an image of which it is not known where it is defective, a
+/// selection without any defect, and a device that is not there.
 pub fn check(
     dataset: &Dataset,
     selection: &Selection,

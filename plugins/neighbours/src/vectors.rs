@@ -56,7 +56,7 @@ impl Vectors {
         }
     }
 
-    /// Moves the vectors into an index; images leave as they enter, so that they are never held twice.
+    /// Moves the vectors into an index; images leave as they enter, so that an index which grows with them does not hold them twice.
     pub(crate) fn fit(&mut self, factory: &dyn VectorIndexFactory) -> Result<(), BoxError> {
         let mut index = factory.build(self.width, self.len())?;
         let State::Collecting(images) = &mut self.state else {

@@ -1,6 +1,6 @@
 //! Text features: the mean directions of normal and abnormal sentences, computed once and kept on disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use ndarray::{Array2, ArrayView2, Axis};
@@ -160,7 +160,7 @@ fn whole(bytes: &[u8], width: usize) -> Option<Array2<f32>> {
 }
 
 /// Written whole or not at all, so that a reader never sees half a file.
-fn write(file: &PathBuf, features: ArrayView2<'_, f32>) -> std::io::Result<()> {
+fn write(file: &Path, features: ArrayView2<'_, f32>) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let bytes: Vec<u8> = features
