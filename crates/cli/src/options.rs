@@ -1,5 +1,6 @@
 //! The options of a component in words, from its JSON Schema.
 
+use rareclip_core::Component;
 use serde_json::Value;
 
 /// Calls `row` for every option of a table, with those of the tables in it: `rescoring.period`, `sampler(random).seed`.
@@ -150,4 +151,22 @@ pub(crate) fn meaning(option: &Value) -> String {
         text.push_str(" (does not change scores)");
     }
     text
+}
+
+/// What a component reaches, by name.
+pub(crate) fn reaches(component: &Component) -> Vec<&'static str> {
+    component.reaches.iter().map(|reach| reach.name()).collect()
+}
+
+/// What a component reaches, in a sentence.
+pub(crate) fn reached(component: &Component) -> String {
+    match reaches(component).as_slice() {
+        [] => "Reaches nothing outside the process.".into(),
+        names => format!(
+            "Reaches {}: a service builds it from the config of a request only with `--allow-component {}/{}`.",
+            names.join(", "),
+            component.slot,
+            component.name
+        ),
+    }
 }

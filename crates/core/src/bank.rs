@@ -33,6 +33,14 @@ pub struct BankStatus {
     pub capacity_bytes: usize,
 }
 
+/// The product of `factors` as a number of bytes; `u64::MAX` if it is larger than that.
+pub fn saturating_bytes(factors: impl IntoIterator<Item = usize>) -> u64 {
+    let wide = |factor: usize| u64::try_from(factor).unwrap_or(u64::MAX);
+    factors
+        .into_iter()
+        .fold(1, |product, factor| product.saturating_mul(wide(factor)))
+}
+
 /// What a bank found out about one image: the evidence, and its own work for [`MemoryBank::absorb`] to use again.
 pub struct BankAssessment {
     /// The evidence per branch and patch.
@@ -128,6 +136,18 @@ pub trait MemoryBankFactory: Debug + Send + Sync {
     /// Which scored images the bank is to remember.
     fn update(&self) -> UpdatePolicy {
         UpdatePolicy::Always
+    }
+
+    /// The most bytes that a bank of these options holds between two images, as [`BankStatus::capacity_bytes`] of a new bank
+    /// or more, computed without building one and without reserving memory. Use saturating arithmetic: `u64::MAX` fits no
+    /// budget. `None` if it cannot be computed: a service then refuses the bank in a config from a request, unless the operator
+    /// allows it by name.
+    ///
+    /// # Errors
+    /// If the options do not fit the backbone.
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let _ = backbone;
+        Ok(None)
     }
 
     /// Builds an empty bank for one stream.

@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView4;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::backbone::BackboneSpec;
 use crate::update::UpdateGate;
 use crate::{
-    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, MemoryBankFactory, PromptHead,
-    Result, ScorerFactory, Slot, Stream,
+    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, Learning, MemoryBankFactory,
+    PromptHead, Result, ScorerFactory, Slot, Stream, registry,
 };
 
 /// A detector built from its config; streams are opened from it and share its weights.
@@ -20,6 +20,7 @@ pub struct Detector {
     prompt: Option<Arc<dyn PromptHead>>,
     bank: Option<Box<dyn MemoryBankFactory>>,
     scorer: Box<dyn ScorerFactory>,
+    learning: Learning,
     /// The first stream, which was opened when the detector was built: one that cannot be opened later would be found out
     /// too late.
     first: Mutex<Option<Stream>>,
@@ -31,6 +32,45 @@ fn component<T>(slot: Slot, name: &str, result: Result<T, BoxError>) -> Result<T
         name: name.to_owned(),
         source,
     })
+}
+
+/// The bytes that a component may take of `budget`; 0 if they are unknown and may be.
+fn within(
+    slot: Slot,
+    table: &Map<String, Value>,
+    bound: Option<u64>,
+    budget: u64,
+    trusted: &dyn Fn(Slot) -> bool,
+) -> Result<u64> {
+    let name = table.get("type").and_then(Value::as_str);
+    let name = name.unwrap_or_default().to_owned();
+    match bound {
+        Some(bound) if bound <= budget => Ok(bound),
+        Some(bound) => Err(Error::TooLarge {
+            options: sizes(slot, &name),
+            slot,
+            name,
+            bound,
+            budget,
+        }),
+        None if trusted(slot) => Ok(0),
+        None => Err(Error::UnknownBound { slot, name }),
+    }
+}
+
+/// The options of a component that its memory grows with: those marked `x-memory`.
+fn sizes(slot: Slot, name: &str) -> String {
+    let schema = registry::find(slot, name).map(|one| (one.schema)());
+    let properties = schema
+        .as_ref()
+        .and_then(|schema| schema["properties"].as_object());
+    let marked = properties.into_iter().flatten();
+    let marked = marked.filter(|(_, option)| option["x-memory"] == true);
+    let names: Vec<String> = marked.map(|(name, _)| format!("`{name}`")).collect();
+    match names.is_empty() {
+        true => "what it remembers".into(),
+        false => names.join(", "),
+    }
 }
 
 impl Detector {
@@ -55,26 +95,64 @@ impl Detector {
     /// As for [`build`](Self::build).
     pub fn build_on(config: &DetectorConfig, backbone: Arc<dyn Backbone>) -> Result<Self> {
         let config = config.resolved()?;
-        let prompt = config
-            .prompt
-            .as_ref()
-            .map(|choice| choice.resolve())
-            .transpose()?;
+        let prompt = match &config.prompt {
+            Some(choice) => Some(component(
+                Slot::Prompt,
+                choice.name(),
+                choice.resolve()?.build(backbone.spec()),
+            )?),
+            None => None,
+        };
+        Self::assemble(config, backbone, prompt)
+    }
+
+    /// Builds the bank and the scorer of `config` on the backbone and the prompt head of this detector, whose tables must be
+    /// the same in `config`; a config without a prompt head gets none. Loads no weights.
+    ///
+    /// # Errors
+    /// As for [`build`](Self::build).
+    pub fn variant(&self, config: &DetectorConfig) -> Result<Self> {
+        let config = config.resolved()?;
+        let prompt = config.prompt.as_ref().and(self.prompt.clone());
+        Self::assemble(config, Arc::clone(&self.backbone), prompt)
+    }
+
+    /// Checks that a stream of `config` on this backbone stays within `budget` bytes, without building anything. `trusted`
+    /// tells the slots whose bound may be unknown.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] or [`Error::UnknownBound`]; [`Error::Component`] if the options do not fit the backbone.
+    pub fn check_memory(
+        config: &DetectorConfig,
+        backbone: &BackboneSpec,
+        budget: u64,
+        trusted: &dyn Fn(Slot) -> bool,
+    ) -> Result<()> {
+        let mut left = budget;
+        let mut bank_blocks = Vec::new();
+        if let Some(choice) = &config.bank {
+            let bank = choice.resolve()?;
+            bank_blocks = bank.blocks();
+            let bound = component(Slot::Bank, choice.name(), bank.capacity_bytes(backbone))?;
+            left -= within(Slot::Bank, choice.table(), bound, left, trusted)?;
+        }
+        let choice = &config.scorer;
+        let bound = choice.resolve()?.capacity_bytes(backbone, &bank_blocks);
+        let bound = component(Slot::Scorer, choice.name(), bound)?;
+        within(Slot::Scorer, choice.table(), bound, left, trusted).map(drop)
+    }
+
+    fn assemble(
+        config: DetectorConfig,
+        backbone: Arc<dyn Backbone>,
+        prompt: Option<Arc<dyn PromptHead>>,
+    ) -> Result<Self> {
         let bank = config
             .bank
             .as_ref()
             .map(|choice| choice.resolve())
             .transpose()?;
         let scorer = config.scorer.resolve()?;
-
-        let prompt = match (prompt, &config.prompt) {
-            (Some(prompt), Some(choice)) => Some(component(
-                Slot::Prompt,
-                choice.name(),
-                prompt.build(backbone.spec()),
-            )?),
-            _ => None,
-        };
         let mut identity = config.identity()?;
         identity["backbone"]["weights"] = backbone.spec().weights.clone().into();
         if let Some(prompt) = &prompt {
@@ -87,13 +165,30 @@ impl Detector {
             prompt,
             bank,
             scorer,
+            learning: Learning::Online,
             first: Mutex::default(),
         };
         let first = detector.new_stream()?;
         Ok(Self {
+            learning: first.learning(),
             first: Mutex::new(Some(first)),
             ..detector
         })
+    }
+
+    /// What its streams learn from.
+    pub fn learning(&self) -> Learning {
+        self.learning
+    }
+
+    /// Gives up the stream that is kept since the detector was built, with the memory that it reserves.
+    pub fn release(&self) {
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(first);
     }
 
     /// The config, with every default written out.

@@ -28,6 +28,32 @@ pub enum Error {
         /// What it said.
         source: BoxError,
     },
+    /// A stream of a config could grow beyond the memory that it may take.
+    #[error(
+        "the {slot} `{name}` can grow to {bound} bytes, but may take at most {budget}; lower {options}, or raise the memory budget"
+    )]
+    TooLarge {
+        /// The slot of the component.
+        slot: crate::Slot,
+        /// Its registered name.
+        name: String,
+        /// The bytes that it can grow to; `u64::MAX` for more than can be counted.
+        bound: u64,
+        /// The bytes that it may take.
+        budget: u64,
+        /// The options that the bound depends on.
+        options: String,
+    },
+    /// What a stream of a config could grow to is not known before it is built.
+    #[error(
+        "the {slot} `{name}` does not declare how much memory it can take, which a config from a request requires; choose another component, or start the service with `--allow-component {slot}/{name}`"
+    )]
+    UnknownBound {
+        /// The slot of the component.
+        slot: crate::Slot,
+        /// Its registered name.
+        name: String,
+    },
     /// A component needs a block that the backbone did not give.
     #[error(
         "block {block} was asked for, the backbone gave {available:?}; check the `blocks` lists of the config"

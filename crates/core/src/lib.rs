@@ -28,6 +28,7 @@ pub mod registry;
 pub mod scorer;
 pub mod snapshot;
 mod stream;
+pub mod trust;
 mod types;
 pub mod update;
 
@@ -45,6 +46,7 @@ pub use rareclip_imaging::InputRecipe;
 pub use registry::{Component, Registry, Slot};
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
+pub use trust::{Reach, Trust};
 pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
 pub use update::UpdatePolicy;
 

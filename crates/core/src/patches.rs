@@ -37,6 +37,65 @@ pub fn normalise(vector: &mut [f32]) -> bool {
     norm.is_finite()
 }
 
+/// A side, in patches, that is too long for the grid of the backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "option `{option}` is {found}, but a grid of {} x {} patches allows at most {most}; choose a smaller side", .grid.rows, .grid.columns
+)]
+pub struct SideTooLong {
+    /// The option.
+    pub option: &'static str,
+    /// The side given, in patches.
+    pub found: usize,
+    /// The longest allowed, in patches.
+    pub most: usize,
+    /// The grid of the backbone.
+    pub grid: Grid,
+}
+
+/// The longest side of a neighbourhood, in patches, that every grid allows.
+const ANY_GRID: usize = 15;
+
+/// Checks the sides of neighbourhoods of patches, given by `option`: each at most 15, or twice the longer side of the grid less
+/// one, from which on every patch sees all others. The work per image grows with the side.
+///
+/// # Errors
+/// [`SideTooLong`] for the first that is longer.
+pub fn check_neighbourhoods(
+    option: &'static str,
+    sides: &[usize],
+    grid: Grid,
+) -> Result<(), SideTooLong> {
+    let longest = grid.rows.max(grid.columns);
+    let most = longest.saturating_mul(2).saturating_sub(1).max(ANY_GRID);
+    check_sides(option, sides, grid, most)
+}
+
+/// Checks the sides of windows, in patches, which lie inside the grid.
+///
+/// # Errors
+/// [`SideTooLong`] for the first that is longer than the grid.
+pub fn check_windows(option: &'static str, sides: &[usize], grid: Grid) -> Result<(), SideTooLong> {
+    check_sides(option, sides, grid, grid.rows.min(grid.columns))
+}
+
+fn check_sides(
+    option: &'static str,
+    sides: &[usize],
+    grid: Grid,
+    most: usize,
+) -> Result<(), SideTooLong> {
+    match sides.iter().find(|&&side| side > most) {
+        None => Ok(()),
+        Some(&found) => Err(SideTooLong {
+            option,
+            found,
+            most,
+            grid,
+        }),
+    }
+}
+
 fn add(sum: &mut [f32], term: &[f32]) {
     for (sum, &term) in sum.iter_mut().zip(term) {
         *sum += term;

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{defaults_of, schema_of};
+use crate::trust::Reach;
 use crate::{
     BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory, VectorIndexFactory,
 };
@@ -101,6 +102,9 @@ pub struct Component {
     pub complete: fn(Value) -> serde_json::Result<Value>,
     /// A table of a config to options that build it.
     pub factory: Factory,
+    /// What it can reach outside the memory of the process; empty: nothing. A config from a request may choose only a
+    /// component that reaches nothing ([`Trust`](crate::trust::Trust)).
+    pub reaches: &'static [Reach],
 }
 
 /// One constructor for each slot.
@@ -124,6 +128,7 @@ macro_rules! constructors {
                 defaults: defaults_of::<O>,
                 complete: |table| serde_json::to_value(serde_json::from_value::<O>(table)?),
                 factory: Factory::$slot(|table| Ok(Box::new(serde_json::from_value::<O>(table)?))),
+                reaches: &[],
             }
         }
     )*};
@@ -136,6 +141,11 @@ impl Component {
         bank, Bank, MemoryBankFactory, "a bank";
         scorer, Scorer, ScorerFactory, "a scorer";
         index, Index, VectorIndexFactory, "an index";
+    }
+
+    /// The same declaration of a component that reaches `reaches`.
+    pub const fn reaching(self, reaches: &'static [Reach]) -> Self {
+        Self { reaches, ..self }
     }
 
     /// What it is, in the first paragraph of its options struct's documentation.
@@ -277,9 +287,14 @@ pub fn find(slot: Slot, name: &str) -> Option<&'static Component> {
 /// ```ignore
 /// rareclip_core::register! {
 ///     bank "acme" => AcmeOptions;
-///     scorer "acme" => AcmeScorerOptions;
+///     scorer "acme" => AcmeScorerOptions, reaches [commands, files];
 /// }
 /// ```
+///
+/// `reaches` lists what the component can reach outside the memory of the process: `commands` (starts programs), `sockets`
+/// (connects to them), `files` (reads, writes or loads what its options name), `weights` (loads or downloads them). Without it
+/// the component reaches nothing. What components its options choose, e.g. an index, they declare themselves. A service builds
+/// a component from the config of a request only if it reaches nothing, or the operator allows it by name.
 ///
 /// The slots are `backbone`, `prompt`, `bank`, `scorer` and `index`. An options struct derives `Debug`, `Clone`, `Serialize`,
 /// `Deserialize` and `JsonSchema`, is `Default`, says `#[serde(deny_unknown_fields, default)]`, documents every field, and
@@ -291,7 +306,7 @@ pub fn find(slot: Slot, name: &str) -> Option<&'static Component> {
 /// run, its `main` calls `the_plugin::register()` first.
 #[macro_export]
 macro_rules! register {
-    ($($slot:ident $name:literal => $options:ty);+ $(;)?) => {
+    ($($slot:ident $name:literal => $options:ty $(, reaches [$($reach:ident),+ $(,)?])?);+ $(;)?) => {
         /// The components of this crate.
         #[allow(dead_code, reason = "a program registers what it needs by hand")]
         pub static COMPONENTS: &[$crate::Component] = &[$(
@@ -299,7 +314,7 @@ macro_rules! register {
                 $name,
                 env!("CARGO_PKG_NAME"),
                 env!("CARGO_PKG_VERSION"),
-            )
+            )$(.reaching(&[$($crate::__reach!($reach)),+]))?
         ),+];
 
         /// Registers the components of this crate by hand, where link-time registration does not run. More than once, or in
@@ -312,5 +327,23 @@ macro_rules! register {
         $crate::__private::inventory::submit! {
             $crate::registry::Linked(COMPONENTS)
         }
+    };
+}
+
+/// A word of `reaches [...]` in [`register!`](crate::register).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __reach {
+    (commands) => {
+        $crate::trust::Reach::Commands
+    };
+    (sockets) => {
+        $crate::trust::Reach::Sockets
+    };
+    (files) => {
+        $crate::trust::Reach::Files
+    };
+    (weights) => {
+        $crate::trust::Reach::Weights
     };
 }

@@ -101,6 +101,22 @@ pub trait ScorerFactory: Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The most bytes that a scorer of these options holds between two images for scored images, computed without building one
+    /// and without reserving memory; known normals come on top. `Some(0)` if it remembers nothing. Use saturating arithmetic.
+    /// `None` if it cannot be computed: a service then refuses the scorer in a config from a request, unless the operator
+    /// allows it by name.
+    ///
+    /// # Errors
+    /// If the options do not fit the backbone.
+    fn capacity_bytes(
+        &self,
+        backbone: &BackboneSpec,
+        bank_blocks: &[usize],
+    ) -> Result<Option<u64>, BoxError> {
+        let _ = (backbone, bank_blocks);
+        Ok(None)
+    }
+
     /// Builds a scorer with no memory for one stream; `bank_blocks` are the blocks the bank reads.
     ///
     /// # Errors

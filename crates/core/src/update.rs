@@ -42,13 +42,13 @@ pub enum UpdatePolicy {
     /// The first of every so many images.
     EveryNth {
         /// One of how many.
-        #[schemars(range(min = 1))]
+        #[schemars(range(min = 1, max = 1_000_000_000))]
         n: u64,
     },
     /// The first images of the stream, and then none.
     Budget {
         /// How many.
-        #[schemars(range(min = 1))]
+        #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
         images: u64,
     },
 }

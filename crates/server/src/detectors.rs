@@ -1,19 +1,22 @@
 //! The detectors that streams can be opened with.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ndarray::Array4;
 use rareclip_core::{Backbone, Detector, DetectorConfig, Learning, PushOptions};
 use serde_json::Value;
 
+use crate::building::Builds;
+use crate::custom::{Custom, Origin};
 use crate::encoder::Encoder;
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
 use crate::model::{DetectorChoice, DetectorInfo};
+use crate::settings::Settings;
 
-/// Detectors made from configs of requests that are kept ready.
-const CUSTOM: usize = 256;
+/// More bytes than any machine has: a bound above it is an option far out of range.
+const COUNTABLE: u64 = 1 << 50;
 
 /// A detector by the name that requests know it by.
 #[derive(Debug, Clone)]
@@ -35,11 +38,10 @@ impl Entry {
     /// What the API says of it.
     pub(crate) fn info(&self) -> DetectorInfo {
         let config = self.detector.config();
-        let learning = match self.detector.open_stream().map(|stream| stream.learning()) {
-            Ok(Learning::Online) => "online",
-            Ok(Learning::Fit) => "fit",
-            Ok(Learning::Batch) => "batch",
-            Err(_) => "unusable",
+        let learning = match self.detector.learning() {
+            Learning::Online => "online",
+            Learning::Fit => "fit",
+            Learning::Batch => "batch",
         };
         DetectorInfo {
             name: self.name.clone(),
@@ -53,8 +55,8 @@ impl Entry {
 
 /// The detectors of a service. Those with the same `[backbone]` table share its weights and its batches.
 pub struct Detectors {
-    named: Vec<Arc<Entry>>,
-    custom: Mutex<HashMap<String, Arc<Entry>>>,
+    named: Arc<[Arc<Entry>]>,
+    custom: Custom,
     metrics: Arc<Metrics>,
 }
 
@@ -107,6 +109,7 @@ impl Detectors {
                 }
             };
             let (_, backbone, encoder) = &encoders[at];
+            Detector::check_memory(&config, backbone.spec(), COUNTABLE, &|_| true)?;
             named.push(Arc::new(Entry {
                 detector: Detector::build_on(&config, Arc::clone(backbone))?,
                 encoder: Arc::clone(encoder),
@@ -114,8 +117,8 @@ impl Detectors {
             }));
         }
         Ok(Self {
-            named,
-            custom: Mutex::default(),
+            named: named.into(),
+            custom: Custom::default(),
             metrics,
         })
     }
@@ -127,6 +130,17 @@ impl Detectors {
     /// The detectors by name, in the order they were given.
     pub(crate) fn named(&self) -> &[Arc<Entry>] {
         &self.named
+    }
+
+    /// Warns of every detector a stream of which can take more than `budget` bytes: no other stream stays loaded beside it then.
+    pub(crate) fn warn_above(&self, budget: u64) {
+        for entry in self.named.iter() {
+            let (config, spec) = (entry.detector.config(), entry.detector.spec());
+            if let Err(error) = Detector::check_memory(config, spec, budget, &|_| true) {
+                let detector = &entry.name;
+                tracing::warn!(%detector, %error, "A stream of this detector can exceed the memory for all streams.");
+            }
+        }
     }
 
     /// The detector of that name.
@@ -147,75 +161,25 @@ impl Detectors {
             })
     }
 
-    /// The detector that a request chose.
+    /// The detector that a request or a stored stream chose.
     ///
     /// # Errors
-    /// When there is none of that name, or the config is not one that a request may give.
-    pub(crate) fn choose(&self, choice: &DetectorChoice) -> Result<Arc<Entry>, ServiceError> {
+    /// When there is none of that name; when the config is not one that a request may give, or is not built in time.
+    pub(crate) async fn choose(
+        &self,
+        choice: &DetectorChoice,
+        origin: Origin,
+        settings: &Settings,
+        builds: &Builds,
+    ) -> Result<Arc<Entry>, ServiceError> {
         match choice {
             DetectorChoice::Name(name) => self.find(name).cloned(),
-            DetectorChoice::Config(table) => self.custom(table),
-        }
-    }
-
-    fn custom(&self, table: &serde_json::Map<String, Value>) -> Result<Arc<Entry>, ServiceError> {
-        let key = Value::Object(table.clone()).to_string();
-        let mut custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = custom.get(&key) {
-            return Ok(Arc::clone(entry));
-        }
-        let config: DetectorConfig =
-            serde_json::from_value(Value::Object(table.clone())).map_err(|error| {
-                invalid("detector", format!("{error}; see `rareclip config schema`"))
-            })?;
-        let host = self.host(&config)?;
-        for (room, options) in [("bank", table.get("bank")), ("scorer", table.get("scorer"))] {
-            options.map_or(Ok(()), |options| no_paths(room, options))?;
-        }
-        let entry = Arc::new(Entry {
-            name: match config.name.as_str() {
-                "unnamed" => format!("{} (own config)", host.name),
-                name => name.to_owned(),
-            },
-            detector: Detector::build_on(&config, Arc::clone(host.detector.backbone()))?,
-            encoder: Arc::clone(&host.encoder),
-        });
-        if custom.len() >= CUSTOM {
-            custom.clear();
-        }
-        custom.insert(key, Arc::clone(&entry));
-        Ok(entry)
-    }
-
-    /// The detector of the service whose backbone and prompt head a request's config shares: requests neither load weights nor
-    /// name files.
-    fn host(&self, config: &DetectorConfig) -> Result<&Arc<Entry>, ServiceError> {
-        let resolved = config.resolved().map_err(rareclip_core::Error::from)?;
-        let blocks = config.blocks().map_err(rareclip_core::Error::from)?;
-        let table = |config: &DetectorConfig| serde_json::to_value(&config.backbone).ok();
-        let prompt = |config: &DetectorConfig| serde_json::to_value(&config.prompt).ok();
-        let same = |entry: &&Arc<Entry>| {
-            let own = entry.detector.config();
-            table(own) == table(&resolved)
-                && (resolved.prompt.is_none() || prompt(own) == prompt(&resolved))
-        };
-        let names: Vec<&str> = self.named.iter().map(|entry| &*entry.name).collect();
-        let host = self.named.iter().find(same).ok_or_else(|| {
-            invalid(
-                "detector",
-                format!(
-                    "`backbone` and `prompt` must be those of a detector that the service was started with ({}): see /v1/detectors",
-                    names.join(", ")
-                ),
-            )
-        })?;
-        let given: BTreeSet<usize> = host.detector.spec().blocks.iter().map(|b| b.0).collect();
-        match blocks.iter().find(|block| !given.contains(block)) {
-            None => Ok(host),
-            Some(block) => Err(invalid(
-                "detector",
-                format!("the backbone of this service gives blocks {given:?}, not {block}"),
-            )),
+            DetectorChoice::Config(table) => {
+                let custom = &self.custom;
+                custom
+                    .get(table, origin, &self.named, settings, builds)
+                    .await
+            }
         }
     }
 
@@ -224,7 +188,7 @@ impl Detectors {
     /// # Errors
     /// When a detector cannot score.
     pub fn warm_up(&self) -> Result<(), ServiceError> {
-        for entry in &self.named {
+        for entry in self.named.iter() {
             let side = entry.detector.spec().input.side;
             let features = entry
                 .detector
@@ -262,26 +226,4 @@ fn backbone(
             source,
         })
     })
-}
-
-/// Refuses text that could name a file.
-fn no_paths(place: &str, value: &Value) -> Result<(), ServiceError> {
-    match value {
-        Value::String(text) if text.contains(['/', '\\']) || text.contains("..") => Err(invalid(
-            place,
-            format!("`{text}` looks like a path; a request cannot name files"),
-        )),
-        Value::Array(items) => items.iter().try_for_each(|item| no_paths(place, item)),
-        Value::Object(table) => table
-            .iter()
-            .try_for_each(|(key, item)| no_paths(&format!("{place}.{key}"), item)),
-        _ => Ok(()),
-    }
-}
-
-fn invalid(place: &str, problem: String) -> ServiceError {
-    ServiceError::Invalid {
-        place: place.to_owned(),
-        problem,
-    }
 }

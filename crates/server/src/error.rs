@@ -89,6 +89,17 @@ pub enum ServiceError {
         "the image was not reached within {0:.1} s and left no trace; send it again, or allow more time"
     )]
     Deadline(f64),
+    /// A component was not built in time.
+    #[error(
+        "the detector was not built within {0:.1} s, and building it continues; send the request again later, or choose another detector"
+    )]
+    Building(f64),
+    /// Too many configs of requests are being built.
+    #[error("{limit} detectors are being built and no more may; send the request again later")]
+    ManyBuilds {
+        /// The bound.
+        limit: usize,
+    },
     /// The detector failed on the image, or cannot be used this way; the image left no trace.
     #[error(transparent)]
     Detector(#[from] rareclip_core::Error),
@@ -135,6 +146,7 @@ impl ServiceError {
             Self::Image { .. } => 422,
             Self::Busy { .. } => 429,
             Self::Deadline(_) => 504,
+            Self::Building(_) | Self::ManyBuilds { .. } => 503,
             Self::Damaged { .. } | Self::NoDetector { .. } => 409,
             Self::Detector(
                 rareclip_core::Error::LateNormal { .. }
@@ -145,6 +157,8 @@ impl ServiceError {
                 rareclip_core::Error::Config(_)
                 | rareclip_core::Error::Calibration(_)
                 | rareclip_core::Error::NeedsBatch { .. }
+                | rareclip_core::Error::TooLarge { .. }
+                | rareclip_core::Error::UnknownBound { .. }
                 | rareclip_core::Error::Snapshot(_),
             ) => 400,
             Self::Detector(rareclip_core::Error::NonFinite { .. }) => 422,
@@ -165,6 +179,7 @@ impl ServiceError {
             Self::Image { .. } => "image",
             Self::Busy { .. } => "busy",
             Self::Deadline(_) => "deadline",
+            Self::Building(_) | Self::ManyBuilds { .. } => "building",
             Self::Detector(_) => "detector",
             Self::Damaged { .. } => "damaged",
             Self::NoDetector { .. } => "no-detector",
@@ -179,7 +194,9 @@ impl ServiceError {
     pub fn retry_after_s(&self) -> Option<u64> {
         match self {
             Self::Busy { retry_after_s, .. } => Some(*retry_after_s),
-            Self::Stopping | Self::Store(_) => Some(5),
+            Self::Stopping | Self::Store(_) | Self::Building(_) | Self::ManyBuilds { .. } => {
+                Some(5)
+            }
             _ => None,
         }
     }

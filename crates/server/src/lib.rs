@@ -9,6 +9,8 @@
 //! ```
 
 pub mod api;
+mod building;
+mod custom;
 pub mod detectors;
 mod encoder;
 mod error;
@@ -23,5 +25,6 @@ mod streams;
 
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};
+pub use rareclip_core::Trust;
 pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
 pub use settings::{KeepPictures, Settings, make_data_folder};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rareclip_core::Trust;
 use rareclip_imaging::Limits;
 
 /// Whose pictures and maps are kept on disk for later.
@@ -46,6 +47,12 @@ pub struct Settings {
     pub keep_picture_bytes: u64,
     /// Age in days at which results and pictures are deleted.
     pub keep_days: u32,
+    /// The components that configs of requests and of stored streams may choose; the default is none.
+    pub trust: Trust,
+    /// Time within which a component that a request needs must be built; 503 after it.
+    pub build_timeout: Duration,
+    /// Components that requests build at once; others wait. Each may take up to `memory_bytes`.
+    pub max_builds: usize,
 }
 
 impl Settings {
@@ -65,6 +72,9 @@ impl Settings {
             keep_pictures: KeepPictures::default(),
             keep_picture_bytes: 2 << 30,
             keep_days: 90,
+            trust: Trust::default(),
+            build_timeout: Duration::from_secs(30),
+            max_builds: 4,
         }
     }
 

@@ -53,12 +53,17 @@ pub struct StatisticOptions {
     /// Which end counts as anomalous. Default higher.
     pub sign: Sign,
     /// Seed of `random`; the same seed draws the same number for the same image. Default 0.
+    #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
     pub seed: u64,
 }
 
 impl ScorerFactory for StatisticOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![BLOCK]
+    }
+
+    fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
+        Ok(Some(0))
     }
 
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {

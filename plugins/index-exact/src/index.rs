@@ -32,13 +32,16 @@ impl ExactIndex {
     /// An empty index for vectors of `width` with memory for `capacity` of them.
     ///
     /// # Errors
-    /// [`IndexError::ZeroWidth`], or [`IndexError::TooMany`] for a capacity beyond 32 bits.
+    /// [`IndexError::ZeroWidth`]; [`IndexError::TooMany`] for a capacity beyond 32 bits; [`IndexError::Memory`].
     pub fn new(width: usize, capacity: usize) -> Result<Self, IndexError> {
         IndexError::shape(width, capacity)?;
-        Ok(Self {
-            width,
-            data: Vec::with_capacity(capacity * width),
-        })
+        let mut data = Vec::new();
+        data.try_reserve_exact(capacity * width)
+            .map_err(|_| IndexError::Memory {
+                vectors: capacity,
+                width,
+            })?;
+        Ok(Self { width, data })
     }
 
     /// The vectors at `range`.

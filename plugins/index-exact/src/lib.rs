@@ -11,6 +11,7 @@ mod top;
 
 pub use index::ExactIndex;
 
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::{BoxError, VectorIndex, register};
 use schemars::JsonSchema;
@@ -26,6 +27,10 @@ pub struct ExactOptions {}
 register!(index "exact" => ExactOptions);
 
 impl VectorIndexFactory for ExactOptions {
+    fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
+        Some(saturating_bytes([vectors, width, size_of::<f32>()]))
+    }
+
     fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Ok(Box::new(ExactIndex::new(width, capacity)?))
     }

@@ -9,7 +9,7 @@ use faiss::selector::IdSelector;
 use ndarray::Array1;
 use pulp::Arch;
 use rareclip_core::Neighbours;
-use rareclip_core::index::Hit;
+use rareclip_core::index::{Hit, IndexError};
 use rayon::prelude::*;
 
 use crate::device::Mirror;
@@ -53,7 +53,15 @@ impl Flat {
         let mut index = FlatIndexImpl::new_ip(width as u32).map_err(&failed)?;
         if capacity > 0 {
             // Emptied, the index keeps the memory, so that it does not grow by doubling.
-            index.add(&vec![0.0; capacity * width]).map_err(&failed)?;
+            let mut zeros = Vec::new();
+            zeros
+                .try_reserve_exact(capacity * width)
+                .map_err(|_| IndexError::Memory {
+                    vectors: capacity,
+                    width,
+                })?;
+            zeros.resize(capacity * width, 0.0);
+            index.add(&zeros).map_err(&failed)?;
             index.reset().map_err(&failed)?;
         }
         Ok(Self {

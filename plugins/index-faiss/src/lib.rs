@@ -20,12 +20,24 @@ pub use error::FaissError;
 pub use index::FaissIndex;
 pub use options::{FaissOptions, Metric};
 
+use options::Family;
+
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::{BoxError, VectorIndex, register};
 
 register!(index "faiss" => FaissOptions);
 
 impl VectorIndexFactory for FaissOptions {
+    fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
+        let flat = saturating_bytes([vectors, width, size_of::<f32>()]);
+        let approximate = match self.family() {
+            Family::Flat => 0,
+            _ => saturating_bytes([self.most_bytes(width, vectors)]),
+        };
+        Some(flat.saturating_add(approximate))
+    }
+
     fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Ok(Box::new(FaissIndex::new(self, width, capacity)?))
     }

@@ -5,6 +5,7 @@ use std::any::Any;
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::patches::check_neighbourhoods;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role};
 use rayon::prelude::*;
@@ -17,6 +18,11 @@ use crate::scoring::Patches;
 impl MemoryBankFactory for MutualOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    /// Nothing is held between two images.
+    fn capacity_bytes(&self, _: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        Ok(Some(0))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -52,6 +58,7 @@ impl MutualBank {
             blocks,
             "a list of different blocks",
         )?;
+        check_neighbourhoods("neighbourhoods", sides, backbone.grid)?;
         let odd = sides.iter().all(|side| side % 2 == 1) && distinct(sides);
         require(
             odd,

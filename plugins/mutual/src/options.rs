@@ -13,10 +13,10 @@ use crate::error::MutualError;
 #[serde(deny_unknown_fields, default)]
 pub struct MutualOptions {
     /// Blocks whose tokens are compared, 1-based. Default 6, 12, 18, 24 of a ViT-L, the paper's stages.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
     pub blocks: Vec<usize>,
     /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1, 3 and 5.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)))]
     pub neighbourhoods: Vec<usize>,
     /// Share of the other images, those with the closest patches, whose distances are averaged (paper: X % of the interval
     /// average), rounded down to whole images and at least one. Default 0.3.
@@ -51,7 +51,7 @@ pub struct MutualScorerOptions {
     /// Sizes of the neighbourhoods that scores are averaged over, in images, the image itself included; the results for all
     /// sizes are averaged (paper: k of the window mask). Empty: no re-scoring. Default 1, 2 and 3 as published for MVTec AD;
     /// 1, 8 and 9 for VisA.
-    #[schemars(inner(range(min = 1, max = 10_000)))]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 10_000)))]
     pub windows: Vec<usize>,
 }
 

@@ -13,6 +13,10 @@ use crate::error::MutualError;
 use crate::options::{MutualScorerOptions, require};
 
 impl ScorerFactory for MutualScorerOptions {
+    fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
+        Ok(Some(0))
+    }
+
     fn build(
         &self,
         backbone: &BackboneSpec,

@@ -28,6 +28,9 @@ pub enum NeighbourError {
         /// What it may be.
         expected: &'static str,
     },
+    /// A side of a neighbourhood or window does not fit the grid.
+    #[error(transparent)]
+    SideTooLong(#[from] rareclip_core::patches::SideTooLong),
     /// The backbone does not give a block.
     #[error("block {block} is asked for, the backbone gives {available:?}; change `blocks`")]
     Block {

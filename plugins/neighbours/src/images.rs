@@ -12,7 +12,7 @@ use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{ImageOptions, require, require_bound};
-use crate::vectors::Vectors;
+use crate::vectors::{Vectors, vectors_bytes};
 
 /// The name of the only branch in saved state.
 const BRANCH: &str = "embeddings";
@@ -21,6 +21,15 @@ impl MemoryBankFactory for ImageOptions {
     /// None: the image embedding is no block.
     fn blocks(&self) -> Vec<usize> {
         Vec::new()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let index = self.index.resolve()?;
+        Ok(vectors_bytes(
+            &*index,
+            backbone.embedding_width,
+            self.max_normals,
+        ))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {

@@ -18,16 +18,16 @@ use crate::error::NeighbourError;
 pub struct PatchOptions {
     /// Blocks whose tokens are remembered, 1-based; each is a branch of its own. Default 12, the last of a DINOv2-S
     /// (AnomalyDINO).
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Sides of the squares of patches averaged into one, in patches, odd; each is a branch of its own. Default 1: none.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
     /// Nearest patches whose cosines are averaged. Default 1 (AnomalyDINO).
     #[schemars(range(min = 1, max = 1000))]
     pub neighbours: usize,
     /// Most known normals taken in: the bound of the memory, in images. Default 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexFactory>,
@@ -54,13 +54,13 @@ impl Default for PatchOptions {
 pub struct CoresetOptions {
     /// Blocks whose tokens are put side by side, 1-based; they may differ in width. Default 6 and 9: the middle of a
     /// 12-block ViT, as PatchCore takes the middle of a ResNet.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Side of the square of patches averaged into one, in patches, odd (paper: p). Default 3.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 8191))]
     pub neighbourhood: usize,
     /// Share of the patches that is kept. Default 0.1 (paper: PatchCore-10%).
-    #[schemars(range(min = 0.000001, max = 1.0))]
+    #[schemars(range(min = 0.000001, max = 1.0), extend("x-memory" = true))]
     pub share: f64,
     /// Width that patches are randomly projected to for the choice; 0, or at least their own width, for none. Default 128
     /// (published code).
@@ -70,6 +70,7 @@ pub struct CoresetOptions {
     #[schemars(range(min = 1, max = 1000))]
     pub starts: usize,
     /// Seed of projection and starts: the same seed chooses the same. Default 0.
+    #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
     pub seed: u64,
     /// Prototypes around the nearest one that re-weight the score of an image (paper: b, equation 7), the nearest included;
     /// 0 for the largest patch distance as it is, as the published code does. At least 2 otherwise; 9 is common.
@@ -77,7 +78,7 @@ pub struct CoresetOptions {
     #[schemars(range(min = 0, max = 1000))]
     pub reweight_neighbours: usize,
     /// Most known normals taken in: the bound of the memory, in images. Default 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexFactory>,
@@ -110,7 +111,7 @@ pub struct ImageOptions {
     #[schemars(range(min = 1, max = 1000))]
     pub neighbours: usize,
     /// Most known normals taken in: the bound of the memory, in images. Default 100 000.
-    #[schemars(range(min = 1, max = 10_000_000))]
+    #[schemars(range(min = 1, max = 10_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexFactory>,
@@ -133,10 +134,10 @@ impl Default for ImageOptions {
 #[serde(deny_unknown_fields, default)]
 pub struct WindowOptions {
     /// Sides of the windows in patches. Default 2 and 3 (the paper).
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub sides: Vec<usize>,
     /// Most known normals taken in: the bound of the memory, in images. Default 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexFactory>,

@@ -4,19 +4,32 @@ use std::any::Any;
 
 use ndarray::{Array2, s};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
 use rareclip_core::index::{Recall, VectorIndexFactory};
-use rareclip_core::patches::aggregate;
+use rareclip_core::patches::{aggregate, check_neighbourhoods};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
-use crate::vectors::Vectors;
+use crate::vectors::{Vectors, vectors_bytes};
 
 impl MemoryBankFactory for PatchOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let blocks = checked(self, backbone)?;
+        let index = self.index.resolve()?;
+        let count = self.max_normals.saturating_mul(backbone.grid.patches());
+        let sides = saturating_bytes([self.neighbourhoods.len()]);
+        let each = |&(_, width): &(usize, usize)| vectors_bytes(&*index, width, count);
+        Ok(blocks.iter().map(each).try_fold(0u64, |sum, each| {
+            Some(sum.saturating_add(each?.saturating_mul(sides)))
+        }))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -63,21 +76,33 @@ struct PatchBank {
 /// Marks an assessment as one of this bank's.
 struct Carry;
 
+/// The blocks with their widths, of options that fit the backbone.
+fn checked(
+    options: &PatchOptions,
+    backbone: &BackboneSpec,
+) -> Result<Vec<(usize, usize)>, NeighbourError> {
+    let blocks = widths(&options.blocks, backbone)?;
+    let sides = &options.neighbourhoods;
+    check_neighbourhoods("neighbourhoods", sides, backbone.grid)?;
+    let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
+    let odd = !sides.is_empty() && sides.iter().all(|side| side % 2 == 1);
+    require(
+        different && odd,
+        "neighbourhoods",
+        sides,
+        "a list of different odd numbers",
+    )?;
+    let neighbours = options.neighbours;
+    require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
+    require_bound(options.max_normals)?;
+    Ok(blocks)
+}
+
 impl PatchBank {
     fn new(options: &PatchOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
-        let blocks = widths(&options.blocks, backbone)?;
+        let blocks = checked(options, backbone)?;
         let sides = &options.neighbourhoods;
-        let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
-        let odd = !sides.is_empty() && sides.iter().all(|side| side % 2 == 1);
-        require(
-            different && odd,
-            "neighbourhoods",
-            sides,
-            "a list of different odd numbers",
-        )?;
         let neighbours = options.neighbours;
-        require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
-        require_bound(options.max_normals)?;
         let index = options.index.resolve()?;
         // A missing engine should be found out now.
         let mut most_bytes = 0usize;

@@ -63,6 +63,10 @@ impl Default for NearestNeighbourOptions {
 }
 
 impl ScorerFactory for NearestNeighbourOptions {
+    fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
+        Ok(Some(0))
+    }
+
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         let share = self.top_share;
         require((0.0..=1.0).contains(&share), "top_share", share, "0 to 1")?;

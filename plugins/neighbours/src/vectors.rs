@@ -1,11 +1,22 @@
 //! Unit vectors of known normals, searched by cosine.
 
 use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 
 use crate::error::NeighbourError;
+
+/// The most bytes of up to `count` vectors of `width`, before and after the training pass.
+pub(crate) fn vectors_bytes(
+    index: &dyn VectorIndexFactory,
+    width: usize,
+    count: usize,
+) -> Option<u64> {
+    let collected = saturating_bytes([count, width, size_of::<f32>()]);
+    Some(collected.max(index.capacity_bytes(width, count)?))
+}
 
 enum State {
     /// The vectors `[n, width]` of each known normal.

@@ -6,13 +6,13 @@ use ndarray::{Array1, Array2, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
 use rareclip_core::index::{Recall, VectorIndexFactory};
-use rareclip_core::patches::{normalise, windows_to_patches};
+use rareclip_core::patches::{check_windows, normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{WindowOptions, require, require_bound};
-use crate::vectors::Vectors;
+use crate::vectors::{Vectors, vectors_bytes};
 
 impl MemoryBankFactory for WindowOptions {
     /// None: windows are no blocks.
@@ -20,25 +20,28 @@ impl MemoryBankFactory for WindowOptions {
         Vec::new()
     }
 
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        self.check(backbone)?;
+        let index = self.index.resolve()?;
+        let counts = self.sides.iter().map(|&side| {
+            let each = windows_of(backbone.grid, side);
+            self.max_normals.saturating_mul(each)
+        });
+        let each = counts.map(|count| vectors_bytes(&*index, backbone.embedding_width, count));
+        Ok(each
+            .into_iter()
+            .try_fold(0u64, |sum, each| Some(sum.saturating_add(each?))))
+    }
+
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
-        let longest = backbone.grid.rows.min(backbone.grid.columns);
+        self.check(backbone)?;
         let sides = &self.sides;
-        let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
-        let fits = sides.iter().all(|side| (1..=longest).contains(side));
-        require(
-            !sides.is_empty() && different && fits,
-            "sides",
-            sides,
-            "a list of different sides in patches, none longer than the image",
-        )?;
-        require_bound(self.max_normals)?;
         let index = self.index.resolve()?;
         // A missing engine should be found out now.
         let probe = index.build(backbone.embedding_width, 1)?;
         let grid = backbone.grid;
         let most = |&side: &usize| {
-            let each = (grid.rows + 1 - side) * (grid.columns + 1 - side);
-            probe.capacity_bytes(self.max_normals.saturating_mul(each))
+            probe.capacity_bytes(self.max_normals.saturating_mul(windows_of(grid, side)))
         };
         let most_bytes = sides.iter().map(most).fold(0, usize::saturating_add);
         let branch = |&side: &usize| WindowBranch {
@@ -54,6 +57,27 @@ impl MemoryBankFactory for WindowOptions {
             most_bytes,
             index,
         }))
+    }
+}
+
+/// Windows of `side` patches, which is no longer than the grid.
+fn windows_of(grid: Grid, side: usize) -> usize {
+    (grid.rows + 1 - side) * (grid.columns + 1 - side)
+}
+
+impl WindowOptions {
+    /// Checks that the options fit the backbone.
+    fn check(&self, backbone: &BackboneSpec) -> Result<(), NeighbourError> {
+        let sides = &self.sides;
+        check_windows("sides", sides, backbone.grid)?;
+        let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
+        require(
+            !sides.is_empty() && different && !sides.contains(&0),
+            "sides",
+            sides,
+            "a list of different sides in patches",
+        )?;
+        require_bound(self.max_normals)
     }
 }
 

@@ -31,7 +31,7 @@ macro_rules! process_options {
         pub struct $name {
             /// The program that serves the component, and its arguments: `["python3", "host.py"]`. It is started for each stream, ends with it, and is
             /// told by RARECLIP_HOST_ADDRESS where to connect. Either this or `address`.
-            #[schemars(extend("x-runtime" = true))]
+            #[schemars(extend("x-runtime" = true), length(max = 1024))]
             pub command: Vec<String>,
             /// Where a host listens that someone else runs: "unix:PATH", or "tcp:127.0.0.1:PORT". Either this or `command`.
             #[schemars(extend("x-runtime" = true))]
@@ -54,7 +54,7 @@ macro_rules! process_options {
             #[schemars(extend("x-runtime" = true), range(min = 0.001, max = 86400.0))]
             pub restart_window_s: f64,
             /// The largest message in bytes, either way. Default 256 MiB.
-            #[schemars(extend("x-runtime" = true), range(min = 1024))]
+            #[schemars(extend("x-runtime" = true), range(min = 1024, max = 1_099_511_627_776_u64))]
             pub max_message: u64,
         }
 
@@ -104,7 +104,7 @@ process_options! {
     /// has to do, and one in Python, are described in docs/process-plugins.md.
     BankOptions {
         /// Blocks whose tokens it is sent, 1-based. Default 9.
-        #[schemars(length(min = 1), inner(range(min = 1)))]
+        #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
         blocks: Vec<usize> = vec![9],
         /// Which scored images it is told to remember, where it learns from the stream.
         update: UpdatePolicy = UpdatePolicy::Always,
@@ -120,7 +120,7 @@ process_options! {
     /// A host that dies is started again and gets its memory back. See docs/process-plugins.md.
     ScorerOptions {
         /// Blocks whose tokens it is sent beside those of the bank, 1-based. Default none.
-        #[schemars(inner(range(min = 1)))]
+        #[schemars(length(max = 64), inner(range(min = 1, max = 4096)))]
         blocks: Vec<usize> = Vec::new(),
     }
 }
@@ -131,7 +131,7 @@ process_options! {
     /// A host that dies is started again. See docs/process-plugins.md.
     PromptOptions {
         /// Blocks whose tokens it is sent, 1-based. Default none: the image embedding alone.
-        #[schemars(inner(range(min = 1)))]
+        #[schemars(length(max = 64), inner(range(min = 1, max = 4096)))]
         blocks: Vec<usize> = Vec::new(),
     }
 }

@@ -26,11 +26,12 @@ use crate::{Error, Result, TextOptions};
 pub struct ClipTextOptions {
     /// The block whose tokens are projected, 1-based; 0 for none: every patch gets the probability of its image. Default 24, the
     /// last block of a ViT-L.
+    #[schemars(range(min = 0, max = 4096))]
     pub block: usize,
     /// Sides of square windows in patches, instead of `block`: the probabilities of all windows that hold a patch are averaged
     /// harmonically, then those of all sides and of the whole image. WinCLIP: 2 and 3. The backbone must give the same
     /// windows. Default none.
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 8191)))]
     pub windows: Vec<usize>,
     /// Factor on the cosines before the softmax. Default 100, what CLIP was trained to.
     #[schemars(range(min = 0.001, max = 1e6))]

@@ -19,18 +19,19 @@ pub struct TextOptions {
     /// "gelu" with weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
     /// Attention heads of the text tower. Default: as the config beside the checkpoint says, else one per 64 of the width.
+    #[schemars(range(min = 1, max = 4096))]
     pub heads: Option<usize>,
     /// Normal states; `{}` stands for the product. Default: RareCLIP's seven.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 10_000))]
     pub normal_states: Vec<String>,
     /// Abnormal states; `{}` stands for the product. Default: RareCLIP's five.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 10_000))]
     pub abnormal_states: Vec<String>,
     /// Sentences; `{}` stands for a state. Default: RareCLIP's 35.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 10_000))]
     pub templates: Vec<String>,
     /// What the pictures show, e.g. "circuit board". Default "object" and "texture", which serve every product.
-    #[schemars(length(min = 1))]
+    #[schemars(length(min = 1, max = 10_000))]
     pub products: Vec<String>,
 }
 

@@ -68,6 +68,10 @@ impl Fusion {
 }
 
 impl ScorerFactory for PriorScorerOptions {
+    fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
+        Ok(Some(0))
+    }
+
     fn build(
         &self,
         backbone: &BackboneSpec,

@@ -30,7 +30,7 @@ pub struct TpbOptions {
     /// `fc.0.bias`, `fc.1.weight` and so on, in the order of `blocks`.
     pub weights: Option<String>,
     /// Blocks whose tokens are read, 1-based (paper: L_text). Default 12, 16, 20, 24 of a ViT-L.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
     pub blocks: Vec<usize>,
     /// Factor on the cosines before the softmax (paper: tau). Default 20.
     #[schemars(range(min = 0.001, max = 1e6))]

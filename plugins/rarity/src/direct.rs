@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex};
@@ -24,6 +26,18 @@ impl MemoryBankFactory for DirectOptions {
 
     fn update(&self) -> UpdatePolicy {
         self.update.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let (specs, sample) = checked(self, backbone)?;
+        let index = self.index.resolve()?;
+        let kept = saturating_bytes([self.keep_images]);
+        let each = specs
+            .iter()
+            .map(|spec| index.capacity_bytes(spec.width, sample));
+        Ok(each.into_iter().try_fold(0u64, |sum, each| {
+            Some(sum.saturating_add(each?.saturating_mul(kept)))
+        }))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -149,34 +163,43 @@ impl DirectBranch {
     }
 }
 
+/// The branches of a bank, and the patches kept of an image in each.
+fn checked(
+    options: &DirectOptions,
+    backbone: &BackboneSpec,
+) -> Result<(Vec<BranchSpec>, usize), RarityError> {
+    let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
+    let share = |value: f64| (0.0..=1.0).contains(&value);
+    require(
+        share(options.image_share),
+        "image_share",
+        options.image_share,
+        "0 to 1",
+    )?;
+    require(
+        share(options.rarity_threshold),
+        "rarity_threshold",
+        options.rarity_threshold,
+        "0 to 1",
+    )?;
+    require(
+        options.keep_images >= 1,
+        "keep_images",
+        options.keep_images,
+        "at least 1",
+    )?;
+    let looseness = options.normal_looseness;
+    require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
+    let patches = backbone.grid.patches();
+    let sample = (options.image_share * patches as f64).floor() as usize;
+    Ok((specs, sample.clamp(1, patches.max(1))))
+}
+
 impl DirectBank {
     pub(crate) fn new(options: &DirectOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
-        let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        require(
-            share(options.image_share),
-            "image_share",
-            options.image_share,
-            "0 to 1",
-        )?;
-        require(
-            share(options.rarity_threshold),
-            "rarity_threshold",
-            options.rarity_threshold,
-            "0 to 1",
-        )?;
-        require(
-            options.keep_images >= 1,
-            "keep_images",
-            options.keep_images,
-            "at least 1",
-        )?;
-        let looseness = options.normal_looseness;
-        require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
-        let patches = backbone.grid.patches();
-        let sample = (options.image_share * patches as f64).floor() as usize;
+        let (specs, sample) = checked(options, backbone)?;
         let rules = Rules {
-            sample: sample.clamp(1, patches.max(1)),
+            sample,
             rarity_threshold: options.rarity_threshold,
             keep_images: options.keep_images,
             normal_looseness: options.normal_looseness,
@@ -303,7 +326,7 @@ impl MemoryBank for DirectBank {
             images: self.images,
             prototypes: held().map(|image| image.len()).sum(),
             bytes: held().map(|image| image.bytes()).sum(),
-            capacity_bytes: self.rules.keep_images * each,
+            capacity_bytes: self.rules.keep_images.saturating_mul(each),
         }
     }
 

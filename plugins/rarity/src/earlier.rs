@@ -10,6 +10,8 @@ use rareclip_core::index::NONE;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Neighbours, VectorIndex};
 
+use crate::error::{RarityError, reserved};
+
 /// Entries of a list: enough that a whole list is rarely dropped, few enough to be found on the way.
 pub(crate) const DEPTH: usize = 6;
 
@@ -23,11 +25,12 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self {
-            similarity: Vec::with_capacity(capacity * DEPTH),
-            position: Vec::with_capacity(capacity * DEPTH),
-        }
+    pub(crate) fn new(capacity: usize) -> Result<Self, RarityError> {
+        let what = "the nearest earlier prototypes";
+        Ok(Self {
+            similarity: reserved(what, &[capacity, DEPTH])?,
+            position: reserved(what, &[capacity, DEPTH])?,
+        })
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -36,7 +39,7 @@ impl Earlier {
 
     /// Memory for `capacity` lists.
     pub(crate) fn capacity_bytes(capacity: usize) -> usize {
-        capacity * DEPTH * (size_of::<f32>() + size_of::<u32>())
+        capacity.saturating_mul(DEPTH * (size_of::<f32>() + size_of::<u32>()))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,5 +1,8 @@
 //! The error of this crate.
 
+use rareclip_core::bank::saturating_bytes;
+use rareclip_core::patches::SideTooLong;
+
 /// What can be wrong with the options, an image or an assessment.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -55,6 +58,19 @@ pub enum RarityError {
     /// A known normal came after images that were scored.
     #[error("known normals must be shown before any other image; start a new stream")]
     LateNormal,
+    /// A side of a neighbourhood does not fit the grid.
+    #[error(transparent)]
+    SideTooLong(#[from] SideTooLong),
+    /// There is not enough memory for what the bank may hold.
+    #[error(
+        "no memory for {what}: {bytes} bytes; lower `capacity` or `keep_images`, or free memory"
+    )]
+    Memory {
+        /// What the memory is for.
+        what: &'static str,
+        /// The bytes asked for; `u64::MAX` for more than can be counted.
+        bytes: u64,
+    },
     /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values; the image was not absorbed")]
     NonFinite(&'static str),
@@ -73,4 +89,19 @@ pub(crate) fn finite<'a>(
         return Ok(());
     }
     Err(RarityError::NonFinite(what))
+}
+
+/// An empty list with memory for the product of `factors` entries.
+pub(crate) fn reserved<T>(what: &'static str, factors: &[usize]) -> Result<Vec<T>, RarityError> {
+    let count = factors
+        .iter()
+        .try_fold(1usize, |product, &factor| product.checked_mul(factor));
+    let mut list = Vec::new();
+    match count.map(|count| list.try_reserve_exact(count)) {
+        Some(Ok(())) => Ok(list),
+        _ => Err(RarityError::Memory {
+            what,
+            bytes: saturating_bytes(factors.iter().copied().chain([size_of::<T>()])),
+        }),
+    }
 }

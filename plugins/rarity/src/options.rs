@@ -2,6 +2,7 @@
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
+use rareclip_core::patches::check_neighbourhoods;
 use rareclip_core::{BoxError, Choice, Features, Grid, UpdatePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,12 +22,14 @@ pub enum Sampler {
     Random {
         /// Seed of the choice; the same seed chooses the same. Default 0.
         #[serde(default)]
+        #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
         seed: u64,
     },
     /// The prototypes nearest to the centres of k-means (paper: KCS). Slow; for ablation.
     KMeans {
         /// Seed of the first centres; the same seed chooses the same. Default 0.
         #[serde(default)]
+        #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
         seed: u64,
     },
 }
@@ -39,26 +42,26 @@ pub enum Sampler {
 #[serde(deny_unknown_fields, default)]
 pub struct PrototypeOptions {
     /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1 and 3.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
     /// Prototypes kept per branch, in images: 3.0 keeps three times the patches of an image. Default 3.0.
-    #[schemars(range(min = 0.001, max = 1000.0))]
+    #[schemars(range(min = 0.001, max = 1000.0), extend("x-memory" = true))]
     pub capacity: f64,
     /// Nearest prototypes that speak for a patch (paper: k). Default 3.
     #[schemars(range(min = 1, max = 64))]
     pub neighbours: usize,
     /// Share of the largest similarities that may go beyond the scale (paper: loose-similarity ratio, gamma). 0 scales
     /// by the maximum, a negative value switches calibration off. Default 0.01.
-    #[schemars(range(max = 0.99))]
+    #[schemars(range(min = -1e6, max = 0.99))]
     pub looseness: f64,
     /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
     /// Images whose votes are remembered: rows of the rarity matrix. Default 200.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000), extend("x-memory" = true))]
     pub keep_images: usize,
     /// How prototypes are chosen when there are too many. Default sequential-coreset.
     pub sampler: Sampler,
@@ -93,22 +96,22 @@ impl Default for PrototypeOptions {
 #[serde(deny_unknown_fields, default)]
 pub struct DirectOptions {
     /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1 and 3.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
     /// Share of its patches that an image is reduced to. Default 0.333.
-    #[schemars(range(min = 0.001, max = 1.0))]
+    #[schemars(range(min = 0.001, max = 1.0), extend("x-memory" = true))]
     pub image_share: f64,
     /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
     /// Images remembered; known normals are among them and never leave. Default 200.
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = 100_000), extend("x-memory" = true))]
     pub keep_images: usize,
     /// Share of the largest similarities to the known normals that may go beyond the scale. Default 0.02.
-    #[schemars(range(max = 0.99))]
+    #[schemars(range(min = -1e6, max = 0.99))]
     pub normal_looseness: f64,
     /// How the bank searches. Default exact.
     pub index: Choice<dyn VectorIndexFactory>,
@@ -205,6 +208,7 @@ pub(crate) fn branches(
         blocks,
         "a list of different blocks",
     )?;
+    check_neighbourhoods("neighbourhoods", neighbourhoods, backbone.grid)?;
     let odd = neighbourhoods.iter().all(|side| side % 2 == 1) && distinct(neighbourhoods);
     require(
         odd,

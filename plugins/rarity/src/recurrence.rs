@@ -2,6 +2,8 @@
 
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
+use crate::error::{RarityError, reserved};
+
 /// R, with the images of one prototype side by side, so that weighing the images of a prototype is one pass over
 /// adjacent numbers. Images stand in a ring: the newest takes the place of the oldest.
 #[derive(Debug)]
@@ -15,13 +17,13 @@ pub(crate) struct Recurrence {
 
 impl Recurrence {
     /// An empty matrix with memory for `capacity` prototypes and `keep_images` images (at least 1).
-    pub(crate) fn new(capacity: usize, keep_images: usize) -> Self {
-        Self {
-            values: Vec::with_capacity(capacity * keep_images),
+    pub(crate) fn new(capacity: usize, keep_images: usize) -> Result<Self, RarityError> {
+        Ok(Self {
+            values: reserved("the rarity matrix", &[capacity, keep_images])?,
             keep_images,
             images: 0,
             next: 0,
-        }
+        })
     }
 
     /// Remembered images J.
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_newest_image_takes_the_place_of_the_oldest() {
-        let mut matrix = Recurrence::new(4, 2);
+        let mut matrix = Recurrence::new(4, 2).unwrap();
         matrix.push_image(&[]);
         matrix.push_prototype(&[]);
         matrix.push_image(&[0.5]);
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn dropped_prototypes_take_their_column_along() {
-        let mut matrix = Recurrence::new(4, 3);
+        let mut matrix = Recurrence::new(4, 3).unwrap();
         matrix.push_image(&[]);
         (0..3).for_each(|_| matrix.push_prototype(&[]));
         matrix.push_image(&[0.1, 0.2, 0.3]);
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn reordering_takes_old_and_new_prototypes() {
-        let mut matrix = Recurrence::new(4, 3);
+        let mut matrix = Recurrence::new(4, 3).unwrap();
         matrix.push_image(&[]);
         (0..2).for_each(|_| matrix.push_prototype(&[]));
         matrix.push_image(&[0.1, 0.2]);

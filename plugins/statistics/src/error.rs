@@ -14,6 +14,12 @@ pub enum StatisticsError {
         /// What it may be.
         expected: &'static str,
     },
+    /// There is not enough memory for the statistics.
+    #[error("no memory for the statistics: {bytes} bytes; lower `dimensions`, or free memory")]
+    Memory {
+        /// The bytes asked for; `u64::MAX` for more than can be counted.
+        bytes: u64,
+    },
     /// The backbone does not give a block.
     #[error("block {block} is asked for, the backbone gives {available:?}; change `blocks`")]
     Block {

@@ -7,7 +7,9 @@ use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role};
 
@@ -19,6 +21,16 @@ use crate::tokens::{Blocks, finite};
 impl MemoryBankFactory for GaussianOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let blocks = checked(self, backbone)?;
+        let d = blocks.widths().iter().sum::<usize>().min(self.dimensions);
+        let entries = d.saturating_add(triangle(d));
+        let moments = saturating_bytes([blocks.patches(), entries, size_of::<f32>()]);
+        Ok(Some(
+            moments.saturating_add(saturating_bytes([d, size_of::<u32>()])),
+        ))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -40,18 +52,25 @@ struct GaussianBank {
 
 struct Carry;
 
+/// The blocks, of options that fit the backbone.
+fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks, StatisticsError> {
+    let blocks = Blocks::new(&options.blocks, backbone)?;
+    let wanted = options.dimensions;
+    require(wanted >= 1, "dimensions", wanted, "at least 1")?;
+    let ridge = options.regularisation;
+    require(
+        ridge > 0.0 && ridge.is_finite(),
+        "regularisation",
+        ridge,
+        "a number above 0",
+    )?;
+    Ok(blocks)
+}
+
 impl GaussianBank {
     fn new(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
-        let blocks = Blocks::new(&options.blocks, backbone)?;
+        let blocks = checked(options, backbone)?;
         let wanted = options.dimensions;
-        require(wanted >= 1, "dimensions", wanted, "at least 1")?;
-        let ridge = options.regularisation;
-        require(
-            ridge > 0.0 && ridge.is_finite(),
-            "regularisation",
-            ridge,
-            "a number above 0",
-        )?;
         let total: usize = blocks.widths().iter().sum();
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let mut dimensions: Vec<u32> = sample(&mut rng, total, wanted.min(total))
@@ -61,7 +80,7 @@ impl GaussianBank {
         dimensions.sort_unstable();
         Ok(Self {
             blocks,
-            regularisation: ridge,
+            regularisation: options.regularisation,
             dimensions,
             moments: Moments::default(),
             images: 0,
@@ -102,7 +121,7 @@ impl MemoryBank for GaussianBank {
         }
         let vectors = self.vectors(features)?;
         if self.images == 0 {
-            self.moments = Moments::new(self.blocks.patches(), self.dimensions.len());
+            self.moments = Moments::new(self.blocks.patches(), self.dimensions.len())?;
         }
         self.moments.add(&vectors, self.images);
         self.images += 1;
@@ -213,7 +232,7 @@ impl MemoryBank for GaussianBank {
             }
             Ok(values)
         };
-        let mut moments = Moments::new(0, d);
+        let mut moments = Moments::new(0, d)?;
         moments.mean = read("mean", d)?;
         moments.spread = read("spread", triangle(d))?;
         self.moments = moments;

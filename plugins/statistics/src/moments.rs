@@ -1,6 +1,7 @@
 //! Mean and covariance per patch position, gathered image by image.
 
 use faer::{Mat, Side};
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::patches::dot;
 use rayon::prelude::*;
 
@@ -9,6 +10,22 @@ use crate::error::StatisticsError;
 /// Entries of the lower triangle of a `d` x `d` matrix.
 pub(crate) fn triangle(d: usize) -> usize {
     d * (d + 1) / 2
+}
+
+/// As many zeros as the product of `factors`.
+pub(crate) fn zeros<T: Clone + Default>(factors: &[usize]) -> Result<Vec<T>, StatisticsError> {
+    let count = factors
+        .iter()
+        .try_fold(1usize, |product, &factor| product.checked_mul(factor));
+    let mut list = Vec::new();
+    match count.map(|count| list.try_reserve_exact(count).map(|()| count)) {
+        Some(Ok(count)) => list.resize(count, T::default()),
+        _ => {
+            let bytes = saturating_bytes(factors.iter().copied().chain([size_of::<T>()]));
+            return Err(StatisticsError::Memory { bytes });
+        }
+    }
+    Ok(list)
 }
 
 /// The moments of `positions` vectors of `d` dimensions; after [`factor`](Self::factor), the Gaussians themselves.
@@ -23,12 +40,12 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    pub(crate) fn new(positions: usize, d: usize) -> Self {
-        Self {
+    pub(crate) fn new(positions: usize, d: usize) -> Result<Self, StatisticsError> {
+        Ok(Self {
             d,
-            mean: vec![0.0; positions * d],
-            spread: vec![0.0; positions * triangle(d)],
-        }
+            mean: zeros(&[positions, d])?,
+            spread: zeros(&[positions, triangle(d)])?,
+        })
     }
 
     /// Adds one image's vectors `[positions, d]` after `images` others (Welford's update, which takes no difference of
@@ -65,7 +82,7 @@ impl Moments {
     ) -> Result<(), StatisticsError> {
         let d = self.d;
         let degrees = (images - 1) as f64;
-        let mut factors = vec![0.0f32; self.spread.len()];
+        let mut factors: Vec<f32> = zeros(&[self.spread.len()])?;
         factors
             .par_chunks_exact_mut(triangle(d))
             .zip(self.spread.par_chunks_exact(triangle(d)))
@@ -123,7 +140,7 @@ mod tests {
     use super::Moments;
 
     fn fitted(images: &[[f32; 2]], regularisation: f64) -> Moments {
-        let mut moments = Moments::new(1, 2);
+        let mut moments = Moments::new(1, 2).unwrap();
         for (seen, image) in images.iter().enumerate() {
             moments.add(image, seen as u64);
         }

@@ -15,13 +15,14 @@ use crate::error::StatisticsError;
 pub struct GaussianOptions {
     /// Blocks whose tokens are put end to end, 1-based. Default 3, 6, 9: early to late without the last, as the paper
     /// takes the first three of four stages of a convolutional network.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
     pub blocks: Vec<usize>,
     /// Dimensions kept, chosen at random; all where there are no more (paper: Rd). Default 100, the paper's for
     /// 448 dimensions; it takes 550 of 1792.
-    #[schemars(range(min = 1, max = 4096))]
+    #[schemars(range(min = 1, max = 4096), extend("x-memory" = true))]
     pub dimensions: usize,
     /// Seed of the choice; the same seed chooses the same. Default 0.
+    #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
     pub seed: u64,
     /// Added to the diagonal of every covariance (paper: epsilon). Default 0.01, the paper's.
     #[schemars(range(min = 1e-12, max = 1e6))]
@@ -48,7 +49,7 @@ impl Default for GaussianOptions {
 pub struct SubspaceOptions {
     /// Blocks whose tokens are averaged, 1-based and of one width. Default 7, 8, 9 of 12: the share of the depth that the
     /// published code averages, blocks 23 to 29 of 40.
-    #[schemars(length(min = 1), inner(range(min = 1)))]
+    #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
     pub blocks: Vec<usize>,
     /// Share of the variance that the subspace explains (paper: tau). Default 0.99, the paper's.
     #[schemars(range(min = 0.01, max = 1.0))]

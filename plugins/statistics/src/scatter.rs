@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
 use crate::error::StatisticsError;
+use crate::moments::zeros;
 
 /// Running sums over vectors of one width.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,12 +28,12 @@ pub(crate) struct Outside {
 }
 
 impl Scatter {
-    pub(crate) fn new(width: usize) -> Self {
-        Self {
+    pub(crate) fn new(width: usize) -> Result<Self, StatisticsError> {
+        Ok(Self {
             count: 0,
-            mean: vec![0.0; width],
-            sums: vec![0.0; width * width],
-        }
+            mean: zeros(&[width])?,
+            sums: zeros(&[width, width])?,
+        })
     }
 
     /// Adds finite vectors `[n, width]`: their own deviations, and that of their mean from the mean so far.
@@ -152,9 +153,9 @@ mod tests {
     #[test]
     fn images_one_by_one_equal_all_at_once() {
         let all = arr2(&[[1.0, 2.0], [3.0, 5.0], [-2.0, 0.0], [0.5, 7.0], [4.0, 4.0]]);
-        let mut whole = Scatter::new(2);
+        let mut whole = Scatter::new(2).unwrap();
         whole.add(all.view());
-        let mut parts = Scatter::new(2);
+        let mut parts = Scatter::new(2).unwrap();
         parts.add(all.slice(ndarray::s![..2, ..]));
         parts.add(all.slice(ndarray::s![2.., ..]));
         let pairs = whole.sums.iter().zip(&parts.sums);
@@ -165,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_fewest_directions_that_explain_enough_are_taken() {
-        let mut scatter = Scatter::new(3);
+        let mut scatter = Scatter::new(3).unwrap();
         // Variances 8, 2 and 0 of 10.
         scatter.add(
             arr2(&[

@@ -6,7 +6,9 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
 use rareclip_core::patches::dot;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role};
@@ -23,6 +25,15 @@ const ROWS: usize = 128;
 impl MemoryBankFactory for SubspaceOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let (_, width) = checked(self, backbone)?;
+        Ok(Some(saturating_bytes([
+            width.saturating_add(1),
+            width,
+            size_of::<f64>(),
+        ])))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -92,23 +103,32 @@ struct SubspaceBank {
 
 struct Carry;
 
+/// The blocks and their common width, of options that fit the backbone.
+fn checked(
+    options: &SubspaceOptions,
+    backbone: &BackboneSpec,
+) -> Result<(Blocks, usize), StatisticsError> {
+    let blocks = Blocks::new(&options.blocks, backbone)?;
+    let share = options.explained_variance;
+    let fits = share > 0.0 && share <= 1.0;
+    require(fits, "explained_variance", share, "above 0, up to 1")?;
+    let widths = blocks.widths();
+    let width = widths.first().copied().unwrap_or_default();
+    if widths.iter().any(|&other| other != width) {
+        return Err(StatisticsError::Widths { widths });
+    }
+    Ok((blocks, width))
+}
+
 impl SubspaceBank {
     fn new(options: &SubspaceOptions, backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
-        let blocks = Blocks::new(&options.blocks, backbone)?;
-        let share = options.explained_variance;
-        let fits = share > 0.0 && share <= 1.0;
-        require(fits, "explained_variance", share, "above 0, up to 1")?;
-        let widths = blocks.widths();
-        let width = widths.first().copied().unwrap_or_default();
-        if widths.iter().any(|&other| other != width) {
-            return Err(StatisticsError::Widths { widths });
-        }
+        let (blocks, width) = checked(options, backbone)?;
         Ok(Self {
             blocks,
             width,
-            explained_variance: share,
+            explained_variance: options.explained_variance,
             images: 0,
-            state: State::Collecting(Scatter::new(width)),
+            state: State::Collecting(Scatter::new(width)?),
         })
     }
 }
@@ -218,7 +238,7 @@ impl MemoryBank for SubspaceBank {
     fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
         self.images = reader.value("images")?;
         if !reader.value::<bool>("fitted")? {
-            let mut scatter = Scatter::new(self.width);
+            let mut scatter = Scatter::new(self.width)?;
             scatter.load(reader)?;
             self.state = State::Collecting(scatter);
             return Ok(());

@@ -24,6 +24,7 @@ pub struct VitTchOptions {
     /// names; a config.json beside it is read for heads, activation and epsilon.
     pub model: String,
     /// Side of the square input in pixels, a multiple of the patch size. Source: 448 in AnomalyDINO, 518 in RareCLIP.
+    #[schemars(range(min = 1, max = 16384))]
     pub image_size: usize,
     /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on.
     #[schemars(extend("x-runtime" = true))]
@@ -34,13 +35,14 @@ pub struct VitTchOptions {
     pub tokens: Tokens,
     /// Sides in patches of square windows that are embedded as if each were an image, for `clip-text` with `windows` (WinCLIP: 2
     /// and 3). Default none.
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 8191)))]
     pub windows: Vec<usize>,
     /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
     /// weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
     /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width, or 16 where the width is
     /// that of CLIP's ViT-H/14, ViT-g/14 or ViT-bigG/14.
+    #[schemars(range(min = 1, max = 4096))]
     pub heads: Option<usize>,
     /// How the position table is brought to another image size. Default: the family's own rule.
     pub position_resize: Option<PositionResize>,

@@ -29,6 +29,7 @@ fn list(as_json: bool) -> anyhow::Result<()> {
                     "name": component.name,
                     "package": component.package,
                     "version": component.version,
+                    "reaches": options::reaches(component),
                     "summary": component.summary(),
                 })
             })
@@ -84,6 +85,7 @@ fn describe(component: &Component, schema: &Value) -> anyhow::Result<()> {
     if let Some(text) = schema["description"].as_str() {
         say(format!("{text}\n"))?;
     }
+    say(format!("{}\n", options::reached(component)))?;
     let mut rows = table(&["option", "type", "default", "range", "meaning"]);
     options::each(schema, &mut |name, option| {
         rows.add_row([

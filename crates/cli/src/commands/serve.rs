@@ -16,6 +16,7 @@ use super::say;
 use crate::args::ConfigArgs;
 use crate::builtin;
 use crate::exit::Exit;
+use crate::plugins;
 use crate::scan::limits;
 
 /// The command line of `rareclip serve`.
@@ -75,6 +76,11 @@ struct AccessArgs {
     /// Another name of this machine that requests may use while access is open on loopback, with or without a port.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
+    /// A component, e.g. bank/acme, that detector configs in requests may choose although it is not part of the program or reaches
+    /// commands, sockets, files or weights; with any option. Anyone who may create streams can then use all that it reaches: with
+    /// bank/process they run commands as this user. May be given often. See `rareclip components list`.
+    #[arg(long, value_name = "SLOT/NAME", value_delimiter = ',')]
+    allow_component: Vec<String>,
     /// Origins of other web pages that may use the API, e.g. https://mes.example.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
@@ -195,6 +201,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         },
         keep_picture_bytes: args.keep.keep_picture_bytes.as_u64(),
         keep_days: args.keep.keep_days,
+        trust: plugins::trust(&args.access.allow_component)?,
         ..Settings::new(&args.data)
     })
 }

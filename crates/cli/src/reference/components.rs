@@ -44,6 +44,7 @@ fn page(component: &Component, configs: &[(&str, Parts)]) -> Page {
     let description = schema["description"].as_str().unwrap_or_default();
     text.push_str(&with_links(description));
     text.push_str(&format!("\n\n{}.\n\n", origin(component)));
+    text.push_str(&format!("{}\n\n", options::reached(component)));
     text.push_str("## Options\n\n");
     let table = option_table(&schema);
     match table.is_empty() {

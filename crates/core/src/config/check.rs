@@ -290,7 +290,7 @@ impl Checker<'_> {
                         quoted(&names),
                         nearest(name, names.iter().copied())
                     );
-                    self.report(&join(key, name), message);
+                    self.report(&join(key, &shortened(name)), message);
                 }
                 None => {}
             }
@@ -322,8 +322,24 @@ fn shown(value: &Value) -> String {
         Value::Object(_) => "a table".into(),
         Value::Array(_) => "a list".into(),
         Value::Null => "nothing".into(),
-        plain => plain.to_string(),
+        plain => shortened(&plain.to_string()),
     }
+}
+
+/// The longest text of a config that is repeated in a message, in characters.
+const LONGEST: usize = 80;
+
+/// Enough of a text to recognise it, without control characters.
+fn shortened(text: &str) -> String {
+    let mut short: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST)
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push_str("...");
+    }
+    short
 }
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
@@ -336,6 +352,9 @@ fn quoted<S: AsRef<str>>(names: &[S]) -> String {
 
 /// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty otherwise.
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    if found.len() > LONGEST {
+        return String::new();
+    }
     names
         .into_iter()
         .map(|name| (strsim::jaro_winkler(found, name), name))

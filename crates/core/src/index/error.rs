@@ -37,6 +37,16 @@ pub enum IndexError {
         /// The one after it.
         next: usize,
     },
+    /// There is not enough memory for the vectors.
+    #[error(
+        "no memory for {vectors} vectors of width {width}; lower the bank's capacity, or free memory"
+    )]
+    Memory {
+        /// Vectors there should be memory for.
+        vectors: usize,
+        /// Numbers per vector.
+        width: usize,
+    },
     /// Positions are stored in 32 bits.
     #[error("{vectors} vectors are more than an index can number; lower the bank's capacity")]
     TooMany {

@@ -265,6 +265,14 @@ fn best_first(products: &[f32], wanted: impl Fn(f32) -> bool) -> Vec<Hit> {
 
 /// Builds a [`VectorIndex`] from its options; implemented by the options struct of a plugin.
 pub trait VectorIndexFactory: Debug + Send + Sync {
+    /// The most bytes that an index of these options holds for up to `vectors` vectors of `width` numbers, as
+    /// [`VectorIndex::capacity_bytes`] or more, computed without building one and without reserving memory. Use saturating
+    /// arithmetic. `None` if it cannot be computed.
+    fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
+        let _ = (width, vectors);
+        None
+    }
+
     /// Builds an empty index for vectors of `width`, expected to hold up to `capacity` of them.
     ///
     /// # Errors

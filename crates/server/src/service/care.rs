@@ -1,18 +1,19 @@
 //! Streams: making them, changing them, calibrating them, taking and bringing back their state.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use rareclip_core::Learning;
 use rareclip_core::calibration::CalibrationConfig;
 
 use super::{Event, Result, Service, Submission, SubmitOptions};
+use crate::custom::Origin;
 use crate::error::ServiceError;
 use crate::model::{
     Calibrate, Condition, DetectorChoice, Label, NewStream, SnapshotInfo, StreamInfo,
 };
 use crate::store::StreamRow;
-use crate::streams::{Change, Figures, Job, View, now};
+use crate::streams::{Change, Figures, Job, Shared, View, now};
 
 impl Service {
     /// Creates a stream; `false` where it was there with the same detector.
@@ -30,24 +31,35 @@ impl Service {
             let first = self.detectors.named().first();
             DetectorChoice::Name(first.map(|entry| entry.name.clone()).unwrap_or_default())
         });
-        let entry = self.detectors.choose(&detector)?;
-        let mut empty = entry.detector.open_stream()?;
-        if empty.learning() == Learning::Batch {
+        let Shared {
+            settings, builds, ..
+        } = &*self.shared;
+        let choice = self
+            .detectors
+            .choose(&detector, Origin::Request, settings, builds);
+        let entry = choice.await?;
+        if entry.detector.learning() == Learning::Batch {
             return Err(rareclip_core::Error::NeedsBatch {
                 bank: entry.name.clone(),
             }
             .into());
         }
-        let _roll = self.roll.lock().await;
-        if let Ok(there) = self.handle(&new.name) {
-            let info = there.info();
-            if info.detector == entry.name {
-                return Ok((info, false));
+        if let Some(info) = self.existing(&new.name, &entry.name)? {
+            return Ok((info, false));
+        }
+        // Before anything is locked: it may take long.
+        let (opened, policy) = (Arc::clone(&entry), new.calibration.clone());
+        let describe = move || {
+            let mut empty = opened.detector.open_stream()?;
+            if let Some(policy) = policy {
+                empty.calibrator_mut().set_policy(policy);
             }
-            return Err(ServiceError::Conflict(format!(
-                "stream `{}` is there with detector `{}`: delete it first, or choose another name",
-                new.name, info.detector
-            )));
+            Ok(Figures::of(&empty))
+        };
+        let figures = builds.in_time(builds.for_request(describe)).await?;
+        let _roll = self.roll.lock().await;
+        if let Some(info) = self.existing(&new.name, &entry.name)? {
+            return Ok((info, false));
         }
         let row = StreamRow {
             id: self.shared.store.next_stream().await?,
@@ -63,9 +75,6 @@ impl Service {
             previous: None,
         };
         self.shared.store.write(row.insert()).await?;
-        if let Some(policy) = &row.calibration {
-            empty.calibrator_mut().set_policy(policy.clone());
-        }
         let view = View {
             detector: entry.name.clone(),
             created_at: row.created_at,
@@ -74,7 +83,7 @@ impl Service {
             frozen: false,
             condition: Condition::Stored,
             notice: None,
-            figures: Figures::of(&empty),
+            figures,
             skipped: 0,
             last: None,
         };
@@ -82,6 +91,21 @@ impl Service {
         let info = handle.info();
         self.shared.tell(Event::stream(&handle.name, &info));
         Ok((info, true))
+    }
+
+    /// The stream `name` where it is there with this detector.
+    fn existing(&self, name: &str, detector: &str) -> Result<Option<StreamInfo>> {
+        let Ok(there) = self.handle(name) else {
+            return Ok(None);
+        };
+        let info = there.info();
+        if info.detector == detector {
+            return Ok(Some(info));
+        }
+        Err(ServiceError::Conflict(format!(
+            "stream `{name}` is there with detector `{}`: delete it first, or choose another name",
+            info.detector
+        )))
     }
 
     /// Every stream, by name.

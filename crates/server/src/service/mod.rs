@@ -93,7 +93,7 @@ impl Service {
         named.iter().map(|entry| entry.info()).collect()
     }
 
-    /// One of them. To describe it takes opening a stream; to know that it is there, [`detector_names`](Self::detector_names) does.
+    /// One of them.
     ///
     /// # Errors
     /// [`ServiceError::NotFound`].

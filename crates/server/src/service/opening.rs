@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use super::admission::Admission;
 use super::dispatch::Dispatch;
 use super::{EVENTS, Result, Service, retention};
+use crate::building::Builds;
+use crate::custom::Origin;
 use crate::detectors::{Detectors, Entry};
 use crate::error::{ServiceError, StoreError};
 use crate::model::{Condition, DetectorChoice};
@@ -38,10 +40,12 @@ impl Service {
         let metrics = Arc::clone(detectors.metrics());
         let (events, _) = broadcast::channel(EVENTS);
         let max_batch = settings.max_batch.max(1);
+        detectors.warn_above(settings.memory_bytes);
         let admission = Arc::new(Admission::new(settings.max_queue, Arc::clone(&metrics)));
         let shared = Arc::new(Shared {
             residency: Residency::new(settings.memory_bytes),
             pictures: Arc::new(Pictures::new(&data)),
+            builds: Builds::new(&settings),
             cores: Semaphore::new(cores),
             settings,
             store,
@@ -77,8 +81,18 @@ impl Service {
             .pop();
         let entry = self
             .detectors
-            .choose(&row.detector)
+            .choose(
+                &row.detector,
+                Origin::Stored,
+                &self.shared.settings,
+                &self.shared.builds,
+            )
+            .await
             .map_err(|error| error.to_string());
+        if let (Ok(entry), DetectorChoice::Config(_)) = (&entry, &row.detector) {
+            // A memory is built when an image comes.
+            entry.detector.release();
+        }
         let figures = row
             .view
             .as_deref()

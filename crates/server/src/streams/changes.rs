@@ -82,7 +82,7 @@ impl Owner {
     /// An empty memory needs no file.
     async fn reset(&mut self) -> Result<(), ServiceError> {
         // Nothing is given up that a service with the detector could still read.
-        self.fresh()?;
+        self.fresh().await?;
         let state = StateFile {
             file: String::new(),
             entry: self.last_entry,
@@ -99,7 +99,7 @@ impl Owner {
 
     /// Takes the state in `bytes` for the memory.
     async fn replace(&mut self, name: String, bytes: Vec<u8>) -> Result<(), ServiceError> {
-        let fresh = self.fresh()?;
+        let fresh = self.fresh().await?;
         let stream = self
             .shared
             .compute(move || memory::read_bytes(fresh, &name, bytes))

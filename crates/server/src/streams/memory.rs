@@ -102,7 +102,7 @@ impl Owner {
     }
 
     async fn read_from(&mut self, state: &StateFile) -> Result<Stream, ServiceError> {
-        let mut stream = self.fresh()?;
+        let mut stream = self.fresh().await?;
         if !state.file.is_empty() {
             let path = self.path(state);
             stream = self
@@ -114,8 +114,10 @@ impl Owner {
     }
 
     /// An empty memory under the present policy.
-    pub(super) fn fresh(&self) -> Result<Stream, ServiceError> {
-        let mut stream = self.entry()?.detector.open_stream()?;
+    pub(super) async fn fresh(&mut self) -> Result<Stream, ServiceError> {
+        let entry = self.entry()?;
+        let open = move || Ok(entry.detector.open_stream()?);
+        let mut stream = self.shared.builds.for_stream(open).await?;
         if let Some(policy) = &self.policy {
             stream.calibrator_mut().set_policy(policy.clone());
         }

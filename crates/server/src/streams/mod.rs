@@ -20,6 +20,7 @@ use bytes::Bytes;
 use rareclip_core::calibration::{CalibrationConfig, Reference};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::building::Builds;
 use crate::detectors::Entry;
 use crate::encoder::Encoded;
 use crate::error::ServiceError;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) residency: Residency,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Where components are built.
+    pub(crate) builds: Builds,
     /// Work of many milliseconds at once: no more of it than there are cores.
     pub(crate) cores: tokio::sync::Semaphore,
 }

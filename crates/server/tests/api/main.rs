@@ -7,6 +7,7 @@ mod common;
 
 mod access;
 mod client;
+mod components;
 mod docs_page;
 mod document;
 mod errors;
@@ -15,3 +16,4 @@ mod images;
 mod kserve;
 mod served;
 mod streams;
+mod trust;

@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use rareclip_baselines as _;
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig};
 use rareclip_imaging::{RgbPicture, encode_png};
-use rareclip_index_exact as _;
-use rareclip_neighbours as _;
-use rareclip_rarity as _;
 use rareclip_server::model::{DetectorChoice, NewStream};
 use rareclip_server::{
     Detectors, NamedConfig, Service, ServiceError, Settings, Submission, SubmitOptions, Submitted,
+    Trust,
 };
 
 pub(crate) const RARITY: &str = r#"
@@ -59,9 +56,22 @@ pub(crate) fn detectors() -> Detectors {
     Detectors::build(configs.into(), 4).unwrap()
 }
 
+/// The plugins of the tests are those of a program.
+pub(crate) fn trust() -> Trust {
+    let plugins = [
+        rareclip_baselines::COMPONENTS,
+        rareclip_index_exact::COMPONENTS,
+        rareclip_neighbours::COMPONENTS,
+        rareclip_process::COMPONENTS,
+        rareclip_rarity::COMPONENTS,
+    ];
+    Trust::of(plugins.into_iter().flatten())
+}
+
 pub(crate) fn settings(data: &std::path::Path) -> Settings {
     Settings {
         snapshot_every: 8,
+        trust: trust(),
         ..Settings::new(data)
     }
 }

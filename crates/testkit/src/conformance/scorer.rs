@@ -177,6 +177,10 @@ const PROMISES: &[Promise<ScorerCase>] = &[
         holds: restored_is_as_large,
     },
     Promise {
+        says: "the bytes that its options declare before it is built are never exceeded by scored images",
+        holds: declared_capacity,
+    },
+    Promise {
         says: "refining the scores of a set gives one finite score for each image, in their order, and leaves no trace",
         holds: refines,
     },
@@ -258,6 +262,30 @@ fn restored_is_as_large(case: &ScorerCase) -> Held {
         // Buffers that outlive an image count as bytes, and are no state.
         if other > one {
             return Err(format!("it says {one} bytes, restored {other}"));
+        }
+    }
+    Ok(())
+}
+
+/// A scorer that cannot declare it is not held to it.
+fn declared_capacity(case: &ScorerCase) -> Held {
+    let declared = case
+        .factory
+        .capacity_bytes(&case.world.spec, &case.bank_blocks);
+    let Some(declared) = declared.map_err(told("computing its capacity"))? else {
+        return Ok(());
+    };
+    let mut scorer = case.scorer()?;
+    for shown in case.shown(0)? {
+        let assessed = scorer.assess(&shown.input(true));
+        let carry = assessed.map_err(told("assessing"))?.carry;
+        let absorbing = scorer.absorb(&shown.input(true), carry);
+        absorbing.map_err(told("absorbing"))?;
+        let held = scorer.bytes();
+        if u64::try_from(held).unwrap_or(u64::MAX) > declared {
+            return Err(format!(
+                "it holds {held} bytes, its options declare {declared}"
+            ));
         }
     }
     Ok(())

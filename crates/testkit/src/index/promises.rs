@@ -162,6 +162,13 @@ fn memory_is_reported(factory: &dyn VectorIndexFactory) -> Held {
         let kept: Vec<usize> = (0..planned.len()).step_by(2).collect();
         planned.retain(&kept).map_err(told("retain"))?;
     }
+    let declared = factory.capacity_bytes(32, 3000).unwrap_or(u64::MAX);
+    let most_built = u64::try_from(planned.capacity_bytes(3000)).unwrap_or(u64::MAX);
+    if most_built > declared {
+        return Err(format!(
+            "its options declare {declared} bytes for 3000 vectors, once built it says {most_built}"
+        ));
+    }
     let held = planned.bytes();
     if held > planned.capacity_bytes(3000) {
         return Err(format!(

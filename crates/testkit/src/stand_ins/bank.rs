@@ -51,6 +51,13 @@ impl MemoryBankFactory for BankOptions {
         self.update.clone()
     }
 
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let width = backbone.width_of(self.block);
+        let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;
+        let capacity = self.images.max(1).saturating_mul(backbone.grid.patches());
+        Ok(self.index.resolve()?.capacity_bytes(width, capacity))
+    }
+
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
         let width = backbone.width_of(self.block);
         let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;

@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use ndarray::{Array1, ArrayView2};
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
 use schemars::JsonSchema;
@@ -13,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct IndexOptions {}
 
 impl VectorIndexFactory for IndexOptions {
+    fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
+        Some(saturating_bytes([vectors, width, size_of::<f32>()]))
+    }
+
     fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         IndexError::shape(width, capacity)?;
         let data = Vec::new();

@@ -34,6 +34,8 @@ enum Fault {
     LoadAdds,
     /// More bytes than foretold.
     OverCapacity,
+    /// More bytes than the options declare.
+    DeclaresTooLittle,
     /// Images are not counted.
     CountStandsStill,
     /// A restored bank is empty by its own account.
@@ -101,6 +103,13 @@ impl MemoryBankFactory for FaultyOptions {
         match self.fault {
             Fault::OtherPolicy => UpdatePolicy::Always,
             _ => self.update.clone(),
+        }
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        match self.fault {
+            Fault::DeclaresTooLittle => Ok(Some(1)),
+            _ => sound().capacity_bytes(backbone),
         }
     }
 
@@ -270,6 +279,7 @@ refused! { conformance::bank("faulty");
     a_panic_on_a_damaged_entry_is_found: "damage-panics" => "damaged entry"
     a_state_that_adds_up_is_found: "load-adds" => "replaces all"
     too_many_bytes_are_found: "over-capacity" => "more bytes than it said"
+    more_bytes_than_the_options_declare_are_found: "declares-too-little" => "options declare"
     images_that_are_not_counted_are_found: "count-stands-still" => "counts the images"
     a_restored_bank_that_says_it_is_empty_is_found: "restored-is-empty" => "as full as"
     a_patch_that_is_missing_is_found: "short-rarity" => "declared shape"

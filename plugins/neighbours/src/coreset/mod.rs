@@ -11,9 +11,11 @@ use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
 use rareclip_core::index::{Recall, VectorIndexFactory};
-use rareclip_core::patches::neighbourhood_mean;
+use rareclip_core::patches::{check_neighbourhoods, neighbourhood_mean};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
 use rayon::prelude::*;
@@ -22,7 +24,7 @@ use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{CoresetOptions, check_shapes, require, require_bound, widths};
 use greedy::{Points, greedy};
 use half::HalfRows;
-use prototypes::Prototypes;
+use prototypes::{LIFT, Prototypes};
 
 /// Images that are projected at a time, each by one thread.
 const TOGETHER: usize = 8;
@@ -30,6 +32,13 @@ const TOGETHER: usize = 8;
 impl MemoryBankFactory for CoresetOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        let blocks = checked(self, backbone)?;
+        let width = blocks.iter().map(|(_, width)| width).sum();
+        let index = self.index.resolve()?;
+        Ok(most_bytes(self, backbone.grid.patches(), width, &*index))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -59,27 +68,55 @@ struct CoresetBank {
 /// Marks an assessment as one of this bank's.
 struct Carry;
 
+/// The blocks with their widths, of options that fit the backbone.
+fn checked(
+    options: &CoresetOptions,
+    backbone: &BackboneSpec,
+) -> Result<Vec<(usize, usize)>, NeighbourError> {
+    let blocks = widths(&options.blocks, backbone)?;
+    let side = options.neighbourhood;
+    check_neighbourhoods("neighbourhood", &[side], backbone.grid)?;
+    require(side % 2 == 1, "neighbourhood", side, "an odd number")?;
+    let share = options.share;
+    require(
+        share > 0.0 && share <= 1.0,
+        "share",
+        share,
+        "above 0, up to 1",
+    )?;
+    require(options.starts >= 1, "starts", options.starts, "at least 1")?;
+    let around = options.reweight_neighbours;
+    require(
+        around != 1,
+        "reweight_neighbours",
+        around,
+        "0, or at least 2: a prototype alone weighs nothing",
+    )?;
+    require_bound(options.max_normals)?;
+    Ok(blocks)
+}
+
+/// The most bytes of the patches of `max_normals` known normals, before and after the training pass.
+fn most_bytes(
+    options: &CoresetOptions,
+    patches: usize,
+    width: usize,
+    index: &dyn VectorIndexFactory,
+) -> Option<u64> {
+    let count = options.max_normals.saturating_mul(patches);
+    let row = width * size_of::<::half::f16>() + size_of::<f32>();
+    let collected = saturating_bytes([count, row]);
+    let kept = ((count as f64 * options.share) as usize).max(1);
+    let indexed = index.capacity_bytes(width.saturating_add(LIFT), kept)?;
+    let fitted = saturating_bytes([kept, row])
+        .saturating_add(indexed)
+        .saturating_add(saturating_bytes([width, size_of::<f32>()]));
+    Some(collected.max(fitted))
+}
+
 impl CoresetBank {
     fn new(options: &CoresetOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
-        let blocks = widths(&options.blocks, backbone)?;
-        let side = options.neighbourhood;
-        require(side % 2 == 1, "neighbourhood", side, "an odd number")?;
-        let share = options.share;
-        require(
-            share > 0.0 && share <= 1.0,
-            "share",
-            share,
-            "above 0, up to 1",
-        )?;
-        require(options.starts >= 1, "starts", options.starts, "at least 1")?;
-        let around = options.reweight_neighbours;
-        require(
-            around != 1,
-            "reweight_neighbours",
-            around,
-            "0, or at least 2: a prototype alone weighs nothing",
-        )?;
-        require_bound(options.max_normals)?;
+        let blocks = checked(options, backbone)?;
         let width = blocks.iter().map(|(_, width)| width).sum();
         let index = options.index.resolve()?;
         // A missing engine should be found out now.
@@ -313,7 +350,11 @@ impl MemoryBank for CoresetBank {
         let (prototypes, bytes, capacity_bytes) = match &self.memory {
             Memory::Collecting(images) => {
                 let row = self.width * size_of::<::half::f16>() + size_of::<f32>();
-                let most = self.options.max_normals * self.grid.patches() * row;
+                let patches = self.grid.patches();
+                let collected = self.options.max_normals.saturating_mul(patches);
+                let known = most_bytes(&self.options, patches, self.width, &*self.index);
+                let known = known.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+                let most = known.unwrap_or(collected.saturating_mul(row));
                 let held = images.iter().map(HalfRows::bytes).sum();
                 (images.iter().map(HalfRows::len).sum(), held, most)
             }

@@ -44,7 +44,7 @@ struct Frame {
 /// The length of the longest row in the index: far enough from 1 that h varies little, and from 0 that products differ.
 const RADIUS: f32 = 0.5;
 /// Coordinates beside those of the rows.
-const LIFT: usize = 2;
+pub(super) const LIFT: usize = 2;
 
 impl Prototypes {
     pub(crate) fn new(

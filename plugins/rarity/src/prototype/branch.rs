@@ -71,10 +71,11 @@ impl BranchBank {
             spec,
             keep_images,
             index: rules.index.build(spec.width, rules.capacity + patches)?,
-            recurrence: Recurrence::new(rules.capacity, keep_images),
+            recurrence: Recurrence::new(rules.capacity, keep_images)?,
             earlier: rules
                 .sequential()
-                .then(|| Earlier::new(rules.capacity + patches)),
+                .then(|| Earlier::new(rules.capacity + patches))
+                .transpose()?,
             normal_count: 0,
         })
     }

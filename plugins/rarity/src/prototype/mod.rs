@@ -6,14 +6,17 @@ use std::any::Any;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
-use rareclip_core::index::Recall;
+use rareclip_core::bank::{
+    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+};
+use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy};
 use rayon::prelude::*;
 
+use crate::earlier::Earlier;
 use crate::error::RarityError;
-use crate::options::{BranchSpec, PrototypeOptions, branches, require};
+use crate::options::{BranchSpec, PrototypeOptions, Sampler, branches, require};
 use crate::pool::Pool;
 pub(crate) use branch::BranchBank;
 use branch::{Findings, Rules};
@@ -25,6 +28,10 @@ impl MemoryBankFactory for PrototypeOptions {
 
     fn update(&self) -> UpdatePolicy {
         self.update.clone()
+    }
+
+    fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
+        Ok(capacity_bytes(self, backbone, &*self.index.resolve()?)?)
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -48,47 +55,92 @@ struct Carry {
     images: u64,
 }
 
+/// The branches of a bank, and the prototypes kept in each.
+fn checked(
+    options: &PrototypeOptions,
+    backbone: &BackboneSpec,
+) -> Result<(Vec<BranchSpec>, usize), RarityError> {
+    let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
+    let patches = backbone.grid.patches();
+    let capacity = (options.capacity * patches as f64).floor();
+    require(
+        capacity >= 1.0 && capacity < f64::from(u32::MAX),
+        "capacity",
+        options.capacity,
+        "enough for at least one patch and fewer than 4 billion",
+    )?;
+    require(
+        options.neighbours >= 1,
+        "neighbours",
+        options.neighbours,
+        "at least 1",
+    )?;
+    require(
+        options.keep_images >= 1,
+        "keep_images",
+        options.keep_images,
+        "at least 1",
+    )?;
+    let share = (0.0..=1.0).contains(&options.rarity_threshold);
+    require(
+        share,
+        "rarity_threshold",
+        options.rarity_threshold,
+        "0 to 1",
+    )?;
+    require(
+        options.looseness < 1.0,
+        "looseness",
+        options.looseness,
+        "below 1",
+    )?;
+    Ok((specs, capacity as usize))
+}
+
+/// The bytes of a bank of `options`, whose index holds as much as `index` says of a width and a number of vectors.
+fn capacity_bytes(
+    options: &PrototypeOptions,
+    backbone: &BackboneSpec,
+    index: &dyn VectorIndexFactory,
+) -> Result<Option<u64>, RarityError> {
+    let (specs, capacity) = checked(options, backbone)?;
+    let patches = backbone.grid.patches();
+    let rows = capacity.saturating_add(patches);
+    let keep_images = options.keep_images;
+    let matrix = saturating_bytes([capacity, keep_images, size_of::<f32>()]);
+    let earlier = match options.sampler {
+        Sampler::SequentialCoreset => Earlier::capacity_bytes(rows),
+        _ => 0,
+    };
+    let widest = specs.iter().map(|spec| spec.width).max().unwrap_or(0);
+    let pool = [
+        2,
+        specs.len(),
+        patches,
+        widest.max(keep_images),
+        size_of::<f32>(),
+    ];
+    let mut bytes = saturating_bytes(pool);
+    for spec in &specs {
+        let Some(vectors) = index.capacity_bytes(spec.width, rows) else {
+            return Ok(None);
+        };
+        for part in [vectors, matrix, saturating_bytes([earlier])] {
+            bytes = bytes.saturating_add(part);
+        }
+    }
+    Ok(Some(bytes))
+}
+
 impl PrototypeBank {
     pub(crate) fn new(
         options: &PrototypeOptions,
         backbone: &BackboneSpec,
     ) -> Result<Self, BoxError> {
-        let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
+        let (specs, capacity) = checked(options, backbone)?;
         let patches = backbone.grid.patches();
-        let capacity = (options.capacity * patches as f64).floor();
-        require(
-            capacity >= 1.0 && capacity < f64::from(u32::MAX),
-            "capacity",
-            options.capacity,
-            "enough for at least one patch and fewer than 4 billion",
-        )?;
-        require(
-            options.neighbours >= 1,
-            "neighbours",
-            options.neighbours,
-            "at least 1",
-        )?;
-        require(
-            options.keep_images >= 1,
-            "keep_images",
-            options.keep_images,
-            "at least 1",
-        )?;
-        let share = (0.0..=1.0).contains(&options.rarity_threshold);
-        require(
-            share,
-            "rarity_threshold",
-            options.rarity_threshold,
-            "0 to 1",
-        )?;
-        require(
-            options.looseness < 1.0,
-            "looseness",
-            options.looseness,
-            "below 1",
-        )?;
         let rules = Rules {
-            capacity: capacity as usize,
+            capacity,
             neighbours: options.neighbours,
             looseness: options.looseness,
             rarity_threshold: options.rarity_threshold,

@@ -8,6 +8,7 @@ use std::any::Any;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::bank::saturating_bytes;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer};
@@ -54,7 +55,7 @@ pub struct Rescoring {
     #[schemars(range(min = 1, max = 1_000_000))]
     pub period: usize,
     /// Most neighbours used beside the image itself. Default 8.
-    #[schemars(range(max = 10_000))]
+    #[schemars(range(min = 0, max = 10_000))]
     pub max_neighbours: usize,
     /// Factor on the similarities, scaled to a maximum of 1, in the softmax that weighs the neighbours. Default 200.
     #[schemars(range(min = 0.0, max = 1e6))]
@@ -79,7 +80,7 @@ impl Default for Rescoring {
 #[serde(deny_unknown_fields, default)]
 pub struct RarityOptions {
     /// Blocks whose mean foreground token stands for an image, 1-based; empty: those of the bank. Default empty.
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Share of the patches regarded as foreground, those with the largest running prior. Default 0.5.
     #[schemars(range(min = 0.0, max = 1.0))]
@@ -88,7 +89,7 @@ pub struct RarityOptions {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
     /// Images whose embedding, score and mean tokens are remembered, beside the known normals. Default 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub keep_images: usize,
     /// Re-scoring.
     pub rescoring: Rescoring,
@@ -120,6 +121,25 @@ impl Default for RarityOptions {
 impl ScorerFactory for RarityOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
+    }
+
+    fn capacity_bytes(
+        &self,
+        backbone: &BackboneSpec,
+        bank_blocks: &[usize],
+    ) -> Result<Option<u64>, BoxError> {
+        let blocks = if self.blocks.is_empty() {
+            bank_blocks
+        } else {
+            &self.blocks
+        };
+        let mut numbers = 1usize.saturating_add(backbone.embedding_width);
+        for &block in blocks {
+            numbers = numbers.saturating_add(width_of(backbone, block)?);
+        }
+        let images = saturating_bytes([self.keep_images, numbers, size_of::<f32>()]);
+        let foreground = saturating_bytes([backbone.grid.patches(), size_of::<f32>()]);
+        Ok(Some(images.saturating_add(foreground)))
     }
 
     fn build(

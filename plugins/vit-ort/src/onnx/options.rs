@@ -21,14 +21,17 @@ pub struct OnnxOptions {
     /// Path of the .onnx file.
     pub model: String,
     /// Side of the square input in pixels.
+    #[schemars(range(min = 1, max = 16384))]
     pub image_size: usize,
     /// Name of the input; may be left out where there is only one.
     pub input: Option<String>,
     /// The values that give tokens, in order: any value of the graph, not only its declared outputs.
+    #[schemars(length(max = 4096))]
     pub outputs: Vec<OnnxOutput>,
     /// The value that gives the image embedding; default: the mean over the last of `outputs`.
     pub embedding: Option<String>,
     /// Side of the patch grid. Default: the largest of the outputs used.
+    #[schemars(range(min = 1, max = 8191))]
     pub grid: Option<usize>,
     /// Subtracted per channel (R G B, of values in 0..1). Default: ImageNet's.
     #[schemars(inner(range(min = -1000.0, max = 1000.0)))]
@@ -43,7 +46,7 @@ pub struct OnnxOptions {
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
     /// Threads for one image on the processor; 0 for one per core.
-    #[schemars(extend("x-runtime" = true))]
+    #[schemars(extend("x-runtime" = true), range(min = 0, max = 4096))]
     pub threads: usize,
     /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
     #[schemars(extend("x-runtime" = true))]
@@ -58,6 +61,7 @@ pub struct OnnxOutput {
     pub name: String,
     /// Tokens only: how many come before the patches (class token, registers). Default: what is left over of a square grid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 65_536))]
     pub prefix_tokens: Option<usize>,
 }
 

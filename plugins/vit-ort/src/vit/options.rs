@@ -22,6 +22,7 @@ pub struct VitOptions {
     /// names; a config.json beside it is read for heads, activation and epsilon.
     pub model: String,
     /// Side of the square input in pixels, a multiple of the patch size. Source: 448 in AnomalyDINO, 518 in RareCLIP.
+    #[schemars(range(min = 1, max = 16384))]
     pub image_size: usize,
     /// Precision of weights and arithmetic.
     pub precision: Precision,
@@ -29,13 +30,14 @@ pub struct VitOptions {
     pub tokens: Tokens,
     /// Sides in patches of square windows that are embedded as if each were an image, for `clip-text` with `windows` (WinCLIP: 2
     /// and 3). They run in f32 and take several times as long as the image. Default none.
-    #[schemars(inner(range(min = 1)))]
+    #[schemars(length(max = 64), inner(range(min = 1, max = 8191)))]
     pub windows: Vec<usize>,
     /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
     /// weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
     /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width, or 16 where the width is
     /// that of CLIP's ViT-H/14, ViT-g/14 or ViT-bigG/14.
+    #[schemars(range(min = 1, max = 4096))]
     pub heads: Option<usize>,
     /// How the position table is brought to another image size. Default: the family's own rule.
     pub position_resize: Option<PositionResize>,
@@ -52,7 +54,7 @@ pub struct VitOptions {
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
     /// Threads for one image on the processor; 0 for one per core.
-    #[schemars(extend("x-runtime" = true))]
+    #[schemars(extend("x-runtime" = true), range(min = 0, max = 4096))]
     pub threads: usize,
     /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
     #[schemars(extend("x-runtime" = true))]

@@ -12,6 +12,10 @@ pub(super) const ALL: &[Promise<BankCase>] = &[
         holds: capacity,
     },
     Promise {
+        says: "the bytes that its options declare before it is built are never exceeded",
+        holds: declared_capacity,
+    },
+    Promise {
         says: "it counts the images it has absorbed",
         holds: counts,
     },
@@ -76,6 +80,24 @@ fn capacity(case: &BankCase) -> Held {
         }
         foretold = capacity_bytes;
         Ok(())
+    })
+}
+
+/// A bank that cannot declare it is not held to it.
+fn declared_capacity(case: &BankCase) -> Held {
+    let declared = case.factory.capacity_bytes(&case.world.spec);
+    let Some(declared) = declared.map_err(told("computing its capacity"))? else {
+        return Ok(());
+    };
+    live(case, &mut |bank, images| {
+        let status = bank.status();
+        let most = u64::try_from(status.bytes.max(status.capacity_bytes)).unwrap_or(u64::MAX);
+        match most <= declared {
+            true => Ok(()),
+            false => Err(format!(
+                "after {images} images it has {status:?}, its options declare {declared} bytes"
+            )),
+        }
     })
 }
 
