@@ -9,6 +9,7 @@
 //! ```
 
 pub mod api;
+mod clean;
 pub mod detectors;
 mod encoder;
 mod error;
