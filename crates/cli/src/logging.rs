@@ -17,19 +17,21 @@ const LONGEST: usize = 2048;
 /// How messages and fields are written: on one line, for much of it comes from requests, images and other programs. Control
 /// characters are escaped, and what is longer than 2048 characters is cut.
 fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
-    format::debug_fn(|writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
-        if field.name() != "message" {
-            write!(writer, "{field}=")?;
-        }
-        let mut line = Line {
-            out: writer,
-            left: LONGEST,
-        };
-        match write!(line, "{value:?}") {
-            Err(_) if line.left == 0 => writer.write_str("..."),
-            done => done,
-        }
-    })
+    format::debug_fn(
+        |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {
+            if field.name() != "message" {
+                write!(writer, "{field}=")?;
+            }
+            let mut line = Line {
+                out: writer,
+                left: LONGEST,
+            };
+            match write!(line, "{value:?}") {
+                Err(_) if line.left == 0 => writer.write_str("..."),
+                done => done,
+            }
+        },
+    )
     .delimited(" ")
 }
 

@@ -75,7 +75,12 @@ pub(crate) async fn of_stream(
         outlet: outlet.clone(),
     };
     let stopping = api.stopping.clone();
-    send(ticket, outlet, stopping, follower.run(live, resume.is_some()));
+    send(
+        ticket,
+        outlet,
+        stopping,
+        follower.run(live, resume.is_some()),
+    );
     Ok(frames)
 }
 
@@ -171,7 +176,10 @@ impl Outlet {
         if !self.caller.still_may(&*self.api()?, Scope::Read) {
             return Err(Ended);
         }
-        let sent = self.sender.send_timeout(Ok(frame), self.write_timeout).await;
+        let sent = self
+            .sender
+            .send_timeout(Ok(frame), self.write_timeout)
+            .await;
         sent.map_err(|_| Ended)
     }
 
@@ -238,7 +246,13 @@ impl Follower {
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => {
                     self.catch_up().await?;
-                    let info = self.outlet.api()?.service.stream(&self.name).await.map_err(|_| Ended)?;
+                    let info = self
+                        .outlet
+                        .api()?
+                        .service
+                        .stream(&self.name)
+                        .await
+                        .map_err(|_| Ended)?;
                     let data = serde_json::to_string(&info).map_err(|_| Ended)?;
                     let frame = frame(&self.name, EventKind::Stream, None, &data);
                     self.outlet.send(frame).await?;

@@ -136,7 +136,10 @@ mod tests {
         let e = followers.join(&caller(Some("a"), 1), &options).unwrap();
         drop((e, _b, _c, _d));
         let open = followers.open();
-        assert_eq!((open.all, open.by_key.len(), open.by_address.len()), (0, 0, 0));
+        assert_eq!(
+            (open.all, open.by_key.len(), open.by_address.len()),
+            (0, 0, 0)
+        );
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub(crate) async fn guard(
     let route = matched.map(|path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
     let origin = allowed_origin(&api, request.headers());
-    let tls = request.extensions().get().is_some_and(|peer: &Peer| peer.tls);
+    let tls = request
+        .extensions()
+        .get()
+        .is_some_and(|peer: &Peer| peer.tls);
 
     let mut response = match admit(&api, route.as_deref(), &request) {
         Err(error) => error.into_response(),

@@ -207,7 +207,9 @@ impl Writer {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match (result, &*problem) {
             (Ok(()), Some(_)) => tracing::warn!("The database can be written again."),
-            (Err(error), None) => tracing::error!(error = %Logged(&error), "The database cannot be written."),
+            (Err(error), None) => {
+                tracing::error!(error = %Logged(&error), "The database cannot be written.")
+            }
             _ => {}
         }
         *problem = result.clone().err();

@@ -167,8 +167,10 @@ async fn options_that_a_component_rejects_are_a_mistake_of_the_request() {
             rarity.clone(),
         ),
         table(json!({"type": "nothing"}), rarity.clone()),
-        table(json!({"type": "coreset", "blocks": [1], "share": 2}), rarity),
-        table(prototype.clone(), json!({"type": "nearest-neighbour"})),
+        table(
+            json!({"type": "coreset", "blocks": [1], "share": 2}),
+            rarity,
+        ),
         table(prototype, json!({"type": "rarity", "wrong": 1})),
     ];
     let mut wrong = Vec::new();
@@ -182,6 +184,37 @@ async fn options_that_a_component_rejects_are_a_mistake_of_the_request() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(site.get("/v1/streams").await.json()["streams"], json!([]));
+}
+
+#[tokio::test]
+async fn parts_that_do_not_fit_together_are_not_a_fault_of_the_program() {
+    let site = Site::open().await;
+    let parts = [
+        (
+            json!({"type": "prototype", "blocks": [1]}),
+            json!({"type": "nearest-neighbour"}),
+        ),
+        (
+            json!({"type": "coreset", "blocks": [1]}),
+            json!({"type": "rarity"}),
+        ),
+    ];
+    for (at, (bank, scorer)) in parts.into_iter().enumerate() {
+        let detector = json!({
+            "backbone": {"type": "thumbnail", "image_size": 64, "cell": 8},
+            "bank": bank,
+            "scorer": scorer,
+        });
+        let name = format!("s{at}");
+        let new = json!({"name": &name, "detector": detector});
+        site.post("/v1/streams", new).await.is(201);
+        for path in ["normals", "images", "calibrate?rate=0.5"] {
+            let call = site.call("POST", format!("/v1/streams/{name}/{path}"));
+            let answer = call.raw("image/png", picture(1)).send().await;
+            let status = answer.status.as_u16();
+            assert!(status < 500, "{at} {path} {status}: {}", answer.text());
+        }
+    }
 }
 
 #[tokio::test]

@@ -106,7 +106,11 @@ async fn a_connection_that_does_not_go_on_is_closed() {
             let mut socket = connect(address);
             socket.write_all(&bytes).unwrap();
             let read = until_closed(socket);
-            assert_eq!(case.contains("request"), read.windows(2).any(|w| w == b"ok"), "{case}");
+            assert_eq!(
+                case.contains("request"),
+                read.windows(2).any(|w| w == b"ok"),
+                "{case}"
+            );
         }
     })
     .await
@@ -121,7 +125,10 @@ async fn a_client_that_sends_its_head_byte_by_byte_has_no_more_time() {
     spawn_blocking(move || {
         let mut socket = connect(address);
         let begun = Instant::now();
-        for byte in b"GET /livez HTTP/1.1\r\nX: ".iter().chain(std::iter::repeat(&b'x')) {
+        for byte in b"GET /livez HTTP/1.1\r\nX: "
+            .iter()
+            .chain(std::iter::repeat(&b'x'))
+        {
             if socket.write_all(&[*byte]).is_err() {
                 return;
             }
@@ -137,7 +144,9 @@ async fn a_client_that_sends_its_head_byte_by_byte_has_no_more_time() {
 fn client(alpn: &[u8]) -> rustls::ClientConnection {
     let mut roots = rustls::RootCertStore::empty();
     let pem = std::fs::read(tls().certificate).unwrap();
-    roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    roots
+        .add(CertificateDer::from_pem_slice(&pem).unwrap())
+        .unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -181,7 +190,10 @@ async fn a_tls_connection_that_does_not_go_on_is_closed() {
         stream.write_all(head).unwrap();
         let text = String::from_utf8(until_closed(stream)).unwrap();
         assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-        assert!(text.contains("strict-transport-security: max-age="), "{text}");
+        assert!(
+            text.contains("strict-transport-security: max-age="),
+            "{text}"
+        );
     })
     .await
     .unwrap();
@@ -201,7 +213,9 @@ async fn a_client_that_does_not_read_its_responses_is_disconnected() {
         let request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
         // Far more than the system holds for a client that reads nothing; a reset says that the service gave up.
         let begun = Instant::now();
-        socket.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        socket
+            .set_write_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         while begun.elapsed() < PATIENCE {
             match socket.write(request) {
                 Ok(_) => {}
@@ -350,7 +364,9 @@ async fn idle_connections_make_room_for_a_client_that_asks() {
             camera.read_exact(&mut head).unwrap();
             assert_eq!(&head, b"HTTP/1.1 200");
             // The rest of the answer; the next one begins with its own head.
-            camera.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            camera
+                .set_read_timeout(Some(Duration::from_millis(500)))
+                .unwrap();
             while camera.read(&mut [0; 4096]).is_ok_and(|count| count > 0) {}
             camera.set_read_timeout(Some(PATIENCE)).unwrap();
         };
@@ -360,7 +376,9 @@ async fn idle_connections_make_room_for_a_client_that_asks() {
         // Those that never asked went first.
         score();
         let closed = idle.into_iter().filter(|socket| {
-            socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_millis(10)))
+                .unwrap();
             let mut socket = socket;
             socket.read(&mut [0]).is_ok_and(|count| count == 0)
         });
@@ -391,7 +409,10 @@ async fn open_access_checks_the_host_of_what_comes_over_loopback() {
                     format!("GET /v1/info HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
                 socket.write_all(head.as_bytes()).unwrap();
                 let text = String::from_utf8(until_closed(socket)).unwrap();
-                assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {text}");
+                assert!(
+                    text.starts_with(&format!("HTTP/1.1 {status}")),
+                    "{host}: {text}"
+                );
             }
         })
         .await

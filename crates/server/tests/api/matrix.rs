@@ -126,7 +126,9 @@ fn routes(document: &Value) -> Vec<Route> {
         }
         let known = ["get", "put", "post", "delete"];
         let fields = item.as_object().unwrap().keys();
-        let unknown: Vec<_> = fields.filter(|key| !known.contains(&key.as_str())).collect();
+        let unknown: Vec<_> = fields
+            .filter(|key| !known.contains(&key.as_str()))
+            .collect();
         assert!(unknown.is_empty(), "{path} has {unknown:?}: add it above");
     }
     routes
@@ -302,7 +304,14 @@ async fn the_router_serves_no_route_that_is_not_in_the_document() {
 #[tokio::test]
 async fn a_page_is_opened_from_anywhere_and_health_is_checked_by_anyone() {
     let sites = sites().await;
-    for path in ["/", "/docs", "/page/main.js", "/livez", "/readyz", "/v2/health/live"] {
+    for path in [
+        "/",
+        "/docs",
+        "/page/main.js",
+        "/livez",
+        "/readyz",
+        "/v2/health/live",
+    ] {
         let route = Route {
             method: "GET",
             path: path.into(),

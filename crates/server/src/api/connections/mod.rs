@@ -235,12 +235,7 @@ async fn answer(
 ) -> Result<Response<watched::Response>, Infallible> {
     let open = activity.begin();
     let one_way = request.version() < Version::HTTP_2;
-    let health = [
-        "/livez",
-        "/readyz",
-        "/v2/health/live",
-        "/v2/health/ready",
-    ];
+    let health = ["/livez", "/readyz", "/v2/health/live", "/v2/health/ready"];
     let mut response = if kind == Kind::Full || health.contains(&request.uri().path()) {
         request.extensions_mut().insert(ConnectInfo(peer.remote));
         request.extensions_mut().insert(peer);
