@@ -148,23 +148,40 @@ impl ServiceError {
             Self::Deadline(_) => 504,
             Self::Building(_) | Self::ManyBuilds { .. } => 503,
             Self::Damaged { .. } | Self::NoDetector { .. } => 409,
-            Self::Detector(
-                rareclip_core::Error::LateNormal { .. }
-                | rareclip_core::Error::NotFitted { .. }
-                | rareclip_core::Error::StateMismatch { .. },
-            ) => 409,
-            Self::Detector(
-                rareclip_core::Error::Config(_)
-                | rareclip_core::Error::Calibration(_)
-                | rareclip_core::Error::NeedsBatch { .. }
-                | rareclip_core::Error::TooLarge { .. }
-                | rareclip_core::Error::UnknownBound { .. }
-                | rareclip_core::Error::Snapshot(_),
-            ) => 400,
-            Self::Detector(rareclip_core::Error::NonFinite { .. }) => 422,
-            Self::Detector(_) | Self::Internal(_) => 500,
+            Self::Detector(error) => Self::status_of(error),
+            Self::Internal(_) => 500,
             Self::Store(StoreError::Full { .. }) => 507,
             Self::Store(_) | Self::Stopping => 503,
+        }
+    }
+
+    /// The same error where the request itself brought the options or the state that the detector rejects: that is not a fault
+    /// of the program. `place` is where the request has them.
+    pub(crate) fn of_request(self, place: &str) -> Self {
+        match self {
+            Self::Detector(error) if Self::status_of(&error) == 500 => Self::Invalid {
+                place: place.to_owned(),
+                problem: error.to_string(),
+            },
+            other => other,
+        }
+    }
+
+    fn status_of(error: &rareclip_core::Error) -> u16 {
+        use rareclip_core::Error;
+        match error {
+            Error::LateNormal { .. } | Error::NotFitted { .. } | Error::StateMismatch { .. } => 409,
+            // The stream changed while the image was assessed: the same request can succeed.
+            Error::StaleAssessment => 409,
+            Error::Config(_)
+            | Error::Calibration(_)
+            | Error::NeedsBatch { .. }
+            | Error::NoBatch
+            | Error::TooLarge { .. }
+            | Error::UnknownBound { .. }
+            | Error::Snapshot(_) => 400,
+            Error::NonFinite { .. } => 422,
+            _ => 500,
         }
     }
 

@@ -10,6 +10,7 @@
 
 pub mod api;
 mod building;
+mod clean;
 mod custom;
 pub mod detectors;
 mod encoder;

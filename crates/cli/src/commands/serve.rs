@@ -67,13 +67,15 @@ struct AccessArgs {
     /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Serve other machines without API keys: anyone who reaches the address can do anything.
+    /// Serve other machines without API keys: anyone who reaches the address can do anything. Requests that come over loopback must
+    /// still use a name of this machine.
     #[arg(long)]
     allow_open: bool,
     /// Serve other machines without TLS: keys and images cross the network readable.
     #[arg(long)]
     allow_plain: bool,
-    /// Another name of this machine that requests may use while access is open on loopback, with or without a port.
+    /// Another name of this machine that requests may use while access is open on loopback, with or without a port. With
+    /// --allow-open on a network address, requests must then use one of these names or an IP address.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
     /// A component, e.g. bank/acme, that detector configs in requests may choose although it is not part of the program or reaches
@@ -84,6 +86,13 @@ struct AccessArgs {
     /// Origins of other web pages that may use the API, e.g. https://mes.example.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
+    /// Connections open at the same time. When all are in use, a new one replaces the one idle longest; if none is idle, it gets
+    /// answers to health checks only. One remote address gets half of them at most, loopback excepted.
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_connections: u32,
+    /// Do not send Strict-Transport-Security over TLS: other services under this host name use plain HTTP.
+    #[arg(long)]
+    no_hsts: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -207,6 +216,7 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
 }
 
 fn options(args: &AccessArgs, keys: Arc<KeyRing>) -> ApiOptions {
+    let defaults = ApiOptions::default();
     let files = args.tls_certificate.clone().zip(args.tls_key.clone());
     ApiOptions {
         keys: Some(keys),
@@ -215,7 +225,9 @@ fn options(args: &AccessArgs, keys: Arc<KeyRing>) -> ApiOptions {
         tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
         allowed_hosts: args.allow_host.clone(),
         allowed_origins: args.allow_origin.clone(),
-        ..ApiOptions::default()
+        max_connections: usize::try_from(args.max_connections).unwrap_or(defaults.max_connections),
+        hsts: defaults.hsts.filter(|_| !args.no_hsts),
+        ..defaults
     }
 }
 

@@ -1,31 +1,33 @@
 //! What happens, as it happens: server-sent events, caught up from the history where a client was away or slow.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event as Frame, KeepAlive, Sse};
+use axum::response::sse::{Event as Frame, Sse};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
+use super::access::Caller;
+use super::followers::Ticket;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
+use crate::clean::Logged;
 use crate::model::ResultQuery;
-use crate::{Event, EventKind, Service, ServiceError};
+use crate::security::Scope;
+use crate::{Event, EventKind, ServiceError};
 
-/// A comment is sent after so long a silence, so that a dead connection is found out.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Results that are read from the history at a time.
 const PAGE: usize = 500;
 /// Events on their way to one client before it counts as slow.
 const UNDERWAY: usize = 64;
 
-type Frames = Sse<axum::response::sse::KeepAliveStream<ReceiverStream<Result<Frame, Infallible>>>>;
+type Frames = Sse<ReceiverStream<Result<Frame, Infallible>>>;
 
 /// Where to go on.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -41,7 +43,8 @@ pub(crate) struct EventsQuery {
 ///
 /// Server-sent events: `result` (data: a ResultRecord with `stream`; id: that of the result), `stream` (data: a StreamInfo with
 /// `stream`), `deleted` (the stream is gone; the last event). With `Last-Event-ID` or `after`, the results since then come first,
-/// none left out and none twice. A comment every 15 s keeps the connection alive.
+/// none left out and none twice. A comment every 15 s keeps the connection alive. The events end when the key is revoked, and when
+/// the client does not read them for 30 s.
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/events",
@@ -55,33 +58,30 @@ pub(crate) struct EventsQuery {
 )]
 pub(crate) async fn of_stream(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
     Strict(query): Strict<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Frames, ApiError> {
     let resume = last_event_id(&headers)?.or(query.after);
-    let permit = permit(&api)?;
+    let ticket = ticket(&api, &caller)?;
     // Listening begins before the history is read, so that nothing falls between the two.
     let live = api.service.events();
     let info = api.service.stream(&name).await?;
-    let (sender, receiver) = mpsc::channel(UNDERWAY);
+    let (outlet, frames) = outlet(&api, caller);
     let follower = Follower {
-        service: Arc::clone(&api.service),
         last: resume.or(info.last.map(|last| last.id)).unwrap_or(0),
         name,
-        sender,
+        outlet: outlet.clone(),
     };
     let stopping = api.stopping.clone();
-    tokio::spawn(async move {
-        let _permit = permit;
-        let gone = follower.sender.clone();
-        tokio::select! {
-            _ = follower.run(live, resume.is_some()) => {}
-            () = gone.closed() => {}
-            () = stopped(stopping) => {}
-        }
-    });
-    Ok(frames(receiver))
+    send(
+        ticket,
+        outlet,
+        stopping,
+        follower.run(live, resume.is_some()),
+    );
+    Ok(frames)
 }
 
 /// Events of all streams
@@ -96,34 +96,25 @@ pub(crate) async fn of_stream(
 )]
 pub(crate) async fn of_all(
     State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
     Strict(Nothing {}): Strict<Nothing>,
 ) -> Result<Frames, ApiError> {
-    let permit = permit(&api)?;
+    let ticket = ticket(&api, &caller)?;
     let mut live = api.service.events();
-    let (sender, receiver) = mpsc::channel(UNDERWAY);
-    let stopping = api.stopping.clone();
-    tokio::spawn(async move {
-        let _permit = permit;
-        let run = async {
-            loop {
-                let frame = match live.recv().await {
-                    // Numbers count within a stream, so here they say nothing about where to go on.
-                    Ok(event) => frame(&event.stream, event.kind, None, &event.data),
-                    Err(RecvError::Lagged(missed)) => notice(missed),
-                    Err(RecvError::Closed) => return,
-                };
-                if sender.send(Ok(frame)).await.is_err() {
-                    return;
-                }
-            }
-        };
-        tokio::select! {
-            () = run => {}
-            () = sender.closed() => {}
-            () = stopped(stopping) => {}
+    let (outlet, frames) = outlet(&api, caller);
+    let own = outlet.clone();
+    send(ticket, outlet, api.stopping.clone(), async move {
+        loop {
+            let frame = match live.recv().await {
+                // Numbers count within a stream, so here they say nothing about where to go on.
+                Ok(event) => frame(&event.stream, event.kind, None, &event.data),
+                Err(RecvError::Lagged(missed)) => notice(missed),
+                Err(RecvError::Closed) => return Err(Ended),
+            };
+            own.send(frame).await?;
         }
     });
-    Ok(frames(receiver))
+    Ok(frames)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
@@ -143,16 +134,82 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
     text.parse().map(Some).map_err(|_| bad())
 }
 
-fn permit(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
-    let all = Arc::clone(&api.event_streams);
-    all.try_acquire_owned().map_err(|_| {
+fn ticket(api: &Api, caller: &Caller) -> Result<Ticket, ApiError> {
+    let joined = api.followers.join(caller, &api.options);
+    joined.map_err(|full| {
         let seconds = api.service.retry_after_s();
-        let detail = format!(
-            "{} clients follow events and no more may; try again in {seconds} s",
-            api.options.max_event_streams
-        );
+        let detail = format!("{full}; close one, or try again in {seconds} s");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(seconds)
     })
+}
+
+/// The way to one client.
+#[derive(Clone)]
+struct Outlet {
+    /// Weak, so that dropping the router ends the events.
+    api: Weak<Api>,
+    caller: Caller,
+    write_timeout: Duration,
+    keep_alive: Duration,
+    sender: mpsc::Sender<Result<Frame, Infallible>>,
+}
+
+fn outlet(api: &Arc<Api>, caller: Caller) -> (Outlet, Frames) {
+    let (sender, receiver) = mpsc::channel(UNDERWAY);
+    let outlet = Outlet {
+        api: Arc::downgrade(api),
+        caller,
+        write_timeout: api.options.write_timeout,
+        keep_alive: api.options.event_keep_alive,
+        sender,
+    };
+    (outlet, Sse::new(ReceiverStream::new(receiver)))
+}
+
+impl Outlet {
+    fn api(&self) -> Result<Arc<Api>, Ended> {
+        self.api.upgrade().ok_or(Ended)
+    }
+
+    /// Sends a frame, if the caller may still read and reads in time.
+    async fn send(&self, frame: Frame) -> Result<(), Ended> {
+        if !self.caller.still_may(&*self.api()?, Scope::Read) {
+            return Err(Ended);
+        }
+        let sent = self
+            .sender
+            .send_timeout(Ok(frame), self.write_timeout)
+            .await;
+        sent.map_err(|_| Ended)
+    }
+
+    /// Sends a comment now and then, so that a client that has gone or may no longer read is found out.
+    async fn keep_alive(&self) -> Ended {
+        loop {
+            tokio::time::sleep(self.keep_alive).await;
+            if let Err(ended) = self.send(Frame::default().comment("")).await {
+                return ended;
+            }
+        }
+    }
+}
+
+/// Sends events until they end, the client has gone, its key is revoked, or the service goes down.
+fn send(
+    ticket: Ticket,
+    outlet: Outlet,
+    stopping: watch::Receiver<bool>,
+    events: impl Future<Output = Result<(), Ended>> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        let _ticket = ticket;
+        tokio::select! {
+            _ = events => {}
+            _ = outlet.keep_alive() => {}
+            () = outlet.sender.closed() => {}
+            () = stopped(stopping) => {}
+        }
+    });
 }
 
 /// Ends when the service goes down.
@@ -163,20 +220,15 @@ async fn stopped(mut stopping: watch::Receiver<bool>) {
     }
 }
 
-fn frames(receiver: mpsc::Receiver<Result<Frame, Infallible>>) -> Frames {
-    Sse::new(ReceiverStream::new(receiver)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-}
-
 /// Follows one stream for one client.
 struct Follower {
-    service: Arc<Service>,
     name: String,
     /// The last result that the client has.
     last: u64,
-    sender: mpsc::Sender<Result<Frame, Infallible>>,
+    outlet: Outlet,
 }
 
-/// The client has gone, or the stream has.
+/// The client has gone or may no longer read, or the stream has gone.
 struct Ended;
 
 impl Follower {
@@ -194,10 +246,16 @@ impl Follower {
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => {
                     self.catch_up().await?;
-                    let info = self.service.stream(&self.name).await.map_err(|_| Ended)?;
+                    let info = self
+                        .outlet
+                        .api()?
+                        .service
+                        .stream(&self.name)
+                        .await
+                        .map_err(|_| Ended)?;
                     let data = serde_json::to_string(&info).map_err(|_| Ended)?;
                     let frame = frame(&self.name, EventKind::Stream, None, &data);
-                    self.send(frame).await?;
+                    self.outlet.send(frame).await?;
                 }
                 Err(RecvError::Closed) => return Err(Ended),
             }
@@ -212,7 +270,7 @@ impl Follower {
             self.last = id;
         }
         let frame = frame(&event.stream, event.kind, event.id, &event.data);
-        self.send(frame).await?;
+        self.outlet.send(frame).await?;
         match event.kind {
             EventKind::Deleted => Err(Ended),
             _ => Ok(()),
@@ -227,12 +285,12 @@ impl Follower {
                 limit: Some(PAGE),
                 ..ResultQuery::default()
             };
-            let page = match self.service.results(&self.name, query).await {
+            let page = match self.outlet.api()?.service.results(&self.name, query).await {
                 Ok(page) => page,
                 Err(ServiceError::NotFound { .. }) => return Err(Ended),
                 Err(error) => {
                     // Better to break off, so that the client comes again with its last id, than to leave a gap.
-                    tracing::warn!(%error, stream = self.name, "events cannot be caught up");
+                    tracing::warn!(error = %Logged(&error), stream = self.name, "events cannot be caught up");
                     return Err(Ended);
                 }
             };
@@ -241,16 +299,12 @@ impl Follower {
                 let data = serde_json::to_string(&record).map_err(|_| Ended)?;
                 self.last = self.last.max(record.id);
                 let frame = frame(&self.name, EventKind::Result, Some(record.id), &data);
-                self.send(frame).await?;
+                self.outlet.send(frame).await?;
             }
             if !full {
                 return Ok(());
             }
         }
-    }
-
-    async fn send(&self, frame: Frame) -> Result<(), Ended> {
-        self.sender.send(Ok(frame)).await.map_err(|_| Ended)
     }
 }
 

@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::access::admit;
+use super::peer::Peer;
 use super::problem::{ApiError, Problem};
 use super::state::Api;
 use crate::metrics::{RequestLabels, RouteLabels};
-use crate::security::{self, Scope};
 
 const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; \
                            form-action 'self'; frame-ancestors 'none'";
@@ -19,40 +20,11 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; objec
 const EXPOSED: &str =
     "Rareclip-Result, Rareclip-Shape, Retry-After, Inference-Header-Content-Length";
 
-/// What a route asks of a key; `None`: public.
-pub(crate) fn required(method: &Method, route: &str) -> Option<Scope> {
-    let public = matches!(
-        route,
-        "/" | "/docs" | "/openapi.json" | "/livez" | "/readyz"
-    ) || route.starts_with("/page/")
-        || route.starts_with("/docs/")
-        || route.starts_with("/v2/health/");
-    if public {
-        return None;
-    }
-    if is_safe(method) {
-        return Some(Scope::Read);
-    }
-    let scores = matches!(
-        route,
-        "/v1/streams/{name}/images" | "/v2/models/{model}/infer"
-    );
-    Some(if scores && method == Method::POST {
-        Scope::Score
-    } else {
-        Scope::Admin
-    })
-}
-
-fn is_safe(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
-}
-
 /// The outermost layer of the router.
 pub(crate) async fn guard(
     State(api): State<Arc<Api>>,
     matched: Option<MatchedPath>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let begun = Instant::now();
@@ -60,12 +32,19 @@ pub(crate) async fn guard(
     let route = matched.map(|path| path.as_str().to_owned());
     let path = request.uri().path().to_owned();
     let origin = allowed_origin(&api, request.headers());
+    let tls = request
+        .extensions()
+        .get()
+        .is_some_and(|peer: &Peer| peer.tls);
 
     let mut response = match admit(&api, route.as_deref(), &request) {
         Err(error) => error.into_response(),
-        Ok(()) => match preflight(origin.as_ref(), &request) {
+        Ok(caller) => match preflight(origin.as_ref(), &request) {
             Some(response) => response,
-            None => next.run(request).await,
+            None => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
         },
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
@@ -75,71 +54,16 @@ pub(crate) async fn guard(
         response = open_inference(response);
     }
     mark(response.headers_mut(), origin);
+    if tls && let Some(time) = api.options.hsts {
+        let text = format!("max-age={}", time.as_secs());
+        // Digits are valid in a header.
+        if let Ok(value) = HeaderValue::try_from(text) {
+            let headers = response.headers_mut();
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+        }
+    }
     count(&api, &method, route, response.status(), begun);
     response
-}
-
-fn admit(api: &Api, route: Option<&str>, request: &Request) -> Result<(), ApiError> {
-    let (headers, uri) = (request.headers(), request.uri());
-    let ring = api.options.keys.as_deref();
-    let unlocked = ring.is_none_or(|ring| ring.is_open());
-    let open = unlocked && (api.options.loopback || api.options.allow_open);
-    if open && !api.options.allow_open {
-        own_host(api, request)?;
-    }
-    let preflight = request.method() == Method::OPTIONS;
-    if !is_safe(request.method()) {
-        security::own_origin(headers, uri, &api.options.allowed_origins)
-            .map_err(|no| ApiError::new(StatusCode::FORBIDDEN, no.kind, no.detail))?;
-    }
-    let Some(needed) = route.and_then(|route| required(request.method(), route)) else {
-        return Ok(());
-    };
-    if open || preflight {
-        return Ok(());
-    }
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, secret)| secret.trim());
-    let unauthorized = |detail: &str| {
-        ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", detail).with(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"rareclip\""),
-        )
-    };
-    let Some(secret) = given else {
-        return Err(unauthorized(
-            "Authorization: an API key is needed, as `Authorization: Bearer rareclip_...`",
-        ));
-    };
-    let scope = ring
-        .and_then(|ring| ring.check(secret))
-        .ok_or_else(|| unauthorized("Authorization: this is not a key of this service"))?;
-    if scope < needed {
-        let detail =
-            format!("Authorization: this needs a key of scope {needed}, this one has {scope}");
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "scope", detail));
-    }
-    Ok(())
-}
-
-/// While anyone on this machine may do anything, a web page must not get in by a name that it points at this machine.
-fn own_host(api: &Api, request: &Request) -> Result<(), ApiError> {
-    let host = security::host(request.headers(), request.uri()).unwrap_or_default();
-    // With its port or without, as the operator wrote it.
-    let allowed = |name: &String| {
-        name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(security::name_of(host))
-    };
-    if security::is_loopback_host(host) || api.options.allowed_hosts.iter().any(allowed) {
-        return Ok(());
-    }
-    let detail = format!(
-        "Host: `{host}` is not a name of this machine; ask for localhost, or let the operator allow the name or set up keys"
-    );
-    Err(ApiError::new(StatusCode::FORBIDDEN, "foreign-host", detail))
 }
 
 fn allowed_origin(api: &Api, headers: &HeaderMap) -> Option<HeaderValue> {
@@ -247,41 +171,4 @@ fn count(api: &Api, method: &Method, route: Option<String>, status: StatusCode, 
         status: status.as_u16(),
     };
     metrics.requests.get_or_create(&labels).inc();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn looking_needs_read_scoring_needs_score_and_the_rest_needs_admin() {
-        let cases = [
-            (Method::GET, "/", None),
-            (Method::GET, "/livez", None),
-            (Method::GET, "/metrics", Some(Scope::Read)),
-            (Method::GET, "/v1/streams/{name}", Some(Scope::Read)),
-            (Method::GET, "/v1/streams/{name}/export", Some(Scope::Read)),
-            (
-                Method::POST,
-                "/v1/streams/{name}/images",
-                Some(Scope::Score),
-            ),
-            (Method::POST, "/v2/models/{model}/infer", Some(Scope::Score)),
-            (Method::POST, "/v1/streams", Some(Scope::Admin)),
-            (Method::DELETE, "/v1/streams/{name}", Some(Scope::Admin)),
-            (
-                Method::PUT,
-                "/v1/streams/{name}/threshold",
-                Some(Scope::Admin),
-            ),
-            (
-                Method::TRACE,
-                "/v1/streams/{name}/images",
-                Some(Scope::Admin),
-            ),
-        ];
-        for (method, route, scope) in cases {
-            assert_eq!(required(&method, route), scope, "{method} {route}");
-        }
-    }
 }

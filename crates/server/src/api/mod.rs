@@ -1,10 +1,13 @@
 //! The service over HTTP: REST under `/v1`, the Open Inference Protocol under `/v2`, server-sent events, metrics, the page.
 
 mod accept;
+mod access;
 mod assets;
 mod body;
+mod connections;
 mod events;
 mod examples;
+mod followers;
 mod guard;
 mod health;
 mod images;
@@ -12,6 +15,7 @@ mod intake;
 mod kserve;
 mod openapi;
 mod options;
+mod peer;
 mod problem;
 mod results;
 mod serve;
@@ -21,6 +25,7 @@ mod streams;
 
 pub use images::{Answer, AnswerOrError, Answers, Links, Scored};
 pub use options::ApiOptions;
+pub use peer::Peer;
 pub use problem::Problem;
 pub use serve::{ServeError, bind, serve};
 

@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::guard::required;
+use super::access::required;
 use super::problem::{ApiError, Problem};
 use super::state::Api;
 use super::{events, examples, health, images, kserve, results, snapshots, streams};
@@ -25,7 +25,8 @@ const ABOUT: &str = "Industrial visual anomaly detection: each camera and produc
 the stream learns from them.\n\nErrors are `application/problem+json` (RFC 9457) with a `kind` for programs; under `/v2` they are \
 `{\"error\": ...}`. A 429 or 503 says in `Retry-After` after how many seconds to try again. Unknown query parameters and fields are \
 refused.\n\nWith API keys set up, requests carry `Authorization: Bearer rareclip_...`; a key has the scope `read`, `score` (read, \
-and score images) or `admin` (everything).";
+and score images) or `admin` (everything).\n\nWeb pages of other \
+origins may use only the routes that need no key; the operator can allow an origin.";
 
 /// The groups of routes, in the order they are explained.
 const GROUPS: [(&str, &str); 9] = [

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::clean::{Logged, explained};
 use crate::error::ServiceError;
 
 /// Why a request was not done (RFC 9457).
@@ -38,7 +39,7 @@ impl ApiError {
                 about: "about:blank".into(),
                 title: status.canonical_reason().unwrap_or("Error").into(),
                 status: status.as_u16(),
-                detail: detail.into(),
+                detail: explained(detail.into()),
                 kind: kind.into(),
             }),
             headers: Vec::new(),
@@ -83,7 +84,7 @@ impl From<ServiceError> for ApiError {
         let status =
             StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(%error, "a request failed");
+            tracing::error!(error = %Logged(&error), "a request failed");
         }
         let answer = Self::new(status, error.kind(), error.to_string());
         match error.retry_after_s() {

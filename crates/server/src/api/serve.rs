@@ -3,18 +3,13 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::watch;
 
-use super::{ApiOptions, with_stop};
+use super::{ApiOptions, connections, with_stop};
 use crate::Service;
+use crate::security::tls::Reloaded;
 use crate::security::{ExposureError, TlsError, check_exposure};
-
-/// Time that the head of a request may take; slower clients would hold connections for nothing.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why the service is not served.
 #[derive(Debug, thiserror::Error)]
@@ -82,48 +77,31 @@ async fn run(
     )?;
     options.loopback = address.ip().is_loopback();
     listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let tls = match &options.tls {
         None => None,
-        Some(files) => {
-            let config = RustlsConfig::from_config(Arc::new(files.load()?));
-            Some((config, files.clone()))
-        }
+        Some(files) => Some((Reloaded::new(files.load()?), files.clone())),
     };
-    let grace = options.grace;
     let (stop, stopping) = watch::channel(false);
-    let app = with_stop(service, options, stopping).into_make_service();
-    let handle = Handle::new();
-    let stopper = handle.clone();
+    let app = with_stop(service, options.clone(), stopping.clone());
+    let config = tls.as_ref().map(|(config, _)| config.clone());
+    let serving = connections::serve(listener, app, &options, config, stopping);
     let going_down = async move {
         shutdown.await;
-        // Event streams never end by themselves.
+        // Connections end with their requests; event streams never end by themselves.
         stop.send_replace(true);
-        stopper.graceful_shutdown(Some(grace));
         std::future::pending::<()>().await;
     };
-    let serving = async move {
+    let renewing = async move {
         match tls {
-            None => {
-                let mut server = axum_server::from_tcp(listener)?.handle(handle);
-                let builder = server.http_builder();
-                builder.http1().header_read_timeout(Some(HEAD_TIMEOUT));
-                server.serve(app).await
-            }
-            Some((config, files)) => {
-                let mut server =
-                    axum_server::from_tcp_rustls(listener, config.clone())?.handle(handle);
-                let builder = server.http_builder();
-                builder.http1().header_read_timeout(Some(HEAD_TIMEOUT));
-                tokio::select! {
-                    served = server.serve(app) => served,
-                    () = files.watch(config) => Ok(()),
-                }
-            }
+            Some((config, files)) => files.watch(config).await,
+            None => std::future::pending().await,
         }
     };
     tokio::select! {
-        served = serving => served?,
+        () = serving => {}
         () = going_down => {}
+        () = renewing => {}
     }
     Ok(())
 }

@@ -8,9 +8,10 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::body::Budget;
+use super::followers::Followers;
 use super::options::ApiOptions;
 use super::problem::ApiError;
 use crate::Service;
@@ -19,7 +20,7 @@ pub(crate) struct Api {
     pub(crate) service: Arc<Service>,
     pub(crate) options: ApiOptions,
     pub(crate) budget: Budget,
-    pub(crate) event_streams: Arc<Semaphore>,
+    pub(crate) followers: Arc<Followers>,
     /// Becomes true when the service goes down, so that event streams end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// The OpenAPI document, once the router is complete.
@@ -36,7 +37,7 @@ impl Api {
         let largest = (2 * service.settings().max_body_bytes).max(options.max_state_bytes);
         Self {
             budget: Budget::new(options.max_bytes_in_flight.max(largest)),
-            event_streams: Arc::new(Semaphore::new(options.max_event_streams)),
+            followers: Arc::default(),
             service,
             options,
             stopping,

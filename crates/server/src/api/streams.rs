@@ -15,7 +15,7 @@ use super::images::content_type;
 use super::intake::{EncodedImages, encoded, idempotency_key, images, spread_key};
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
-use crate::model::{Calibrate, NewStream, StreamInfo, ThresholdPreview};
+use crate::model::{Calibrate, DetectorChoice, NewStream, StreamInfo, ThresholdPreview};
 
 /// Streams by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -57,7 +57,12 @@ pub(crate) async fn create(
     Strict(Nothing {}): Strict<Nothing>,
     Json(new): Json<NewStream>,
 ) -> Result<Response, ApiError> {
-    let (info, created) = api.service.create(new).await?;
+    let own_config = matches!(new.detector, Some(DetectorChoice::Config(_)));
+    let created = api.service.create(new).await;
+    let (info, created) = match created {
+        Err(error) if own_config => return Err(error.of_request("detector").into()),
+        other => other?,
+    };
     let status = match created {
         true => StatusCode::CREATED,
         false => StatusCode::OK,
@@ -390,5 +395,8 @@ pub(crate) async fn import(
         weight: 1,
     };
     let (bytes, _held) = read(&api, &parts.headers, body, allowance).await?;
-    Ok(axum::Json(api.service.import(&name, bytes).await?))
+    let imported = api.service.import(&name, bytes).await;
+    Ok(axum::Json(
+        imported.map_err(|error| error.of_request("body"))?,
+    ))
 }

@@ -269,6 +269,21 @@ impl KeyRing {
     }
 }
 
+impl KeyRing {
+    /// SHA-256 and scope of the key with this secret; `None` where [`check`](Self::check) returns `None`.
+    pub(crate) fn identify(&self, secret: &str) -> Option<(String, Scope)> {
+        let scope = self.check(secret)?;
+        Some((digest(secret), scope))
+    }
+
+    /// The scope that the key with this SHA-256 has now; `None` if it was revoked, or if the file cannot be read.
+    pub(crate) fn scope_of(&self, sha256: &str) -> Option<Scope> {
+        let keys = self.list();
+        let found = keys.iter().find(|key| key.sha256 == sha256);
+        found.map(|key| key.scope)
+    }
+}
+
 fn digest(secret: &str) -> String {
     HEXLOWER.encode(&Sha256::digest(secret.as_bytes()))
 }

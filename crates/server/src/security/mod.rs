@@ -9,4 +9,6 @@ pub use exposure::{ExposureError, check_exposure};
 pub use keys::{KeyError, KeyInfo, KeyRing, Scope};
 pub use tls::{TlsError, TlsFiles};
 
-pub(crate) use origin::{host, is_loopback_host, name_of, own_origin};
+pub(crate) use origin::{
+    Refusal, host, is_address, is_loopback_host, name_of, one_host, one_key, own_origin,
+};

@@ -38,10 +38,59 @@ pub(crate) fn is_loopback_host(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// A browser that acts for a page of someone else says so in `Origin` or `Sec-Fetch-Site`; programs send neither.
+/// Whether the host is an IP address, which no DNS server can point elsewhere.
+pub(crate) fn is_address(host: &str) -> bool {
+    name_of(host).parse::<IpAddr>().is_ok()
+}
+
+/// Checks that a request names one host: two could be understood differently by a proxy and by this service.
+pub(crate) fn one_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+    let refuse = |detail: String| {
+        Err(Refusal {
+            kind: "invalid",
+            detail,
+        })
+    };
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return refuse("Host: found more than one; send one".into());
+    }
+    let (Some(host), Some(authority)) = (host, uri.authority()) else {
+        return Ok(());
+    };
+    let port = match uri.scheme_str() {
+        Some("https") => "443",
+        _ => "80",
+    };
+    let host = host.to_str().unwrap_or_default();
+    if with_port(host, port) == with_port(authority.as_str(), port) {
+        return Ok(());
+    }
+    refuse(format!(
+        "Host: found `{host}`, but the request is for `{authority}`; send the same host in both"
+    ))
+}
+
+/// Checks that a request carries at most one `Authorization` header.
+pub(crate) fn one_key(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get_all(header::AUTHORIZATION).iter().count() <= 1 {
+        return Ok(());
+    }
+    Err(Refusal {
+        kind: "invalid",
+        detail: "Authorization: found more than one; send one".into(),
+    })
+}
+
+/// Checks that a request comes from the service's own page, from a page of an allowed origin, or from a program.
+///
+/// A browser states for which page it acts in `Origin` or `Sec-Fetch-Site`; programs send neither. A page on another port of
+/// this host is another origin (`same-site`).
 pub(crate) fn own_origin(
     headers: &HeaderMap,
     uri: &Uri,
+    tls: bool,
     allowed: &[String],
 ) -> Result<(), Refusal> {
     let refuse = |detail: String| {
@@ -50,22 +99,33 @@ pub(crate) fn own_origin(
             detail,
         })
     };
-    if let Some(origin) = headers.get(header::ORIGIN) {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin = origins.next();
+    if origins.next().is_some() {
+        return refuse("Origin: found more than one; send one".into());
+    }
+    if let Some(origin) = origin {
         let Ok(origin) = origin.to_str() else {
             return refuse("Origin: not text".into());
         };
         if allowed.iter().any(|a| a.eq_ignore_ascii_case(origin)) {
             return Ok(());
         }
-        if !host(headers, uri).is_some_and(|host| same(origin, host)) {
+        let own = host(headers, uri).is_some_and(|host| same(origin, host));
+        if !own || (tls && !origin.starts_with("https://")) {
             return refuse(format!(
-                "Origin: pages of `{origin}` may not change anything here; the operator can allow that origin"
+                "Origin: pages of `{origin}` may not use this service; the operator can allow that origin"
             ));
         }
     }
-    let site = headers.get("sec-fetch-site");
-    if site.is_some_and(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
-        return refuse("Sec-Fetch-Site: pages of other sites may not change anything here".into());
+    for site in headers.get_all("sec-fetch-site") {
+        if site != "same-origin" && site != "none" {
+            return refuse(
+                "Sec-Fetch-Site: pages of other origins may not use this service; open its own page, or let the operator \
+                 allow the origin"
+                    .into(),
+            );
+        }
     }
     Ok(())
 }
@@ -80,15 +140,16 @@ fn same(origin: &str, host: &str) -> bool {
         "https" => "443",
         _ => return false,
     };
-    let full = |text: &str| {
-        let after_name = text.rsplit(']').next().unwrap_or(text);
-        if after_name.contains(':') {
-            text.to_ascii_lowercase()
-        } else {
-            format!("{}:{port}", text.to_ascii_lowercase())
-        }
-    };
-    full(authority) == full(host)
+    with_port(authority, port) == with_port(host, port)
+}
+
+/// The host in lower case, with `port` where it has none.
+fn with_port(host: &str, port: &str) -> String {
+    let after_name = host.rsplit(']').next().unwrap_or(host);
+    match after_name.contains(':') {
+        true => host.to_ascii_lowercase(),
+        false => format!("{}:{port}", host.to_ascii_lowercase()),
+    }
 }
 
 #[cfg(test)]
@@ -103,6 +164,7 @@ mod tests {
         own_origin(
             &headers,
             &Uri::from_static("/v1/streams"),
+            false,
             &["https://mes.example".into()],
         )
     }
@@ -157,12 +219,46 @@ mod tests {
     }
 
     #[test]
-    fn cross_site_is_refused_even_without_an_origin() {
-        assert!(check(&[("host", "h"), ("sec-fetch-site", "cross-site")]).is_err());
-        assert_eq!(
-            check(&[("host", "h"), ("sec-fetch-site", "same-origin")]),
-            Ok(())
-        );
+    fn other_sites_and_other_ports_of_this_host_are_refused_even_without_an_origin() {
+        for site in ["cross-site", "same-site", "Cross-Site", "new-kind"] {
+            assert!(check(&[("host", "h"), ("sec-fetch-site", site)]).is_err());
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(check(&[("host", "h"), ("sec-fetch-site", site)]), Ok(()));
+        }
+    }
+
+    #[test]
+    fn over_tls_a_page_that_came_without_is_foreign() {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", "h".parse().unwrap());
+        headers.insert("origin", "http://h".parse().unwrap());
+        let uri = Uri::from_static("/v1/streams");
+        assert_eq!(own_origin(&headers, &uri, false, &[]), Ok(()));
+        assert!(own_origin(&headers, &uri, true, &[]).is_err());
+    }
+
+    #[test]
+    fn a_request_names_one_host_and_carries_one_key() {
+        let check = |uri: &'static str, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append("host", host.parse().unwrap());
+            }
+            one_host(&headers, &Uri::from_static(uri)).is_ok()
+        };
+        assert!(check("/", &[]));
+        assert!(check("/", &["h"]));
+        assert!(check("http://h:80/", &["H"]));
+        assert!(check("https://h/", &["h:443"]));
+        assert!(!check("/", &["h", "h"]));
+        assert!(!check("http://h/", &["g"]));
+        assert!(!check("http://h:81/", &["h"]));
+        let mut headers = HeaderMap::new();
+        headers.append("authorization", "Bearer a".parse().unwrap());
+        assert_eq!(one_key(&headers), Ok(()));
+        headers.append("authorization", "Bearer b".parse().unwrap());
+        assert!(one_key(&headers).is_err());
     }
 
     #[test]

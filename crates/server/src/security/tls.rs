@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,6 +19,31 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// Its private key, PEM, not encrypted.
     pub key: PathBuf,
+}
+
+/// The TLS configuration for new connections. It is replaced when the files are renewed.
+#[derive(Debug, Clone)]
+pub(crate) struct Reloaded {
+    config: Arc<RwLock<Arc<ServerConfig>>>,
+}
+
+impl Reloaded {
+    pub(crate) fn new(config: ServerConfig) -> Self {
+        Self {
+            config: Arc::new(RwLock::new(Arc::new(config))),
+        }
+    }
+
+    /// The configuration for a connection that begins now.
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+        let config = self.config.read();
+        Arc::clone(&config.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, config: ServerConfig) {
+        let mut held = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(config);
+    }
 }
 
 /// Why there is no TLS.
@@ -89,11 +113,11 @@ impl TlsFiles {
 
     /// Gives `config` the new files whenever they have changed and can be used; until then the old certificate stays. Never
     /// ends; to be dropped with the server.
-    pub(crate) async fn watch(self, config: RustlsConfig) {
+    pub(crate) async fn watch(self, config: Reloaded) {
         self.watch_every(config, LOOK_EVERY).await;
     }
 
-    async fn watch_every(self, config: RustlsConfig, period: Duration) {
+    async fn watch_every(self, config: Reloaded, period: Duration) {
         let mut seen = self.stamps();
         loop {
             tokio::time::sleep(period).await;
@@ -103,7 +127,7 @@ impl TlsFiles {
             }
             seen = now;
             match self.load() {
-                Ok(new) => config.reload_from_config(Arc::new(new)),
+                Ok(new) => config.replace(new),
                 Err(problem) => {
                     tracing::warn!(%problem, "the new certificate cannot be used; the old one stays");
                 }
@@ -175,8 +199,8 @@ mod tests {
     #[tokio::test]
     async fn renewed_files_are_taken_up_and_broken_ones_are_not() {
         let (_folder, files) = files(CERTIFICATE, KEY);
-        let config = RustlsConfig::from_config(Arc::new(files.load().unwrap()));
-        let first = config.get_inner();
+        let config = Reloaded::new(files.load().unwrap());
+        let first = config.current();
         let watch = files
             .clone()
             .watch_every(config.clone(), Duration::from_millis(10));
@@ -184,11 +208,11 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(30)).await;
         fs::write(&files.key, "broken").unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(Arc::ptr_eq(&first, &config.get_inner()));
+        assert!(Arc::ptr_eq(&first, &config.current()));
         fs::write(&files.key, KEY).unwrap();
         for _ in 0..200 {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            if !Arc::ptr_eq(&first, &config.get_inner()) {
+            if !Arc::ptr_eq(&first, &config.current()) {
                 watch.abort();
                 return;
             }

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::clean::Logged;
 use crate::error::StoreError;
 
 /// Writes that share a transaction at most.
@@ -206,7 +207,9 @@ impl Writer {
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match (result, &*problem) {
             (Ok(()), Some(_)) => tracing::warn!("The database can be written again."),
-            (Err(error), None) => tracing::error!(%error, "The database cannot be written."),
+            (Err(error), None) => {
+                tracing::error!(error = %Logged(&error), "The database cannot be written.")
+            }
             _ => {}
         }
         *problem = result.clone().err();

@@ -7,6 +7,7 @@ use rareclip_core::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
 use rareclip_core::{PushOptions, Stream};
 
 use super::{Figures, Owner};
+use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
 use crate::model::Condition;
 use crate::store::{StateFile, Value};
@@ -64,7 +65,7 @@ impl Owner {
                 view.condition = Condition::Damaged;
                 view.notice = Some(error.to_string());
                 drop(view);
-                tracing::error!(stream = %self.handle.name, %error, "Memory not loaded.");
+                tracing::error!(stream = %self.handle.name, error = %Logged(&error), "Memory not loaded.");
                 Err(error)
             }
         }
@@ -84,7 +85,7 @@ impl Owner {
                     let notice = format!(
                         "{error}. Nothing is lost: the memory was made anew from the state before and the images since"
                     );
-                    tracing::warn!(stream = %self.handle.name, "{notice}");
+                    tracing::warn!(stream = %self.handle.name, "{}", Logged(&notice));
                     self.handle.view().notice = Some(notice);
                     // What is newest on disk cannot be read; it must not become the state before.
                     self.state = previous;
@@ -273,7 +274,7 @@ impl Owner {
         if !state.file.is_empty()
             && let Err(error) = std::fs::remove_file(&path)
         {
-            tracing::warn!(path = %path.display(), %error, "Old state not deleted.");
+            tracing::warn!(path = %path.display(), error = %Logged(&error), "Old state not deleted.");
         }
     }
 

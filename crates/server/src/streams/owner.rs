@@ -9,6 +9,7 @@ use rareclip_core::calibration::CalibrationConfig;
 use tokio::sync::mpsc;
 
 use super::{Figures, Handle, Job, Shared};
+use crate::clean::Logged;
 use crate::detectors::Entry;
 use crate::error::ServiceError;
 use crate::metrics::StreamLabels;
@@ -147,7 +148,7 @@ impl Owner {
             return;
         }
         if let Err(error) = self.checkpoint(true).await {
-            tracing::warn!(stream = %self.handle.name, %error, "State not written; the journal goes on.");
+            tracing::warn!(stream = %self.handle.name, error = %Logged(&error), "State not written; the journal goes on.");
         }
     }
 

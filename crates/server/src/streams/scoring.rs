@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::image::{self, ImageJob, Ready};
 use super::{Owner, milliseconds, now};
+use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
 use crate::metrics::{StreamLabels, VerdictLabels};
 use crate::model::{ResultRecord, Timings};
@@ -285,7 +286,7 @@ impl Owner {
             ),
         ];
         if let Err(error) = self.shared.store.write(statements).await {
-            tracing::error!(stream = %self.handle.name, entry, %error, "Entry not taken back.");
+            tracing::error!(stream = %self.handle.name, entry, error = %Logged(&error), "Entry not taken back.");
         }
     }
 
@@ -338,7 +339,7 @@ impl Owner {
                     vec![bytes.into(), key.0.into(), key.1.into()],
                 ),
                 Err(error) => {
-                    tracing::warn!(%error, "Picture not kept.");
+                    tracing::warn!(error = %Logged(&error), "Picture not kept.");
                     (
                         "UPDATE results SET pictures = 0 WHERE stream = $1 AND entry = $2",
                         vec![key.0.into(), key.1.into()],
@@ -346,7 +347,7 @@ impl Owner {
                 }
             };
             if let Err(error) = shared.store.write(vec![(sql, values)]).await {
-                tracing::warn!(%error, "Size of a kept picture not noted.");
+                tracing::warn!(error = %Logged(&error), "Size of a kept picture not noted.");
             }
         });
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rareclip_server::api::ApiOptions;
+use rareclip_server::api::{ApiOptions, Peer};
 use rareclip_server::security::{KeyRing, Scope};
 use serde_json::json;
 
@@ -147,6 +147,130 @@ async fn open_access_answers_to_names_of_this_machine_only() {
     }
     let none = site.call("GET", "/v1/info").without("host").send().await;
     none.problem(403, "foreign-host");
+}
+
+#[tokio::test]
+async fn open_access_that_is_allowed_still_checks_the_host_on_loopback() {
+    let options = ApiOptions {
+        allow_open: true,
+        ..Default::default()
+    };
+    let site = Site::with(options, |_| {}).await;
+    let ask = |host: &'static str| site.call("GET", "/v1/info").header("host", host).send();
+    ask("evil.example").await.problem(403, "foreign-host");
+    ask("localhost:8700").await.is(200);
+}
+
+async fn status_over(site: &Site, local: &str, host: &'static str) -> u16 {
+    let mut request = site.call("GET", "/v1/info").header("host", host).request();
+    request.extensions_mut().insert(Peer {
+        remote: "192.168.0.9:5000".parse().unwrap(),
+        local: local.parse().unwrap(),
+        tls: false,
+    });
+    let router = site.router.clone();
+    let response = tower::ServiceExt::oneshot(router, request).await;
+    response.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_request_over_loopback_must_name_this_machine_whatever_address_is_served() {
+    let options = |hosts: &[&str]| ApiOptions {
+        loopback: false,
+        allow_open: true,
+        allowed_hosts: hosts.iter().map(|&host| host.into()).collect(),
+        ..Default::default()
+    };
+    let site = Site::with(options(&[]), |_| {}).await;
+    for local in ["127.0.0.1:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        assert_eq!(status_over(&site, local, "evil.example").await, 403);
+        assert_eq!(status_over(&site, local, "localhost").await, 200);
+    }
+    assert_eq!(status_over(&site, "192.168.0.5:80", "plant").await, 200);
+    // With names given, the others are refused on the network too.
+    let site = Site::with(options(&["plant"]), |_| {}).await;
+    for (host, status) in [("plant", 200), ("192.168.0.5", 200), ("evil.example", 403)] {
+        assert_eq!(status_over(&site, "192.168.0.5:80", host).await, status);
+    }
+}
+
+#[tokio::test]
+async fn a_request_with_two_hosts_or_two_keys_is_refused() {
+    let site = Site::open().await;
+    let send = async |change: &dyn Fn(&mut axum::extract::Request)| {
+        let mut request = site.call("GET", "/livez").request();
+        change(&mut request);
+        let router = site.router.clone();
+        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(send(&|_| {}).await, 200);
+    for header in ["host", "authorization"] {
+        let twice = |request: &mut axum::extract::Request| {
+            let headers = request.headers_mut();
+            headers.insert(header, "localhost".parse().unwrap());
+            headers.append(header, "localhost".parse().unwrap());
+        };
+        assert_eq!(send(&twice).await, 400, "{header}");
+    }
+    for (uri, status) in [
+        ("http://localhost/livez", 200),
+        ("http://LOCALHOST:80/livez", 200),
+        ("http://127.0.0.1/livez", 400),
+        ("http://localhost:8700/livez", 400),
+    ] {
+        let absolute = |request: &mut axum::extract::Request| {
+            *request.uri_mut() = uri.parse().unwrap();
+        };
+        assert_eq!(send(&absolute).await, status, "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_stay_with_tls_over_tls_only() {
+    let told = async |tls: bool, options: ApiOptions| {
+        let site = Site::with(options, |_| {}).await;
+        let mut request = site.call("GET", "/livez").request();
+        request.extensions_mut().insert(Peer {
+            remote: "127.0.0.1:5000".parse().unwrap(),
+            local: "127.0.0.1:80".parse().unwrap(),
+            tls,
+        });
+        let router = site.router.clone();
+        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        let value = response.headers().get("strict-transport-security").cloned();
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    let off = ApiOptions {
+        hsts: None,
+        ..Default::default()
+    };
+    let default = told(true, ApiOptions::default()).await;
+    assert_eq!(default.as_deref(), Some("max-age=31536000"));
+    assert_eq!(told(false, ApiOptions::default()).await, None);
+    assert_eq!(told(true, off).await, None);
+}
+
+#[tokio::test]
+async fn pages_of_others_read_nothing() {
+    let site = Site::open().await;
+    site.stream("s").await;
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        for path in ["/v1/streams/s/export", "/v1/events", "/metrics"] {
+            let call = site.call("GET", path).header(name, value);
+            call.send().await.problem(403, "foreign-origin");
+        }
+    }
+    // A person who types the address, or follows a bookmark.
+    let typed = site
+        .call("GET", "/v1/streams/s/export")
+        .header("sec-fetch-site", "none");
+    typed.send().await.is(200);
 }
 
 #[tokio::test]

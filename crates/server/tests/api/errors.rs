@@ -143,3 +143,92 @@ async fn results_and_streams_that_are_not_there_are_404() {
         .raw("image/png", picture(1));
     call.send().await.problem(404, "not-found");
 }
+
+#[tokio::test]
+async fn options_that_a_component_rejects_are_a_mistake_of_the_request() {
+    let site = Site::open().await;
+    let table = |bank: serde_json::Value, scorer: serde_json::Value| {
+        json!({
+            "backbone": {"type": "thumbnail", "image_size": 64, "cell": 8},
+            "bank": bank,
+            "scorer": scorer,
+        })
+    };
+    let rarity = json!({"type": "rarity"});
+    let prototype = json!({"type": "prototype", "blocks": [1], "neighbourhoods": [1]});
+    let mistakes = [
+        table(json!({"type": "prototype", "blocks": [9]}), rarity.clone()),
+        table(
+            json!({"type": "prototype", "blocks": [1], "neighbourhoods": [2]}),
+            rarity.clone(),
+        ),
+        table(
+            json!({"type": "prototype", "blocks": [1], "capacity": -1}),
+            rarity.clone(),
+        ),
+        table(json!({"type": "nothing"}), rarity.clone()),
+        table(
+            json!({"type": "coreset", "blocks": [1], "share": 2}),
+            rarity,
+        ),
+        table(prototype, json!({"type": "rarity", "wrong": 1})),
+    ];
+    let mut wrong = Vec::new();
+    for detector in mistakes {
+        let new = json!({"name": "s", "detector": detector});
+        let answer = site.post("/v1/streams", new).await;
+        if answer.status != 400 {
+            let text = answer.text();
+            wrong.push(format!("{} {detector}: {text}", answer.status));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(site.get("/v1/streams").await.json()["streams"], json!([]));
+}
+
+#[tokio::test]
+async fn parts_that_do_not_fit_together_are_not_a_fault_of_the_program() {
+    let site = Site::open().await;
+    let parts = [
+        (
+            json!({"type": "prototype", "blocks": [1]}),
+            json!({"type": "nearest-neighbour"}),
+        ),
+        (
+            json!({"type": "coreset", "blocks": [1]}),
+            json!({"type": "rarity"}),
+        ),
+    ];
+    for (at, (bank, scorer)) in parts.into_iter().enumerate() {
+        let detector = json!({
+            "backbone": {"type": "thumbnail", "image_size": 64, "cell": 8},
+            "bank": bank,
+            "scorer": scorer,
+        });
+        let name = format!("s{at}");
+        let new = json!({"name": &name, "detector": detector});
+        site.post("/v1/streams", new).await.is(201);
+        for path in ["normals", "images", "calibrate?rate=0.5"] {
+            let call = site.call("POST", format!("/v1/streams/{name}/{path}"));
+            let answer = call.raw("image/png", picture(1)).send().await;
+            let status = answer.status.as_u16();
+            assert!(status < 500, "{at} {path} {status}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_does_not_repeat_a_long_text_whole() {
+    let site = Site::open().await;
+    let long = "x".repeat(150_000);
+    let new = json!({"name": "s", "detector": {"bank": {"type": "prototype", &long: 1}}});
+    for answer in [
+        site.post("/v1/streams", new).await,
+        site.post("/v1/streams", json!({"name": long})).await,
+        site.get(format!("/v1/streams/{}", &long[..50_000])).await,
+        site.get(format!("/{}", &long[..50_000])).await,
+    ] {
+        assert!((400..500).contains(&answer.status.as_u16()));
+        assert!(answer.bytes.len() < 6000, "{}", answer.bytes.len());
+    }
+}

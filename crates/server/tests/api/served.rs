@@ -13,19 +13,23 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::common::{open, picture, settings, stream};
 
-struct Served {
-    service: Arc<Service>,
-    address: SocketAddr,
+pub struct Served {
+    pub service: Arc<Service>,
+    pub address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), ServeError>>,
     _data: tempfile::TempDir,
 }
 
-async fn served(options: ApiOptions) -> Served {
+pub async fn served(options: ApiOptions) -> Served {
+    served_on("127.0.0.1:0", options).await
+}
+
+pub async fn served_on(address: &str, options: ApiOptions) -> Served {
     let data = tempfile::tempdir().unwrap();
     let service = open(settings(data.path())).await;
     stream(&service, "s", "rarity").await;
-    let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = bind(address.parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
@@ -41,7 +45,14 @@ async fn served(options: ApiOptions) -> Served {
     }
 }
 
-fn tls() -> TlsFiles {
+impl Served {
+    pub async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+pub fn tls() -> TlsFiles {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
     TlsFiles {
         certificate: folder.join("certificate.pem"),
@@ -49,7 +60,7 @@ fn tls() -> TlsFiles {
     }
 }
 
-fn post_head(length: usize) -> String {
+pub fn post_head(length: usize) -> String {
     format!(
         "POST /v1/streams/s/images HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
     )
