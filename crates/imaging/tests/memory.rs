@@ -74,9 +74,7 @@ where
 {
     let mut bytes = Cursor::new(Vec::new());
     let mut encoder = tiff::encoder::TiffEncoder::new(&mut bytes).unwrap();
-    encoder
-        .write_image::<C>(SIDES.0, SIDES.1, values)
-        .unwrap();
+    encoder.write_image::<C>(SIDES.0, SIDES.1, values).unwrap();
     bytes.into_inner()
 }
 
@@ -86,29 +84,74 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let pixels = (width * height) as usize;
     let rgb = || DynamicImage::new_rgb8(width, height);
     let mut files = vec![
-        ("PNG gray".into(), file(DynamicImage::new_luma8(width, height), ImageFormat::Png)),
+        (
+            "PNG gray".into(),
+            file(DynamicImage::new_luma8(width, height), ImageFormat::Png),
+        ),
         ("PNG RGB".into(), file(rgb(), ImageFormat::Png)),
-        ("PNG RGBA".into(), file(DynamicImage::new_rgba8(width, height), ImageFormat::Png)),
-        ("PNG 16-bit gray".into(), file(DynamicImage::new_luma16(width, height), ImageFormat::Png)),
-        ("PNG 16-bit RGB".into(), file(DynamicImage::new_rgb16(width, height), ImageFormat::Png)),
-        ("PNG 16-bit RGBA".into(), file(DynamicImage::new_rgba16(width, height), ImageFormat::Png)),
-        ("PNG palette".into(), png(ColorType::Indexed, BitDepth::Eight)),
-        ("PNG palette of 4 bits".into(), png(ColorType::Indexed, BitDepth::Four)),
-        ("PNG bilevel".into(), png(ColorType::Grayscale, BitDepth::One)),
-        ("JPEG gray".into(), file(DynamicImage::new_luma8(width, height), ImageFormat::Jpeg)),
+        (
+            "PNG RGBA".into(),
+            file(DynamicImage::new_rgba8(width, height), ImageFormat::Png),
+        ),
+        (
+            "PNG 16-bit gray".into(),
+            file(DynamicImage::new_luma16(width, height), ImageFormat::Png),
+        ),
+        (
+            "PNG 16-bit RGB".into(),
+            file(DynamicImage::new_rgb16(width, height), ImageFormat::Png),
+        ),
+        (
+            "PNG 16-bit RGBA".into(),
+            file(DynamicImage::new_rgba16(width, height), ImageFormat::Png),
+        ),
+        (
+            "PNG palette".into(),
+            png(ColorType::Indexed, BitDepth::Eight),
+        ),
+        (
+            "PNG palette of 4 bits".into(),
+            png(ColorType::Indexed, BitDepth::Four),
+        ),
+        (
+            "PNG bilevel".into(),
+            png(ColorType::Grayscale, BitDepth::One),
+        ),
+        (
+            "JPEG gray".into(),
+            file(DynamicImage::new_luma8(width, height), ImageFormat::Jpeg),
+        ),
         ("JPEG RGB".into(), file(rgb(), ImageFormat::Jpeg)),
         ("BMP RGB".into(), file(rgb(), ImageFormat::Bmp)),
-        ("BMP gray".into(), file(DynamicImage::new_luma8(width, height), ImageFormat::Bmp)),
+        (
+            "BMP gray".into(),
+            file(DynamicImage::new_luma8(width, height), ImageFormat::Bmp),
+        ),
         ("WebP RGB".into(), file(rgb(), ImageFormat::WebP)),
-        ("WebP RGBA".into(), file(DynamicImage::new_rgba8(width, height), ImageFormat::WebP)),
-        ("TIFF RGB".into(), tiff::<tiff::encoder::colortype::RGB8>(&vec![0; 3 * pixels])),
-        ("TIFF 16-bit RGB".into(), tiff::<tiff::encoder::colortype::RGB16>(&vec![0; 3 * pixels])),
-        ("TIFF gray".into(), tiff::<tiff::encoder::colortype::Gray8>(&vec![0; pixels])),
+        (
+            "WebP RGBA".into(),
+            file(DynamicImage::new_rgba8(width, height), ImageFormat::WebP),
+        ),
+        (
+            "TIFF RGB".into(),
+            tiff::<tiff::encoder::colortype::RGB8>(&vec![0; 3 * pixels]),
+        ),
+        (
+            "TIFF 16-bit RGB".into(),
+            tiff::<tiff::encoder::colortype::RGB16>(&vec![0; 3 * pixels]),
+        ),
+        (
+            "TIFF gray".into(),
+            tiff::<tiff::encoder::colortype::Gray8>(&vec![0; pixels]),
+        ),
     ];
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/jpeg");
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|end| end == "jpg" || end == "jpeg") {
+        if path
+            .extension()
+            .is_some_and(|end| end == "jpg" || end == "jpeg")
+        {
             files.push((path.display().to_string(), std::fs::read(path).unwrap()));
         }
     }
@@ -147,10 +190,16 @@ fn no_file_takes_more_memory_than_its_header_announces() {
                 (tensor, shrink(rgb, 1024))
             });
             let announced = header.prepare_bytes(&recipe);
-            assert!(all <= announced, "{name}: {all} bytes, announced {announced}");
+            assert!(
+                all <= announced,
+                "{name}: {all} bytes, announced {announced}"
+            );
             // A bound that is far too high would refuse pictures for nothing.
             let small = 16 << 20;
-            assert!(announced <= 4 * all + small, "{name}: {all} bytes, announced {announced}");
+            assert!(
+                announced <= 4 * all + small,
+                "{name}: {all} bytes, announced {announced}"
+            );
             checked += 1;
         }
     }

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod api;
+mod budget;
 pub mod detectors;
 mod encoder;
 mod error;
@@ -20,8 +21,11 @@ mod service;
 mod settings;
 mod store;
 mod streams;
+mod text;
+mod watchdog;
 
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};
 pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
 pub use settings::{KeepPictures, Settings, make_data_folder};
+pub use streams::StateExport;

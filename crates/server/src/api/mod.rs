@@ -1,8 +1,10 @@
 //! The service over HTTP: REST under `/v1`, the Open Inference Protocol under `/v2`, server-sent events, metrics, the page.
 
 mod accept;
+mod answers;
 mod assets;
 mod body;
+mod counted;
 mod events;
 mod examples;
 mod guard;
@@ -69,6 +71,7 @@ fn with_stop(
     router
         .fallback(no_route)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&api), answers::count))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(CompressionLayer::new().compress_when(worth_compressing))
         .with_state(api)

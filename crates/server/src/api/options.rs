@@ -26,6 +26,11 @@ pub struct ApiOptions {
     pub max_bytes_in_flight: usize,
     /// Largest state file that can be imported, in bytes.
     pub max_state_bytes: usize,
+    /// Bytes that answers of 64 KiB and more may take together until they are sent: lists, charts, pictures, maps. Default
+    /// 256 MiB.
+    pub max_answer_bytes: usize,
+    /// States exported at the same time; each takes an open file and 256 KiB. Default 8.
+    pub max_exports: usize,
     /// Event streams open at the same time.
     pub max_event_streams: usize,
     /// Time within which the body of a request must have arrived.
@@ -46,6 +51,8 @@ impl Default for ApiOptions {
             allowed_origins: Vec::new(),
             max_bytes_in_flight: 512 << 20,
             max_state_bytes: 512 << 20,
+            max_answer_bytes: 256 << 20,
+            max_exports: 8,
             max_event_streams: 256,
             body_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(30),

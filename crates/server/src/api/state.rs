@@ -10,15 +10,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, watch};
 
-use super::body::Budget;
 use super::options::ApiOptions;
 use super::problem::ApiError;
 use crate::Service;
+use crate::budget::Budget;
 
 pub(crate) struct Api {
     pub(crate) service: Arc<Service>,
     pub(crate) options: ApiOptions,
     pub(crate) budget: Budget,
+    /// Room for answers that are being sent.
+    pub(crate) answers: Budget,
+    /// Exports under way.
+    pub(crate) exports: Arc<Semaphore>,
     pub(crate) event_streams: Arc<Semaphore>,
     /// Becomes true when the service goes down, so that event streams end.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -36,6 +40,8 @@ impl Api {
         let largest = (2 * service.settings().max_body_bytes).max(options.max_state_bytes);
         Self {
             budget: Budget::new(options.max_bytes_in_flight.max(largest)),
+            answers: Budget::new(options.max_answer_bytes),
+            exports: Arc::new(Semaphore::new(options.max_exports)),
             event_streams: Arc::new(Semaphore::new(options.max_event_streams)),
             service,
             options,
