@@ -22,6 +22,8 @@ pub const FORMAT_VERSION: u32 = 1;
 const VALUES: &str = "values";
 const MAGIC: &[u8; 8] = b"RARECLIP";
 const HEADER: usize = 8 + 4 + 4 + 8 + 32;
+/// Largest header of a body, in bytes, in a state that comes from elsewhere. Reading it takes many times its size.
+const MAX_FOREIGN_HEADER: u64 = 1 << 20;
 
 /// What can be wrong with saved state.
 #[derive(Debug, thiserror::Error)]
@@ -297,6 +299,32 @@ impl Snapshot {
         })
     }
 
+    /// Checks what can be checked of the bytes of a state that comes from elsewhere before anything is read: the header of
+    /// the body, which names the entries and holds the plain values, has at most 1 MiB. `path` is for messages.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Damaged`].
+    pub fn check_foreign(path: &Path, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let damaged = |problem: String| SnapshotError::Damaged {
+            path: path.to_owned(),
+            problem,
+        };
+        if !bytes.starts_with(MAGIC) {
+            return Err(damaged("not a rareclip state file".into()));
+        }
+        let length = bytes
+            .get(HEADER..)
+            .and_then(|body| body.first_chunk::<8>())
+            .map(|length| u64::from_le_bytes(*length))
+            .ok_or_else(|| damaged(format!("cut short: {} bytes", bytes.len())))?;
+        if length > MAX_FOREIGN_HEADER {
+            return Err(damaged(format!(
+                "the list of its entries has {length} bytes, at most {MAX_FOREIGN_HEADER} are allowed"
+            )));
+        }
+        Ok(())
+    }
+
     /// A reader of its entries.
     ///
     /// # Errors
@@ -348,13 +376,38 @@ impl SnapshotReader<'_> {
         Ok((tensor.shape().to_vec(), tensor.data()))
     }
 
-    /// Numbers and their shape.
+    /// Finite numbers and their shape.
     ///
     /// # Errors
-    /// [`SnapshotError::Missing`] or [`SnapshotError::Entry`].
+    /// [`SnapshotError::Missing`] or [`SnapshotError::Entry`], also where a number is NaN or infinite.
     pub fn floats(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), SnapshotError> {
+        self.checked_floats(name, f32::is_finite)
+    }
+
+    /// Numbers and their shape, where negative infinity stands for a place that is not taken.
+    ///
+    /// # Errors
+    /// As for [`floats`](Self::floats), but for negative infinity.
+    pub fn floats_with_gaps(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), SnapshotError> {
+        self.checked_floats(name, |value| {
+            value.is_finite() || value == f32::NEG_INFINITY
+        })
+    }
+
+    fn checked_floats(
+        &self,
+        name: &str,
+        allowed: impl Fn(f32) -> bool,
+    ) -> Result<(Vec<usize>, Vec<f32>), SnapshotError> {
         let (shape, bytes) = self.tensor(name, Dtype::F32)?;
-        Ok((shape, bytemuck::allocation::pod_collect_to_vec(bytes)))
+        let values: Vec<f32> = bytemuck::allocation::pod_collect_to_vec(bytes);
+        match values.iter().position(|value| !allowed(*value)) {
+            None => Ok((shape, values)),
+            Some(at) => Err(SnapshotError::Entry {
+                name: format!("{}{name}", self.prefix),
+                problem: format!("value {at} is {}, expected a finite number", values[at]),
+            }),
+        }
     }
 
     /// Whole numbers and their shape.

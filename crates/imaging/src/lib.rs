@@ -38,9 +38,10 @@ pub use prepare::{
 };
 pub use resample::Filter;
 pub use rgb::RgbPicture;
-pub use visual::{MapScale, colour, contour, heatmap, overlay, thumbnail};
+pub use visual::{MapScale, colour, contour, heatmap, overlay, shrink, thumbnail};
 
 #[cfg(feature = "codecs")]
 pub use codec::{
-    decode, decode_file, detect_format, encode_jpeg, encode_png, encode_png_gray, prepare,
+    ImageHeader, decode, decode_file, detect_format, encode_jpeg, encode_png, encode_png_gray,
+    prepare, probe,
 };

@@ -1,8 +1,9 @@
 //! One thread for each backbone: what is decoded goes through together, whichever stream it belongs to.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ndarray::{Array3, Array4, ArrayView4, Axis};
@@ -11,6 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
+use crate::watchdog::{Stuck, Watchdog};
+
+/// Threads of a backbone that may hang before it is given up.
+const MOST_STUCK: u64 = 2;
 
 /// What the backbone says of an image.
 pub(crate) struct Encoded {
@@ -23,12 +28,29 @@ pub(crate) struct Encoded {
 
 struct Item {
     tensor: Array3<f32>,
+    /// Told the number of the thread that has begun with the image.
+    begun: Option<oneshot::Sender<u64>>,
     reply: oneshot::Sender<Result<Encoded, ServiceError>>,
+}
+
+/// What the threads of a backbone share; one of them at a time takes images.
+struct Line {
+    name: String,
+    backbone: Arc<dyn Backbone>,
+    max_batch: usize,
+    metrics: Arc<Metrics>,
+    /// Missing once the backbone is given up.
+    items: Mutex<Option<Receiver<Item>>>,
+    /// The number of the thread that takes images; those before it hang.
+    thread: AtomicU64,
+    /// Those that hang, until they end.
+    stuck: Mutex<Vec<(u64, Stuck)>>,
 }
 
 /// The queue in front of a backbone.
 pub(crate) struct Encoder {
     queue: Sender<Item>,
+    line: Arc<Line>,
 }
 
 impl Encoder {
@@ -40,39 +62,130 @@ impl Encoder {
         metrics: Arc<Metrics>,
     ) -> Result<Self, ServiceError> {
         let (queue, items) = channel();
-        std::thread::Builder::new()
-            .name(format!("backbone {name}"))
-            .spawn(move || work(&*backbone, &items, max_batch.max(1), &metrics))
-            .map_err(|error| ServiceError::Internal(format!("backbone thread: {error}")))?;
-        Ok(Self { queue })
+        let line = Arc::new(Line {
+            name: name.to_owned(),
+            backbone,
+            max_batch: max_batch.max(1),
+            metrics,
+            items: Mutex::new(Some(items)),
+            thread: AtomicU64::new(0),
+            stuck: Mutex::default(),
+        });
+        line.start(0)?;
+        Ok(Self { queue, line })
     }
 
     /// Encodes an image `[3, side, side]`, normalised as the backbone's recipe says.
-    pub(crate) async fn encode(&self, tensor: Array3<f32>) -> Result<Encoded, ServiceError> {
+    ///
+    /// # Errors
+    /// [`ServiceError::Stuck`] when the backbone has not ended in the time that `watchdog` allows; its other images go to
+    /// another thread.
+    pub(crate) async fn encode(
+        &self,
+        tensor: Array3<f32>,
+        watchdog: &Arc<Watchdog>,
+    ) -> Result<Encoded, ServiceError> {
         let (reply, answer) = oneshot::channel();
+        let (begun, begins) = oneshot::channel();
         let gone = || ServiceError::Internal("the backbone's thread has ended".into());
-        self.queue
-            .send(Item { tensor, reply })
-            .map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        let item = Item {
+            tensor,
+            begun: Some(begun),
+            reply,
+        };
+        self.queue.send(item).map_err(|_| gone())?;
+        let thread = begins.await.map_err(|_| self.line.given_up())?;
+        let limit = watchdog.limit();
+        match tokio::time::timeout(limit, answer).await {
+            Ok(encoded) => encoded.map_err(|_| gone())?,
+            Err(_) => {
+                self.line.replace(thread, watchdog)?;
+                Err(ServiceError::Stuck {
+                    what: format!("backbone {}", self.line.name),
+                    seconds: limit.as_secs_f64(),
+                })
+            }
+        }
     }
 }
 
-fn work(backbone: &dyn Backbone, items: &Receiver<Item>, max_batch: usize, metrics: &Metrics) {
-    // No waiting for a batch to fill: it is whatever was decoded while the one before was under way.
-    while let Ok(first) = items.recv() {
-        let mut batch = vec![first];
-        while batch.len() < max_batch
-            && let Ok(next) = items.try_recv()
-        {
-            batch.push(next);
+impl Line {
+    fn given_up(&self) -> ServiceError {
+        ServiceError::Internal(format!(
+            "backbone {} does not end or has failed; restart the service",
+            self.name
+        ))
+    }
+
+    fn start(self: &Arc<Self>, thread: u64) -> Result<(), ServiceError> {
+        let line = Arc::clone(self);
+        std::thread::Builder::new()
+            .name(format!("backbone {}", self.name))
+            .spawn(move || line.work(thread))
+            .map(drop)
+            .map_err(|error| ServiceError::Internal(format!("backbone thread: {error}")))
+    }
+
+    /// Lets another thread go on instead of `thread`, which hangs. Every image of its batch comes here; the first starts it.
+    fn replace(
+        self: &Arc<Self>,
+        thread: u64,
+        watchdog: &Arc<Watchdog>,
+    ) -> Result<(), ServiceError> {
+        let next = thread + 1;
+        let first = self
+            .thread
+            .compare_exchange(thread, next, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_err() {
+            return Ok(());
         }
-        batch.retain(|item| !item.reply.is_closed());
-        if batch.is_empty() {
-            continue;
+        let report = watchdog.report(&format!("backbone {}", self.name), watchdog.limit());
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.push((thread, report));
+        let hanging = stuck.len() as u64;
+        drop(stuck);
+        if hanging > MOST_STUCK {
+            // What waits is refused, and so is what comes.
+            *self.items.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return Ok(());
         }
-        metrics.batch_size.observe(batch.len() as f64);
-        encode(backbone, batch);
+        self.start(next)
+    }
+
+    fn work(&self, thread: u64) {
+        while let Some(batch) = self.batch(thread) {
+            self.metrics.batch_size.observe(batch.len() as f64);
+            encode(&*self.backbone, batch);
+        }
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.retain(|(number, _)| *number != thread);
+    }
+
+    /// What there is to do; `None` when another thread has taken over, or there will be nothing more.
+    fn batch(&self, thread: u64) -> Option<Vec<Item>> {
+        loop {
+            if self.thread.load(Ordering::Acquire) != thread {
+                return None;
+            }
+            // Only the present thread waits here, and one that hangs does not.
+            let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
+            // No waiting for a batch to fill: it is whatever was decoded while the one before was under way.
+            let queue = items.as_ref()?;
+            let mut batch = vec![queue.recv().ok()?];
+            while batch.len() < self.max_batch
+                && let Ok(next) = queue.try_recv()
+            {
+                batch.push(next);
+            }
+            drop(items);
+            batch.retain(|item| !item.reply.is_closed());
+            for begun in batch.iter_mut().filter_map(|item| item.begun.take()) {
+                let _ = begun.send(thread);
+            }
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
     }
 }
 

@@ -74,6 +74,40 @@ pub enum ServiceError {
         /// What is wrong with it.
         source: ImagingError,
     },
+    /// An image would take more memory to decode than all images together may.
+    #[error(
+        "image {name}: {width} x {height} pixels take {needed} bytes to decode and at most {budget} are allowed (--decode-memory); send a smaller image"
+    )]
+    TooCostly {
+        /// The image as the request named it, or its position.
+        name: String,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes that decoding takes at most.
+        needed: u64,
+        /// Bytes that there are for all images.
+        budget: u64,
+    },
+    /// As many streams as the service may have.
+    #[error(
+        "there are {limit} streams and no more are allowed (--max-streams): delete streams that are not needed, or start the service with a higher limit"
+    )]
+    TooManyStreams {
+        /// The bound.
+        limit: usize,
+    },
+    /// A computation did not end in the time that it may take.
+    #[error(
+        "{what} did not end within {seconds:.0} s and was given up; nothing of it is recorded. The log says more"
+    )]
+    Stuck {
+        /// The stream or part of the service.
+        what: String,
+        /// The time it may take.
+        seconds: f64,
+    },
     /// There is too much to do at present.
     #[error("{waiting} images are waiting and at most {limit} may; try again in {retry_after_s} s")]
     Busy {
@@ -143,13 +177,14 @@ impl ServiceError {
             Self::Invalid { .. } => 400,
             Self::Conflict(_) => 409,
             Self::TooLarge(_) => 413,
-            Self::Image { .. } => 422,
+            Self::Image { .. } | Self::TooCostly { .. } => 422,
+            Self::TooManyStreams { .. } => 409,
             Self::Busy { .. } => 429,
             Self::Deadline(_) => 504,
             Self::Building(_) | Self::ManyBuilds { .. } => 503,
             Self::Damaged { .. } | Self::NoDetector { .. } => 409,
             Self::Detector(error) => Self::status_of(error),
-            Self::Internal(_) => 500,
+            Self::Internal(_) | Self::Stuck { .. } => 500,
             Self::Store(StoreError::Full { .. }) => 507,
             Self::Store(_) | Self::Stopping => 503,
         }
@@ -193,7 +228,9 @@ impl ServiceError {
             Self::Invalid { .. } => "invalid",
             Self::Conflict(_) => "conflict",
             Self::TooLarge(_) => "too-large",
-            Self::Image { .. } => "image",
+            Self::Image { .. } | Self::TooCostly { .. } => "image",
+            Self::TooManyStreams { .. } => "too-many-streams",
+            Self::Stuck { .. } => "stuck",
             Self::Busy { .. } => "busy",
             Self::Deadline(_) => "deadline",
             Self::Building(_) | Self::ManyBuilds { .. } => "building",

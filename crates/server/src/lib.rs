@@ -9,6 +9,7 @@
 //! ```
 
 pub mod api;
+mod budget;
 mod building;
 mod clean;
 mod custom;
@@ -23,9 +24,12 @@ mod service;
 mod settings;
 mod store;
 mod streams;
+mod text;
+mod watchdog;
 
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};
 pub use rareclip_core::Trust;
 pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
 pub use settings::{KeepPictures, Settings, make_data_folder};
+pub use streams::StateExport;

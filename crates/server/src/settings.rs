@@ -29,6 +29,19 @@ pub struct Settings {
     pub limits: Limits,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
+    /// Bytes that decoding may take for all images together, working copies included: images wait for room. One that needs
+    /// more by itself is refused. Default 1 GiB.
+    pub decode_bytes: u64,
+    /// Streams that there may be; more are refused. Default 10 000.
+    pub max_streams: usize,
+    /// Time that the computation for one image, or reading or writing one state, may take. One that takes longer is given up
+    /// and takes its stream out of service. Default 120 s.
+    pub compute_limit: Duration,
+    /// The same for the training pass of a method that has one. Default 2 h.
+    pub fit_limit: Duration,
+    /// Time that streams have to write themselves out when the service closes; what is not written is in the journal.
+    /// Default 30 s.
+    pub close_grace: Duration,
     /// Images in work or waiting; more are answered with 429.
     pub max_queue: usize,
     /// Images that one call of the backbone takes at most.
@@ -63,6 +76,11 @@ impl Settings {
             database: None,
             limits: Limits::default(),
             max_body_bytes: 64 << 20,
+            decode_bytes: 1 << 30,
+            max_streams: 10_000,
+            compute_limit: Duration::from_secs(120),
+            fit_limit: Duration::from_secs(2 * 60 * 60),
+            close_grace: Duration::from_secs(30),
             max_queue: 256,
             max_batch: 8,
             memory_bytes: 2 << 30,
@@ -76,6 +94,13 @@ impl Settings {
             build_timeout: Duration::from_secs(30),
             max_builds: 4,
         }
+    }
+
+    /// A file as clients are told of it: its place within the data folder. Where that folder is stays in the log.
+    pub(crate) fn told(&self, path: &Path) -> String {
+        let within = path.strip_prefix(&self.data).ok();
+        let name = within.or_else(|| path.file_name().map(Path::new));
+        name.unwrap_or(path).display().to_string()
     }
 
     /// The folder of all streams' states.

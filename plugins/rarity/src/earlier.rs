@@ -139,9 +139,16 @@ impl Earlier {
         scope: &str,
         prototypes: usize,
     ) -> Result<(), SnapshotError> {
-        let (shape, similarity) = reader.floats(&format!("{scope}earlier.similarity"))?;
+        let (shape, similarity) = reader.floats_with_gaps(&format!("{scope}earlier.similarity"))?;
         let (other, position) = reader.ints(&format!("{scope}earlier.position"))?;
         let known = |&p: &u32| p == NONE || (p as usize) < prototypes;
+        let found = |(value, place): (&f32, &u32)| value.is_finite() || *place == NONE;
+        if !similarity.iter().zip(&position).all(found) {
+            return Err(SnapshotError::Entry {
+                name: format!("{scope}earlier.similarity"),
+                problem: "a neighbour is infinitely far".into(),
+            });
+        }
         if shape != [prototypes, DEPTH] || other != shape || !position.iter().all(known) {
             return Err(SnapshotError::Entry {
                 name: format!("{scope}earlier"),

@@ -110,12 +110,25 @@ struct WorkArgs {
     /// Largest request.
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     max_body: ByteSize,
+    /// Memory that decoding may take for all images together; images wait for room, and one that needs more is refused.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    decode_memory: ByteSize,
+    /// Streams that there may be; more are refused.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_streams: u32,
     /// Largest image side in pixels.
     #[arg(long, value_name = "PIXELS")]
     max_side: Option<u32>,
     /// Seconds within which an image must have its turn, where the request does not say.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     deadline: f64,
+    /// Seconds that the computation for one image may take; one that takes longer is given up, and its stream goes out of
+    /// service.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
+    compute_limit: f64,
+    /// Seconds that requests have to end when the service stops, and then as many that streams have to be written out.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    grace: f64,
     /// Images after which a stream's state is written out; those since are in the journal.
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     snapshot_every: u64,
@@ -152,7 +165,10 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
     let settings = settings(args)?;
     make_data_folder(&args.data).with_context(|| format!("data folder {}", args.data.display()))?;
     let keys = Arc::new(KeyRing::open(args.data.join("keys.json"))?);
-    let options = options(&args.access, Arc::clone(&keys));
+    let options = ApiOptions {
+        grace: settings.close_grace,
+        ..options(&args.access, Arc::clone(&keys))
+    };
     // What is wrong with the address is found out before weights are loaded.
     let access = &args.access;
     check_exposure(
@@ -174,7 +190,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let service = Service::open(settings, detectors).await?;
         let streams = service.info().streams;
         let open = if keys.is_open() { ", without keys" } else { "" };
@@ -182,10 +198,19 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Exit> {
             "listening on {scheme}://{address}{open}; {streams} streams in {}",
             args.data.display()
         ));
-        api::serve(service, listener, options, stopped()).await?;
-        tell("stopped; every stream is written out".into());
+        api::serve(Arc::clone(&service), listener, options, stopped()).await?;
+        tell(match service.late() {
+            late if late.is_empty() => "stopped; every stream is written out".into(),
+            late => format!(
+                "stopped; not written out in time: {}. The journal has their images",
+                late.join(", ")
+            ),
+        });
         Ok(Exit::Success)
-    })
+    });
+    // A computation that does not end must not keep the program.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
 }
 
 fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
@@ -199,6 +224,10 @@ fn settings(args: &ServeArgs) -> anyhow::Result<Settings> {
         max_body_bytes: usize::try_from(work.max_body.as_u64())?,
         max_queue: usize::try_from(work.max_queue)?,
         max_batch: usize::try_from(work.max_batch)?,
+        decode_bytes: work.decode_memory.as_u64(),
+        max_streams: usize::try_from(work.max_streams)?,
+        compute_limit: seconds("--compute-limit", work.compute_limit)?,
+        close_grace: seconds("--grace", work.grace)?,
         memory_bytes: work.memory.as_u64(),
         snapshot_every: work.snapshot_every,
         snapshot_idle: seconds("--snapshot-idle", work.snapshot_idle)?,

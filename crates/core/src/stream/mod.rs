@@ -231,6 +231,15 @@ impl Stream {
         self.absorb(features, assessed, observer)
     }
 
+    /// Whether an image can be assessed as the stream is, without a training pass or a whole batch first.
+    pub fn can_score(&self) -> bool {
+        match self.learning() {
+            Learning::Online => true,
+            Learning::Fit => self.fitted,
+            Learning::Batch => false,
+        }
+    }
+
     /// Makes sure that images can be pushed: ends a training pass that is still open, and refuses what needs a whole batch. Every
     /// [`push`](Self::push) does so first.
     ///

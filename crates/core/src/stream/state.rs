@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Stream;
 use crate::config::{Difference, differences};
-use crate::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
+use crate::snapshot::{Snapshot, SnapshotError, SnapshotReader, SnapshotWriter};
 use crate::{Error, Result};
 
 impl Stream {
@@ -61,8 +61,8 @@ impl Stream {
             });
         }
         self.changes += 1;
-        self.sequence = reader.value("sequence")?;
-        self.absorbed_queries = reader.value("absorbed_queries")?;
+        self.sequence = count(reader, "sequence")?;
+        self.absorbed_queries = count(reader, "absorbed_queries")?;
         self.fitted = reader.value("fitted")?;
         reader.scoped("update", |reader| self.gate.load(reader))?;
         reader.scoped("calibration", |reader| self.calibrator.load(reader))?;
@@ -74,4 +74,16 @@ impl Stream {
         };
         loaded.map_err(|error| self.bank_error(error))
     }
+}
+
+/// A number of images, which no stream reaches that counts from 0.
+fn count(reader: &SnapshotReader<'_>, name: &str) -> Result<u64> {
+    const MOST: u64 = 1 << 53;
+    let count = reader.value(name)?;
+    if count > MOST {
+        let problem = format!("found {count}, expected at most {MOST}");
+        let name = name.to_owned();
+        return Err(SnapshotError::Entry { name, problem }.into());
+    }
+    Ok(count)
 }

@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, codecs::bmp::BmpDecoder};
 
-use super::{corrupt, unpack, unsupported, via_image};
+use super::{corrupt, header::Cost, unpack, unsupported, via_image};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},
@@ -29,6 +29,21 @@ struct Header {
     /// Bytes of a palette entry, blue green red first.
     entry: usize,
     colours: usize,
+}
+
+/// Width, height and cost of the picture.
+pub(super) fn probe(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
+    let header = header(bytes).ok_or_else(|| truncated("the header"))?;
+    if header.bits <= 8 {
+        limits.check_picture(header.width, header.height, 2)?;
+        // Indices become gray values or stay; their colours have three channels.
+        return Ok((header.width, header.height, Cost::new(3, 8, 3)));
+    }
+    let decoder = BmpDecoder::new(Cursor::new(bytes)).map_err(via_image::failed(FORMAT, limits))?;
+    let (width, height) = decoder.dimensions();
+    let channels = u64::from(decoder.color_type().bytes_per_pixel());
+    limits.check_picture(width, height, channels)?;
+    Ok((width, height, Cost::new(channels, 8, channels + 1)))
 }
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {

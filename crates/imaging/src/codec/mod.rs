@@ -2,6 +2,7 @@
 
 mod bmp;
 mod encode;
+mod header;
 mod jpeg;
 mod png;
 mod tiff;
@@ -12,6 +13,7 @@ use std::path::Path;
 use ndarray::Array3;
 
 pub use encode::{encode_jpeg, encode_png, encode_png_gray};
+pub use header::{ImageHeader, probe};
 
 use crate::{
     InputRecipe, Limits, Orientation, Picture,
@@ -54,22 +56,24 @@ pub fn detect_format(bytes: &[u8]) -> Option<Format> {
 /// the header, before pixel memory is allocated), [`ImagingError::Corrupt`] or
 /// [`ImagingError::Unsupported`].
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
-    if bytes.is_empty() {
-        return Err(ImagingError::Empty);
-    }
-    limits.check_file(bytes.len() as u64)?;
-    let Some(format) = detect_format(bytes) else {
-        return Err(ImagingError::UnknownFormat {
-            start: bytes[..bytes.len().min(8)].to_vec(),
-        });
-    };
-    match format {
+    match format_of(bytes, limits)? {
         Format::Png => png::decode(bytes, limits),
         Format::Jpeg => jpeg::decode(bytes, limits),
         Format::Tiff => tiff::decode(bytes, limits),
         Format::Bmp => bmp::decode(bytes, limits),
         Format::WebP => via_image::decode_webp(bytes, limits),
     }
+}
+
+/// The format of a file whose size is allowed.
+fn format_of(bytes: &[u8], limits: &Limits) -> Result<Format> {
+    if bytes.is_empty() {
+        return Err(ImagingError::Empty);
+    }
+    limits.check_file(bytes.len() as u64)?;
+    detect_format(bytes).ok_or_else(|| ImagingError::UnknownFormat {
+        start: bytes[..bytes.len().min(8)].to_vec(),
+    })
 }
 
 /// [`decode`] of a file on disk.

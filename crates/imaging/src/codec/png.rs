@@ -4,29 +4,56 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Transformations};
 
-use super::{corrupt, exif_orientation, spread_gray, unpack};
+use super::{corrupt, exif_orientation, header::Cost, spread_gray, unpack};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},
 };
 
-pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+fn opened<'a>(bytes: &'a [u8], limits: &Limits) -> Decoder<Cursor<&'a [u8]>> {
     let allowed = usize::try_from(limits.max_decoder_bytes).unwrap_or(usize::MAX);
     let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: allowed });
     decoder.set_transformations(Transformations::IDENTITY);
     decoder.set_ignore_text_chunk(true);
-    let failed = |error: DecodingError| match error {
+    // A profile is compressed and may unfold to any size; it is not used.
+    decoder.set_ignore_iccp_chunk(true);
+    decoder
+}
+
+fn failed(limits: &Limits) -> impl Fn(DecodingError) -> ImagingError {
+    move |error: DecodingError| match error {
         DecodingError::LimitsExceeded => ImagingError::TooLarge {
             what: "memory for decoding in bytes (at least)",
             found: limits.max_decoder_bytes.saturating_add(1),
             allowed: limits.max_decoder_bytes,
         },
         other => corrupt(Format::Png, other),
-    };
-    let header = decoder.read_header_info().map_err(failed)?;
-    let bits = u64::from(header.color_type.samples() as u32 * header.bit_depth as u32);
-    limits.check_picture(header.width, header.height, bits.div_ceil(8))?;
-    let mut reader = decoder.read_info().map_err(failed)?;
+    }
+}
+
+/// Checks the header against `limits`.
+fn checked(info: &Info<'_>, limits: &Limits) -> Result<()> {
+    let bits = u64::from(info.color_type.samples() as u32 * info.bit_depth as u32);
+    limits.check_picture(info.width, info.height, bits.div_ceil(8))
+}
+
+/// Width, height and cost of the picture.
+pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
+    let mut decoder = opened(bytes, limits);
+    let info = decoder.read_header_info().map_err(failed(limits))?;
+    checked(info, limits)?;
+    let (channels, bits) = (info.color_type.samples() as u64, info.bit_depth as u64);
+    let picture = channels * bits.div_ceil(8);
+    // The samples as stored and as they are kept: two copies of 16-bit samples, packed ones besides unpacked ones.
+    let decoding = if bits == 8 { picture } else { 2 * picture };
+    Ok((info.width, info.height, Cost::new(channels, bits, decoding)))
+}
+
+pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
+    let failed = failed(limits);
+    let mut decoder = opened(bytes, limits);
+    checked(decoder.read_header_info().map_err(&failed)?, limits)?;
+    let mut reader = decoder.read_info().map_err(&failed)?;
     let size = reader.output_buffer_size().ok_or_else(|| {
         corrupt(
             Format::Png,
@@ -34,7 +61,7 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
         )
     })?;
     let mut data = vec![0; size];
-    reader.next_frame(&mut data).map_err(failed)?;
+    reader.next_frame(&mut data).map_err(&failed)?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
     let pixels = pixels(data, info);

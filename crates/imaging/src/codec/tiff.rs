@@ -8,7 +8,7 @@ use tiff::{
     tags::Tag,
 };
 
-use super::{corrupt, spread_gray, unpack, unsupported};
+use super::{corrupt, header::Cost, spread_gray, unpack, unsupported};
 use crate::{
     Limits, Orientation, Picture, Pixels,
     error::{Format, ImagingError, Result},
@@ -59,8 +59,19 @@ fn palette_as_gray(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(gray)
 }
 
-fn decode_as(bytes: &[u8], limits: &Limits, has_palette: bool) -> Result<Picture> {
-    let failed = |error: TiffError| match error {
+/// Width, height and cost of the picture.
+pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
+    let copy = palette_as_gray(bytes);
+    let (_, width, height, colour) = opened(copy.as_deref().unwrap_or(bytes), limits)?;
+    let (channels, bits) = (u64::from(colour.num_samples()), colour.bit_depth().into());
+    let picture = channels * u64::div_ceil(bits, 8);
+    // The picture, a strip or tile that may be all of it with the buffers of its decoder, and a copy with channels side
+    // by side or unpacked samples.
+    Ok((width, height, Cost::new(channels, bits, 4 * picture)))
+}
+
+fn failed(limits: &Limits) -> impl Fn(TiffError) -> ImagingError {
+    move |error: TiffError| match error {
         TiffError::UnsupportedError(e) => unsupported(FORMAT, e),
         TiffError::LimitsExceeded => ImagingError::TooLarge {
             what: "memory for decoding in bytes (at least)",
@@ -68,25 +79,39 @@ fn decode_as(bytes: &[u8], limits: &Limits, has_palette: bool) -> Result<Picture
             allowed: limits.max_decoder_bytes,
         },
         other => corrupt(FORMAT, other),
-    };
+    }
+}
+
+/// A decoder whose header is within `limits`, with width, height and kind of pixels.
+fn opened<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<(Decoder<Cursor<&'a [u8]>>, u32, u32, ColorType)> {
+    let failed = failed(limits);
     let mut bounds = tiff::decoder::Limits::default();
     let allowed = usize::try_from(limits.max_decoder_bytes).unwrap_or(usize::MAX);
     bounds.decoding_buffer_size = allowed;
     bounds.intermediate_buffer_size = allowed;
     let mut decoder = Decoder::new(Cursor::new(bytes))
-        .map_err(failed)?
+        .map_err(&failed)?
         .with_limits(bounds);
-    let (width, height) = decoder.dimensions().map_err(failed)?;
-    let colour = decoder.colortype().map_err(failed)?;
+    let (width, height) = decoder.dimensions().map_err(&failed)?;
+    let colour = decoder.colortype().map_err(&failed)?;
     let bits = u64::from(colour.bit_depth()) * u64::from(colour.num_samples());
     limits.check_picture(width, height, bits.div_ceil(8))?;
+    Ok((decoder, width, height, colour))
+}
+
+fn decode_as(bytes: &[u8], limits: &Limits, has_palette: bool) -> Result<Picture> {
+    let failed = failed(limits);
+    let (mut decoder, width, height, colour) = opened(bytes, limits)?;
     let orientation = decoder
         .find_tag_unsigned::<u16>(Tag::Orientation)
         .ok()
         .flatten();
     let orientation = Orientation::from_exif(orientation.unwrap_or(1).into());
     let mut data = DecodingResult::U8(Vec::new());
-    let layout = decoder.read_image_to_buffer(&mut data).map_err(failed)?;
+    let layout = decoder.read_image_to_buffer(&mut data).map_err(&failed)?;
     let data = if layout.planes > 1 {
         interleave(data, layout.planes, width as usize * height as usize)
     } else {
@@ -94,7 +119,7 @@ fn decode_as(bytes: &[u8], limits: &Limits, has_palette: bool) -> Result<Picture
     };
     let (columns, rows) = (width as usize, height as usize);
     let pixels = if has_palette {
-        let colours = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(failed)?;
+        let colours = decoder.get_tag_u16_vec(Tag::ColorMap).map_err(&failed)?;
         indexed(data, colour, columns, rows, &colours)?
     } else {
         pixels(data, colour, columns, rows)?

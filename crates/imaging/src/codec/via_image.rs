@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder, ImageError, codecs::webp::WebPDecoder};
 
-use super::{corrupt, exif_orientation, unsupported};
+use super::{corrupt, exif_orientation, header::Cost, unsupported};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},
@@ -41,6 +41,16 @@ pub(super) fn read<D: ImageDecoder>(
     let mut data = vec![0; size];
     decoder.read_image(&mut data).map_err(&failed)?;
     Ok(data)
+}
+
+/// Width, height and cost of the picture.
+pub(super) fn webp_header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
+    let decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(failed(Format::WebP, limits))?;
+    let (width, height) = decoder.dimensions();
+    let channels = u64::from(decoder.color_type().bytes_per_pixel());
+    limits.check_picture(width, height, channels + 8)?;
+    // Planes, a frame with alpha, its alpha channel, and the canvas of an animation besides the pixels.
+    Ok((width, height, Cost::new(channels, 8, channels + 12)))
 }
 
 pub(super) fn decode_webp(bytes: &[u8], limits: &Limits) -> Result<Picture> {

@@ -109,16 +109,21 @@ fn fitted(map: ArrayView2<'_, f32>, picture: &RgbPicture) -> Result<Array2<f32>>
 /// A copy whose longer side has at most `max_side` pixels (at least 1), in the same aspect ratio;
 /// never enlarged.
 pub fn thumbnail(picture: &RgbPicture, max_side: usize) -> RgbPicture {
+    shrink(picture.clone(), max_side)
+}
+
+/// [`thumbnail`] of a picture that is not needed any more, without a copy of it.
+pub fn shrink(picture: RgbPicture, max_side: usize) -> RgbPicture {
     let (width, height) = (picture.width(), picture.height());
     let longer = width.max(height);
     let max_side = max_side.max(1);
     if longer <= max_side {
-        return picture.clone();
+        return picture;
     }
     let shrink = |side: usize| ((side * max_side + longer / 2) / longer).max(1);
     let target = (shrink(width), shrink(height));
     let data = resample::<3>(
-        picture.data().to_vec(),
+        picture.into_data(),
         (width, height),
         target,
         Filter::Bilinear,

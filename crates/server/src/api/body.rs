@@ -7,72 +7,27 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::StreamExt;
 
 use super::problem::ApiError;
 use super::state::Api;
+use crate::budget::{Budget, Held};
 
+/// What holds the room of bodies.
+const IN_WORK: &str = "requests in work";
 /// Largest body of a request that carries no images.
 const MAX_JSON_BYTES: usize = 1 << 20;
-const KIB: usize = 1024;
+/// Bodies up to this size are parsed where they are; larger ones away from the threads that answer.
+const PARSED_AT_ONCE: usize = 16 << 10;
 
-/// Room for the bodies of all requests, counted in KiB.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    room: Arc<Semaphore>,
-    kib: usize,
-}
-
-/// Room that one request holds, until it is dropped.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    permit: Option<OwnedSemaphorePermit>,
-    kib: usize,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        let kib = bytes.div_ceil(KIB).clamp(1, Semaphore::MAX_PERMITS);
-        Self {
-            room: Arc::new(Semaphore::new(kib)),
-            kib,
-        }
-    }
-
-    /// Whether so many bytes would fit at this moment.
-    fn fits(&self, bytes: usize) -> bool {
-        self.room.available_permits() >= bytes.div_ceil(KIB)
-    }
-
-    /// Makes `held` cover `bytes`; false if there is no room.
-    fn grow(&self, held: &mut Held, bytes: usize) -> bool {
-        let wanted = bytes.div_ceil(KIB);
-        let Ok(more) = u32::try_from(wanted.saturating_sub(held.kib)) else {
-            return false;
-        };
-        if more == 0 {
-            return true;
-        }
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(more) else {
-            return false;
-        };
-        match &mut held.permit {
-            Some(all) => all.merge(permit),
-            none => *none = Some(permit),
-        }
-        held.kib = wanted;
-        true
-    }
-
-    fn full(&self, seconds: u64) -> ApiError {
-        let used = self.kib - self.room.available_permits().min(self.kib);
-        let detail = format!(
-            "requests in work hold {used} KiB and at most {} KiB may be held; try again in {seconds} s",
-            self.kib
-        );
-        ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(seconds)
-    }
+/// No room for what a request needs.
+pub(crate) fn full(what: &str, budget: &Budget, seconds: u64) -> ApiError {
+    let detail = format!(
+        "{what} hold {} KiB and at most {} KiB may be held; try again in {seconds} s",
+        budget.used_kib(),
+        budget.kib()
+    );
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail).retry_after(seconds)
 }
 
 /// What a body may be.
@@ -103,7 +58,7 @@ pub(crate) async fn read(
         }
         let all = usize::try_from(bytes).unwrap_or(usize::MAX);
         if !api.budget.fits(all.saturating_mul(allowance.weight)) {
-            return Err(api.budget.full(api.service.retry_after_s()));
+            return Err(full(IN_WORK, &api.budget, api.service.retry_after_s()));
         }
     }
     let reading = async {
@@ -122,7 +77,7 @@ pub(crate) async fn read(
                 .budget
                 .grow(&mut held, size.saturating_mul(allowance.weight))
             {
-                return Err(api.budget.full(api.service.retry_after_s()));
+                return Err(full(IN_WORK, &api.budget, api.service.retry_after_s()));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -173,16 +128,29 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(bytes).map_err(|e| ApiError::invalid("body", e.to_string()))
 }
 
+/// Runs `parse` on a body, away from the threads that answer requests where it is large.
+pub(crate) async fn parsed<T: Send + 'static>(
+    bytes: Bytes,
+    parse: impl FnOnce(&Bytes) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    if bytes.len() <= PARSED_AT_ONCE {
+        return parse(&bytes);
+    }
+    tokio::task::spawn_blocking(move || parse(&bytes))
+        .await
+        .map_err(|error| ApiError::internal(error.to_string()))?
+}
+
 /// A small JSON body.
 #[derive(Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Api>> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let bytes = small(request, api).await?;
-        Ok(Self(parse(&bytes)?))
+        let (bytes, _held) = small(request, api).await?;
+        Ok(Self(parsed(bytes, |bytes| parse(bytes)).await?))
     }
 }
 
@@ -190,7 +158,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Json<T> {
 #[derive(Debug)]
 pub(crate) struct MaybeJson<T>(pub(crate) Option<T>);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Api>> for MaybeJson<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Api>> for MaybeJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
@@ -200,15 +168,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for MaybeJson<T> {
         if untyped && !chunked && announced.unwrap_or(0) == 0 {
             return Ok(Self(None));
         }
-        let bytes = small(request, api).await?;
+        let (bytes, _held) = small(request, api).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        Ok(Self(Some(parse(&bytes)?)))
+        Ok(Self(Some(parsed(bytes, |bytes| parse(bytes)).await?)))
     }
 }
 
-async fn small(request: Request, api: &Arc<Api>) -> Result<Bytes, ApiError> {
+async fn small(request: Request, api: &Arc<Api>) -> Result<(Bytes, Held), ApiError> {
     let kind = media_type(request.headers());
     if kind != "application/json" {
         return Err(unsupported(&kind, "application/json"));
@@ -218,32 +186,5 @@ async fn small(request: Request, api: &Arc<Api>) -> Result<Bytes, ApiError> {
         bytes: MAX_JSON_BYTES,
         weight: 1,
     };
-    Ok(read(api, &parts.headers, body, allowance).await?.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_is_bounded_over_all_requests_and_given_back() {
-        let budget = Budget::new(10 * KIB);
-        let (mut first, mut second) = (Held::default(), Held::default());
-        assert!(budget.grow(&mut first, 6 * KIB));
-        assert!(!budget.grow(&mut second, 5 * KIB));
-        assert!(budget.grow(&mut second, 4 * KIB));
-        assert!(!budget.grow(&mut first, 6 * KIB + 1));
-        drop(second);
-        assert!(budget.grow(&mut first, 10 * KIB));
-        assert!(!budget.fits(1));
-    }
-
-    #[test]
-    fn a_request_that_grows_pays_for_each_kib_once() {
-        let budget = Budget::new(4 * KIB);
-        let mut held = Held::default();
-        for size in 0..=4 * KIB {
-            assert!(budget.grow(&mut held, size), "{size}");
-        }
-    }
+    read(api, &parts.headers, body, allowance).await
 }

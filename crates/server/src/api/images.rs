@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::accept::negotiate;
+use super::answers;
 use super::intake::{EncodedImages, images};
 use super::problem::{ApiError, Problem};
 use super::results::{Picture, picture_response};
 use super::state::{Api, Path, Strict};
 use crate::model::{ResultRecord, Timings};
+use crate::pictures::LONGEST_SIDE;
 use crate::{ServiceError, SubmitOptions, Submitted};
 
 /// The header that carries the answer where the body is a map.
@@ -222,6 +224,12 @@ pub(crate) async fn submit(
             "a map can be the answer to one image only; send the images one at a time, or ask for JSON and follow `links.map`",
         ));
     }
+    let reserved = form.map(|_| {
+        let side = api.service.image_side(&name);
+        let bytes = 2 * LONGEST_SIDE * LONGEST_SIDE * 3 + 12 * side * side;
+        answers::reserve(&api, bytes, "ask for JSON and follow `links.map`")
+    });
+    let reserved = reserved.transpose()?;
     let several = intake.images.len() > 1;
     let options = SubmitOptions {
         update: query.update.unwrap_or(true),
@@ -252,9 +260,12 @@ pub(crate) async fn submit(
         // An answer given again has no picture at hand; the history may.
         None => api.service.shown(&name, submitted.record.id).await?,
     };
-    let mut response = picture_response(shown, form.picture()).await?;
+    let mut response = picture_response(&api, shown, form.picture()).await?;
     let result = ascii_json(&answer(&name, submitted))?;
     response.headers_mut().insert(RESULT, result);
+    if let Some(reserved) = reserved {
+        response.extensions_mut().insert(reserved);
+    }
     Ok(response)
 }
 

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Allowance, Held, media_type, parse, read, unsupported};
+use super::body::{Allowance, media_type, parsed, read, unsupported};
+use super::counted;
 use super::problem::ApiError;
 use super::state::Api;
-use crate::Submission;
+use crate::budget::Held;
+use crate::{Submission, text};
 
-/// Longest name of an image in bytes.
-const MAX_NAME: usize = 512;
 const WANTED: &str = "an image (image/*, application/octet-stream), multipart/form-data, or application/json with base64";
 
 /// Base64 in the standard alphabet; clients differ in whether they pad.
@@ -47,7 +47,11 @@ pub(crate) struct EncodedImage {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EncodedImages {
     /// Several images, in order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "counted::images"
+    )]
     pub images: Option<Vec<EncodedImage>>,
     /// Name of a single image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,8 +92,18 @@ pub(crate) async fn images(
     let (bytes, held) = read(api, &parts.headers, body, allowance).await?;
     let max = api.service.settings().max_queue;
     let mut images = match kind.as_str() {
-        "multipart/form-data" => multipart(parts, bytes, max).await?,
-        "application/json" => encoded(parse(&bytes)?, max)?,
+        "multipart/form-data" => {
+            // The form is taken apart by code that waits for its body, which is all there.
+            let runtime = tokio::runtime::Handle::current();
+            let read = move |bytes: &Bytes| {
+                let form = multipart(parts, bytes.clone(), max);
+                runtime.block_on(form)
+            };
+            tokio::task::spawn_blocking(move || read(&bytes))
+                .await
+                .map_err(|error| ApiError::internal(error.to_string()))??
+        }
+        "application/json" => parsed(bytes, move |bytes| json(bytes, max)).await?,
         _ => vec![submission(name, bytes, None, "body")?],
     };
     spread_key(&mut images, key);
@@ -140,20 +154,8 @@ pub(crate) fn submission(
             "the image is empty; send the file itself",
         ));
     }
-    if let Some(name) = &name
-        && (!(1..=MAX_NAME).contains(&name.len()) || name.chars().any(char::is_control))
-    {
-        let problem =
-            format!("the name of an image has 1 to {MAX_NAME} bytes and no control characters");
-        return Err(ApiError::invalid(format!("{place}: image"), problem));
-    }
-    let key_fits = |key: &String| (1..=200).contains(&key.chars().count());
-    if !key.as_ref().is_none_or(key_fits) {
-        return Err(ApiError::invalid(
-            format!("{place}: key"),
-            "wanted 1 to 200 characters",
-        ));
-    }
+    text::IMAGE.maybe(&format!("{place}: image"), name.as_ref())?;
+    text::KEY.maybe(&format!("{place}: key"), key.as_ref())?;
     Ok(Submission { name, bytes, key })
 }
 
@@ -162,8 +164,13 @@ pub(crate) fn too_many(max: usize) -> ApiError {
     ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
+/// The images of a JSON body, at most `max`.
+pub(crate) fn json(bytes: &[u8], max: usize) -> Result<Vec<Submission>, ApiError> {
+    encoded(counted::parse(bytes, max)?, max)
+}
+
 /// The images of a JSON body.
-pub(crate) fn encoded(body: EncodedImages, max: usize) -> Result<Vec<Submission>, ApiError> {
+fn encoded(body: EncodedImages, max: usize) -> Result<Vec<Submission>, ApiError> {
     let (list, single) = match (body.images, body.data) {
         (Some(_), Some(_)) => {
             return Err(ApiError::invalid(
@@ -226,7 +233,7 @@ async fn multipart(parts: Parts, body: Bytes, max: usize) -> Result<Vec<Submissi
     };
     let mut images = Vec::new();
     while let Some(field) = form.next_field().await.map_err(broken)? {
-        let field_name = field.name().unwrap_or_default().to_owned();
+        let field_name = text::repeated(field.name().unwrap_or_default());
         let place = format!("part {} `{field_name}`", images.len());
         let Some(name) = field.file_name().map(str::to_owned) else {
             let problem = "not a file (it has no filename); options go into the query";
@@ -252,7 +259,7 @@ mod tests {
     use super::*;
 
     fn json(text: &str) -> Result<Vec<Submission>, ApiError> {
-        encoded(parse(text.as_bytes())?, 3)
+        super::json(text.as_bytes(), 3)
     }
 
     fn form(boundary: &str, body: Vec<u8>) -> Result<Vec<Submission>, ApiError> {
@@ -292,7 +299,10 @@ mod tests {
                 "unknown field `update`",
             ),
             (r#"{"data":""}"#, "data: the image is empty"),
-            (r#"{"data":"QUI=","image":"a\u0000"}"#, "control characters"),
+            (
+                r#"{"data":"QUI=","image":"a\u0000"}"#,
+                "control character U+0000",
+            ),
             (r#"{"data":"QUI=","key":""}"#, "1 to 200 characters"),
             (
                 r#"{"images":[{"data":"QQ"},{"data":"QQ"},{"data":"QQ"},{"data":"QQ"}]}"#,

@@ -2,9 +2,11 @@
 
 mod accept;
 mod access;
+mod answers;
 mod assets;
 mod body;
 mod connections;
+mod counted;
 mod events;
 mod examples;
 mod followers;
@@ -74,6 +76,7 @@ fn with_stop(
     router
         .fallback(no_route)
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&api), answers::count))
         .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
         .layer(CompressionLayer::new().compress_when(worth_compressing))
         .with_state(api)

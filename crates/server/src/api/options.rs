@@ -28,6 +28,11 @@ pub struct ApiOptions {
     pub max_bytes_in_flight: usize,
     /// Largest state file that can be imported, in bytes.
     pub max_state_bytes: usize,
+    /// Bytes that answers of 64 KiB and more may take together until they are sent: lists, charts, pictures, maps. Default
+    /// 256 MiB.
+    pub max_answer_bytes: usize,
+    /// States exported at the same time; each takes an open file and 256 KiB. Default 8.
+    pub max_exports: usize,
     /// Event streams open at the same time.
     pub max_event_streams: usize,
     /// Event streams open at the same time with one key.
@@ -70,6 +75,8 @@ impl Default for ApiOptions {
             allowed_origins: Vec::new(),
             max_bytes_in_flight: 512 << 20,
             max_state_bytes: 512 << 20,
+            max_answer_bytes: 256 << 20,
+            max_exports: 8,
             max_event_streams: 256,
             max_event_streams_per_key: 64,
             max_event_streams_per_address: 64,

@@ -35,7 +35,7 @@ pub(crate) struct Feedback {
     /// `normal`, `defect`, or null to take a label back.
     #[serde(deserialize_with = "Option::deserialize")]
     pub label: Option<Label>,
-    /// A note for people.
+    /// A note for people, up to 2048 bytes, without control characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -164,6 +164,7 @@ pub(crate) enum Picture {
 
 /// Draws and encodes away from the threads that answer.
 pub(crate) async fn picture_response(
+    api: &Api,
     shown: Arc<Shown>,
     picture: Picture,
 ) -> Result<Response, ApiError> {
@@ -175,9 +176,7 @@ pub(crate) async fn picture_response(
         Picture::Npy => Ok(shown.map_npy()),
         Picture::Floats => Ok(shown.map_f32()),
     };
-    let bytes = tokio::task::spawn_blocking(draw)
-        .await
-        .map_err(|e| ApiError::internal(e.to_string()))??;
+    let bytes = api.service.compute("drawing a picture", draw).await??;
     let kind = match picture {
         Picture::Heatmap | Picture::Overlay(_) => "image/png",
         Picture::Photo => "image/jpeg",
@@ -194,7 +193,8 @@ pub(crate) async fn picture_response(
 }
 
 async fn show(api: &Api, name: &str, id: u64, picture: Picture) -> Result<Response, ApiError> {
-    picture_response(api.service.shown(name, id).await?, picture).await
+    let shown = api.service.shown(name, id).await?;
+    picture_response(api, shown, picture).await
 }
 
 /// Heatmap of a result

@@ -17,7 +17,7 @@ use crate::model::{SnapshotInfo, StreamInfo};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct NewSnapshot {
-    /// A note for people.
+    /// A note for people, up to 2048 bytes, without control characters.
     pub note: Option<String>,
 }
 

@@ -8,19 +8,23 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::body::Budget;
 use super::followers::Followers;
 use super::options::ApiOptions;
 use super::problem::ApiError;
 use crate::Service;
+use crate::budget::Budget;
 
 pub(crate) struct Api {
     pub(crate) service: Arc<Service>,
     pub(crate) options: ApiOptions,
     pub(crate) budget: Budget,
     pub(crate) followers: Arc<Followers>,
+    /// Room for answers that are being sent.
+    pub(crate) answers: Budget,
+    /// Exports under way.
+    pub(crate) exports: Arc<Semaphore>,
     /// Becomes true when the service goes down, so that event streams end.
     pub(crate) stopping: watch::Receiver<bool>,
     /// The OpenAPI document, once the router is complete.
@@ -38,6 +42,8 @@ impl Api {
         Self {
             budget: Budget::new(options.max_bytes_in_flight.max(largest)),
             followers: Arc::default(),
+            answers: Budget::new(options.max_answer_bytes),
+            exports: Arc::new(Semaphore::new(options.max_exports)),
             service,
             options,
             stopping,

@@ -9,12 +9,14 @@ use rareclip_core::calibration::CalibrationConfig;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::answers;
 use super::body::Allowance;
-use super::body::{Json, media_type, parse, read, unsupported};
+use super::body::{Json, media_type, parse, parsed, read, unsupported};
 use super::images::content_type;
-use super::intake::{EncodedImages, encoded, idempotency_key, images, spread_key};
+use super::intake::{EncodedImages, idempotency_key, images, json, spread_key};
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
+use crate::Submission;
 use crate::model::{Calibrate, DetectorChoice, NewStream, StreamInfo, ThresholdPreview};
 
 /// Streams by name.
@@ -287,21 +289,17 @@ pub(crate) async fn calibrate(
             weight: 2,
         };
         let (bytes, held) = read(&api, &parts.headers, body, allowance).await?;
-        // The word `by` tells the two apart; its value need not be looked at to say what is wrong with the rest.
-        #[derive(Deserialize)]
-        struct Probe {
-            by: Option<serde::de::IgnoredAny>,
-        }
-        if parse::<Probe>(&bytes)?.by.is_some() {
+        let max = settings.max_queue;
+        let (how, list) = parsed(bytes, move |bytes| normals_of(bytes, max)).await?;
+        if let Some(how) = how {
             if query.rate.is_some() {
                 let problem = "it stands in the body beside `by`";
                 return Err(ApiError::invalid("query: rate", problem));
             }
-            let how: Calibrate = parse(&bytes)?;
             return Ok(axum::Json(api.service.calibrate(&name, how).await?));
         }
         rate()?;
-        let mut list = encoded(parse(&bytes)?, settings.max_queue)?;
+        let mut list = list;
         spread_key(&mut list, idempotency_key(&parts.headers)?);
         (list, held)
     } else {
@@ -311,6 +309,19 @@ pub(crate) async fn calibrate(
     };
     let info = api.service.calibrate_images(&name, rate()?, intake).await?;
     Ok(axum::Json(info))
+}
+
+/// How a stream is to be calibrated, or the images of what is normal.
+fn normals_of(bytes: &[u8], max: usize) -> Result<(Option<Calibrate>, Vec<Submission>), ApiError> {
+    // The word `by` tells the two apart; its value need not be looked at to say what is wrong with the rest.
+    #[derive(Deserialize)]
+    struct Probe {
+        by: Option<serde::de::IgnoredAny>,
+    }
+    match parse::<Probe>(bytes)?.by {
+        Some(_) => Ok((Some(parse(bytes)?), Vec::new())),
+        None => Ok((None, json(bytes, max)?)),
+    }
 }
 
 /// Show known normals
@@ -346,7 +357,8 @@ pub(crate) async fn normals(
 
 /// Export the state
 ///
-/// The memory of the stream as a file, the same that `rareclip scan --state` writes.
+/// The memory of the stream as a file, the same that `rareclip scan --state` writes. The stream writes it to disk first; it is
+/// sent from there, a few at a time (429 with `Retry-After` beyond that).
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/export",
@@ -359,13 +371,16 @@ pub(crate) async fn export(
     Path(name): Path<String>,
     Strict(Nothing {}): Strict<Nothing>,
 ) -> Result<Response, ApiError> {
-    let bytes = api.service.export(&name).await?;
+    let slot = answers::export_slot(&api)?;
+    let state = api.service.export_file(&name).await?;
     let disposition = format!("attachment; filename=\"{name}.state\"");
     let disposition =
         HeaderValue::from_str(&disposition).map_err(|e| ApiError::internal(e.to_string()))?;
     let disposition = [(header::CONTENT_DISPOSITION, disposition)];
     let kind = content_type("application/octet-stream");
-    Ok((kind, disposition, bytes).into_response())
+    let length = [(header::CONTENT_LENGTH, HeaderValue::from(state.bytes))];
+    let body = answers::file(state, slot);
+    Ok((kind, disposition, length, body).into_response())
 }
 
 /// Import a state

@@ -13,7 +13,9 @@ use crate::model::{
     Calibrate, Condition, DetectorChoice, Label, NewStream, SnapshotInfo, StreamInfo,
 };
 use crate::store::StreamRow;
-use crate::streams::{Change, Figures, Job, Shared, View, now};
+use crate::streams;
+use crate::streams::{Change, Figures, Job, Shared, StateExport, View, now};
+use crate::text::{self, Text};
 
 impl Service {
     /// Creates a stream; `false` where it was there with the same detector.
@@ -24,6 +26,9 @@ impl Service {
     pub async fn create(&self, new: NewStream) -> Result<(StreamInfo, bool)> {
         self.running()?;
         check_name(&new.name)?;
+        if let Some(detector) = &new.detector {
+            check_detector(detector)?;
+        }
         if let Some(policy) = &new.calibration {
             check_policy(policy)?;
         }
@@ -60,6 +65,10 @@ impl Service {
         let _roll = self.roll.lock().await;
         if let Some(info) = self.existing(&new.name, &entry.name)? {
             return Ok((info, false));
+        }
+        let limit = self.settings().max_streams;
+        if self.handles().len() >= limit {
+            return Err(ServiceError::TooManyStreams { limit });
         }
         let row = StreamRow {
             id: self.shared.store.next_stream().await?,
@@ -244,6 +253,7 @@ impl Service {
     /// # Errors
     /// When it cannot be written.
     pub async fn snapshot(&self, name: &str, note: Option<String>) -> Result<SnapshotInfo> {
+        text::NOTE.maybe("note", note.as_ref())?;
         let handle = self.handle(name)?;
         handle.ask(|reply| Job::Snapshot(note, reply)).await
     }
@@ -262,6 +272,47 @@ impl Service {
     /// When the memory cannot be loaded.
     pub async fn export(&self, name: &str) -> Result<Bytes> {
         self.handle(name)?.ask(Job::Export).await
+    }
+
+    /// A stream's state as an open file, for answers that take long to be read.
+    ///
+    /// # Errors
+    /// When the memory cannot be loaded or written to disk.
+    pub async fn export_file(&self, name: &str) -> Result<StateExport> {
+        self.handle(name)?.ask(Job::ExportFile).await
+    }
+
+    /// Whether one more stream, called `name`, could be created now.
+    ///
+    /// # Errors
+    /// As for [`create`](Self::create), but for what only building the stream shows.
+    pub(crate) fn check_new(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let limit = self.settings().max_streams;
+        if self.handles().len() >= limit {
+            return Err(ServiceError::TooManyStreams { limit });
+        }
+        Ok(())
+    }
+
+    /// Decodes images as the detector `detector` would until one can be decoded. Nothing is kept of it.
+    ///
+    /// # Errors
+    /// What is wrong with the first image, where none can be decoded.
+    pub(crate) async fn check_decodes(&self, detector: &str, images: &[Submission]) -> Result<()> {
+        let entry = self.detectors.find(detector)?;
+        let mut wrong = None;
+        for (position, image) in images.iter().enumerate() {
+            let name = image
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{}", position + 1));
+            match streams::decode(&self.shared, entry, image.bytes.clone(), name).await {
+                Ok(_) => return Ok(()),
+                Err(error) => wrong = wrong.or(Some(error)),
+            }
+        }
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Goes on from a state file.
@@ -287,9 +338,41 @@ fn check_name(name: &str) -> Result<()> {
     Err(ServiceError::Invalid {
         place: "name".into(),
         problem: format!(
-            "`{name}` is not a name for a stream: 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit"
+            "`{}` is not a name for a stream: 1 to 64 letters, digits, `-`, `_` or `.`, the first a letter or digit",
+            text::repeated(name)
         ),
     })
+}
+
+/// Checks the text that a request gives for a detector: it is stored and shown.
+fn check_detector(choice: &DetectorChoice) -> Result<()> {
+    match choice {
+        DetectorChoice::Name(name) => text::NAME.check("detector", name),
+        DetectorChoice::Config(table) => table.iter().try_for_each(|(key, value)| {
+            let rule = match key.as_str() {
+                "name" => text::NAME,
+                "description" => text::DESCRIPTION,
+                _ => text::OPTION,
+            };
+            text::NAME.check("detector: the name of a key", key)?;
+            check_texts(&format!("detector.{key}"), value, rule)
+        }),
+    }
+}
+
+fn check_texts(place: &str, value: &serde_json::Value, rule: Text) -> Result<()> {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => rule.check(place, text),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| check_texts(place, item, rule)),
+        Value::Object(table) => table.iter().try_for_each(|(key, item)| {
+            text::NAME.check(&format!("{place}: the name of a key"), key)?;
+            check_texts(&format!("{place}.{key}"), item, rule)
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn check_policy(policy: &CalibrationConfig) -> Result<()> {

@@ -11,8 +11,14 @@ use crate::error::ServiceError;
 use crate::model::Timings;
 use crate::streams::{self, Ready, Shared, milliseconds};
 
+/// A place among the images of its stream and among all, given back when dropped.
+pub(crate) struct Window {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
 /// An image to be decoded and encoded.
-pub(super) struct Work {
+pub(crate) struct Work {
     pub(super) entry: Arc<Entry>,
     /// For messages.
     pub(super) name: String,
@@ -21,38 +27,52 @@ pub(super) struct Work {
     pub(super) ready: oneshot::Sender<Result<Ready, ServiceError>>,
 }
 
-/// The queue of images to be encoded.
+/// Where images go to be encoded.
 pub(super) struct Dispatch {
-    queue: mpsc::UnboundedSender<Work>,
+    /// Bounds how many images are between the decoder and the end of their stream's work: features are large.
+    window: Arc<Semaphore>,
+    /// How many of them may be of one stream: one whose images do not end must leave room for the others.
+    share: usize,
 }
 
 impl Dispatch {
-    /// `window` images at most are between the decoder and the end of their stream's work: features are large.
-    pub(super) fn start(shared: Arc<Shared>, window: usize) -> Self {
+    pub(super) fn new(max_batch: usize, cores: usize) -> Self {
+        Self {
+            window: Arc::new(Semaphore::new(2 * max_batch + cores)),
+            share: max_batch.max(2),
+        }
+    }
+
+    /// The queue of one stream; it ends with the stream.
+    pub(super) fn lane(&self, shared: &Arc<Shared>) -> mpsc::UnboundedSender<Work> {
         let (queue, mut works) = mpsc::unbounded_channel::<Work>();
-        let window = Arc::new(Semaphore::new(window));
+        let shared = Arc::clone(shared);
+        let window = Arc::clone(&self.window);
+        let share = Arc::new(Semaphore::new(self.share));
         tokio::spawn(async move {
             // Room is given in the order of arrival, so the next image of every stream is among those that have it.
             while let Some(work) = works.recv().await {
                 if work.ready.is_closed() {
                     continue;
                 }
+                let Ok(own) = Arc::clone(&share).acquire_owned().await else {
+                    return;
+                };
                 let Ok(permit) = Arc::clone(&window).acquire_owned().await else {
                     return;
                 };
-                tokio::spawn(walk(Arc::clone(&shared), work, permit));
+                let window = Window {
+                    _own: own,
+                    _all: permit,
+                };
+                tokio::spawn(walk(Arc::clone(&shared), work, window));
             }
         });
-        Self { queue }
-    }
-
-    pub(super) fn send(&self, work: Work) {
-        // The task ends with the service only; the channel of the answer then says so.
-        let _ = self.queue.send(work);
+        queue
     }
 }
 
-async fn walk(shared: Arc<Shared>, work: Work, window: OwnedSemaphorePermit) {
+async fn walk(shared: Arc<Shared>, work: Work, window: Window) {
     let Work {
         entry,
         name,

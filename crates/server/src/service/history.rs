@@ -7,6 +7,7 @@ use crate::error::ServiceError;
 use crate::model::{Label, ResultQuery, ResultRecord, Scores, SnapshotInfo, ThresholdPreview};
 use crate::pictures::Shown;
 use crate::store::label_word;
+use crate::text;
 
 /// Results in one answer at most.
 const MOST: usize = 1000;
@@ -17,7 +18,10 @@ fn milliseconds(place: &str, time: Option<&String>) -> Result<Option<i64>> {
     time.map(|text| {
         let time: jiff::Timestamp = text.parse().map_err(|_| ServiceError::Invalid {
             place: place.to_owned(),
-            problem: format!("`{text}` is not a time such as 2026-01-31T12:00:00Z"),
+            problem: format!(
+                "`{}` is not a time such as 2026-01-31T12:00:00Z",
+                text::repeated(text)
+            ),
         })?;
         Ok(time.as_millisecond())
     })
@@ -39,6 +43,7 @@ impl Service {
     /// [`ServiceError::Invalid`] on a time or limit that is none.
     pub async fn results(&self, name: &str, query: ResultQuery) -> Result<Vec<ResultRecord>> {
         let handle = self.handle(name)?;
+        text::IMAGE.maybe("image", query.image.as_ref())?;
         let times = (
             milliseconds("from", query.from.as_ref())?,
             milliseconds("until", query.until.as_ref())?,
@@ -85,15 +90,7 @@ impl Service {
         label: Option<Label>,
         note: Option<String>,
     ) -> Result<ResultRecord> {
-        if note
-            .as_ref()
-            .is_some_and(|note| note.chars().count() > 2000)
-        {
-            return Err(ServiceError::Invalid {
-                place: "note".into(),
-                problem: "must have at most 2000 characters".into(),
-            });
-        }
+        text::NOTE.maybe("note", note.as_ref())?;
         let handle = self.handle(name)?;
         self.result(name, id).await?;
         let sql = "UPDATE results SET feedback = $1, note = $2 WHERE stream = $3 AND entry = $4";
@@ -179,7 +176,8 @@ impl Service {
         }
         let pictures = Arc::clone(&self.shared.pictures);
         let scale = (record.scale_low, record.scale_high);
-        let read = self.shared.compute(move || pictures.read(key, scale));
+        let what = "reading a kept picture";
+        let read = self.shared.compute(what, move || pictures.read(key, scale));
         let shown = read.await?.ok_or_else(|| gone("its file is missing"))?;
         let shown = Arc::new(shown);
         self.shared.pictures.hold(key, Arc::clone(&shown));

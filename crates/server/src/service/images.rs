@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::dispatch::Work;
-use super::{Result, Service};
+use super::{Result, Service, Work};
 use crate::error::ServiceError;
 use crate::model::{ResultRecord, Timings};
 use crate::pictures::Shown;
 use crate::streams::{ImageJob, Job};
+use crate::text;
 
 /// An image that is sent.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +143,8 @@ impl Service {
                 let (send_ready, ready) = oneshot::channel();
                 let (reply, answer) = oneshot::channel();
                 let arrived = Instant::now();
-                self.dispatch.send(Work {
+                // The lane ends with the stream; the channel of the answer then says so.
+                let _ = handle.lane.send(Work {
                     entry: Arc::clone(&entry),
                     name: image.name.clone().unwrap_or_else(|| format!("{}", at + 1)),
                     bytes: image.bytes.clone(),
@@ -193,19 +194,11 @@ fn check_submissions(images: &[Submission]) -> Result<()> {
         });
     }
     for image in images {
-        if let Some(key) = &image.key
-            && !(1..=200).contains(&key.chars().count())
-        {
-            return Err(ServiceError::Invalid {
-                place: "idempotency key".into(),
-                problem: "must have 1 to 200 characters".into(),
-            });
+        if let Some(key) = &image.key {
+            text::KEY.check("idempotency key", key)?;
         }
-        if image.name.as_ref().is_some_and(|name| name.len() > 1024) {
-            return Err(ServiceError::Invalid {
-                place: "image name".into(),
-                problem: "must have at most 1024 bytes".into(),
-            });
+        if let Some(name) = &image.name {
+            text::IMAGE.check("image name", name)?;
         }
     }
     Ok(())

@@ -13,10 +13,11 @@ pub use event::{Event, EventKind};
 pub use images::{Submission, SubmitOptions, Submitted};
 
 pub(crate) use admission::Place;
+pub(crate) use dispatch::{Window, Work};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{broadcast, oneshot};
 
@@ -44,6 +45,8 @@ pub struct Service {
     admission: Arc<Admission>,
     dispatch: Dispatch,
     stopping: AtomicBool,
+    /// Streams that were still at work when the service closed.
+    late: Mutex<Vec<String>>,
     /// Holds the data folder for this process.
     _lock: std::fs::File,
 }
@@ -62,7 +65,8 @@ impl Service {
             .loaded
             .set(i64::try_from(loaded).unwrap_or(i64::MAX));
         metrics.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
-        let problem = self.shared.store.problem().is_some();
+        let problem =
+            self.shared.store.problem().is_some() || self.shared.watchdog.problem().is_some();
         metrics.problems.set(f64::from(u8::from(problem)));
         metrics
     }
@@ -77,7 +81,10 @@ impl Service {
         ServiceInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ready: !stopping,
-            problems: problems.into_iter().collect(),
+            problems: problems
+                .into_iter()
+                .chain(self.shared.watchdog.problem())
+                .collect(),
             streams: self.handles().len(),
             loaded,
             memory_bytes,
@@ -117,10 +124,19 @@ impl Service {
             let nearest = rareclip_core::config::nearest(name, streams.keys().map(String::as_str));
             ServiceError::NotFound {
                 what: "stream",
-                name: name.to_owned(),
+                name: crate::text::repeated(name),
                 hint: format!("{nearest}; create it with POST /v1/streams"),
             }
         })
+    }
+
+    /// Side in pixels of the images that a stream's detector takes; 0 where there is no such stream.
+    pub(crate) fn image_side(&self, name: &str) -> usize {
+        let entry = self
+            .handle(name)
+            .ok()
+            .and_then(|handle| handle.entry.clone().ok());
+        entry.map_or(0, |entry| entry.detector.spec().input.side)
     }
 
     fn running(&self) -> Result<()> {
@@ -140,20 +156,46 @@ impl Service {
         self.shared.events.subscribe()
     }
 
-    /// Writes every stream out. Images that come from now on are refused.
+    /// Writes every stream out, within [`Settings::close_grace`]. Images that come from now on are refused.
+    /// [`late`](Self::late) has the streams that were still at work then: what they have not written is in the journal.
     pub async fn close(&self) {
         self.stopping.store(true, Ordering::Relaxed);
-        let handles = self.handles();
-        let mut closed = Vec::with_capacity(handles.len());
-        for handle in &handles {
+        let mut waiting = Vec::new();
+        for handle in self.handles() {
             let (done, wait) = oneshot::channel();
             if handle.jobs.send(Job::Close(done)).is_ok() {
-                closed.push(wait);
+                waiting.push((handle, wait));
             }
         }
-        for wait in closed {
+        let deadline = tokio::time::Instant::now() + self.settings().close_grace;
+        let mut late = Vec::new();
+        for (handle, wait) in waiting {
             // An owner that ended otherwise has nothing to write.
-            let _ = wait.await;
+            if tokio::time::timeout_at(deadline, wait).await.is_err() {
+                late.push(handle.name.to_string());
+            }
         }
+        if !late.is_empty() {
+            let streams = late.join(", ");
+            tracing::error!(%streams, "Streams still at work when the service closed; the journal has what they have not written.");
+        }
+        *self.late.lock().unwrap_or_else(PoisonError::into_inner) = late;
+    }
+
+    /// The streams that had not written themselves out in time when the service closed.
+    pub fn late(&self) -> Vec<String> {
+        self.late
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Work of many milliseconds beside the threads that answer requests.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        self.shared.compute(what, work).await
     }
 }

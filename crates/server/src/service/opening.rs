@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rareclip_core::write_whole;
 use tokio::sync::{Semaphore, broadcast, mpsc};
@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use super::admission::Admission;
 use super::dispatch::Dispatch;
 use super::{EVENTS, Result, Service, retention};
+use crate::budget::Budget;
 use crate::building::Builds;
 use crate::custom::Origin;
 use crate::detectors::{Detectors, Entry};
@@ -20,6 +21,7 @@ use crate::pictures::Pictures;
 use crate::settings::{Settings, make_data_folder};
 use crate::store::{Store, StreamRow};
 use crate::streams::{Handle, Owner, Residency, Shared, View};
+use crate::watchdog::Watchdog;
 
 impl Service {
     /// Opens the data folder with all its streams. The detectors stand ready: whoever built them has warmed them up.
@@ -46,13 +48,16 @@ impl Service {
             residency: Residency::new(settings.memory_bytes),
             pictures: Arc::new(Pictures::new(&data)),
             builds: Builds::new(&settings),
-            cores: Semaphore::new(cores),
+            cores: Arc::new(Semaphore::new(cores)),
+            decoding: Budget::new(usize::try_from(settings.decode_bytes).unwrap_or(usize::MAX)),
+            proving: Semaphore::new(1),
+            watchdog: Arc::new(Watchdog::new(settings.compute_limit)),
             settings,
             store,
             metrics,
             events,
         });
-        let dispatch = Dispatch::start(Arc::clone(&shared), 2 * max_batch + cores);
+        let dispatch = Dispatch::new(max_batch, cores);
         let service = Arc::new(Self {
             shared,
             detectors,
@@ -61,6 +66,7 @@ impl Service {
             admission,
             dispatch,
             stopping: AtomicBool::new(false),
+            late: Mutex::default(),
             _lock: lock,
         });
         for row in service.shared.store.streams().await? {
@@ -127,7 +133,8 @@ impl Service {
         view: View,
     ) -> Arc<Handle> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let handle = Arc::new(Handle::new(row.id, &row.name, entry, jobs, view));
+        let lane = self.dispatch.lane(&self.shared);
+        let handle = Arc::new(Handle::new(row.id, &row.name, entry, jobs, lane, view));
         let owner = Owner::new(Arc::clone(&self.shared), Arc::clone(&handle), &row);
         tokio::spawn(owner.run(queue));
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);

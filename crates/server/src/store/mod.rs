@@ -35,7 +35,9 @@ enum Place {
 impl Place {
     fn connect(&self, writer: bool) -> Result<Box<dyn Connection>, StoreError> {
         Ok(match self {
-            Self::File(path) => Box::new(sqlite::Sqlite::open(path, writer)?),
+            Self::File(path) => Box::new(sqlite::Sqlite::open(path, writer).inspect_err(
+                |error| tracing::error!(path = %path.display(), %error, "The database cannot be opened."),
+            )?),
             Self::Server(url) => Box::new(postgres::Postgres::connect(url)?),
         })
     }
@@ -44,7 +46,7 @@ impl Place {
     fn writer(&self, owner: &str) -> Result<Box<dyn Connection>, StoreError> {
         let mut connection = self.connect(true)?;
         let (bytes, place) = match self {
-            Self::File(path) => ("BLOB", format!("database {}", path.display())),
+            Self::File(path) => ("BLOB", sqlite::named(path)),
             Self::Server(_) => {
                 let mut rows = connection.query("SELECT pg_try_advisory_lock(7021001771)", &[])?;
                 let free = rows.pop().map_or(Ok(false), |mut row| row.flag())?;

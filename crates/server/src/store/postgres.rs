@@ -37,7 +37,8 @@ impl Postgres {
 fn place(config: &postgres::Config) -> String {
     let host = match config.get_hosts().first() {
         Some(postgres::config::Host::Tcp(host)) => host.clone(),
-        Some(postgres::config::Host::Unix(path)) => path.display().to_string(),
+        // Clients are told of it, and paths of this machine are not theirs to know.
+        Some(postgres::config::Host::Unix(_)) => "on this machine".into(),
         None => "localhost".into(),
     };
     format!("postgres {host}/{}", config.get_dbname().unwrap_or("?"))

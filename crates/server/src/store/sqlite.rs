@@ -55,7 +55,9 @@ impl Sqlite {
 }
 
 fn failure(place: &Path, error: &rusqlite::Error) -> StoreError {
-    let place = format!("database {}", place.display());
+    // Clients are told of it, and where the file is on this machine is not theirs to know.
+    let path = place.display().to_string();
+    let place = named(place);
     match error {
         rusqlite::Error::SqliteFailure(code, _) if code.code == ErrorCode::DiskFull => {
             StoreError::Full { place }
@@ -72,10 +74,16 @@ fn failure(place: &Path, error: &rusqlite::Error) -> StoreError {
             }
         }
         _ => StoreError::Failed {
+            problem: error.to_string().replace(&path, &place),
             place,
-            problem: error.to_string(),
         },
     }
+}
+
+/// The database as clients are told of it.
+pub(super) fn named(place: &Path) -> String {
+    let name = place.file_name().unwrap_or(place.as_os_str());
+    format!("database {}", name.display())
 }
 
 impl ToSql for Value {

@@ -1,14 +1,25 @@
 //! What changes a stream besides images.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use bytes::Bytes;
-use rareclip_core::Stream;
 use rareclip_core::calibration::CalibrationConfig;
-use rareclip_core::snapshot::SnapshotWriter;
+use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
+use rareclip_core::{PushOptions, Stream};
 
 use super::{Change, Owner, memory, now};
 use crate::error::ServiceError;
 use crate::model::SnapshotInfo;
 use crate::store::{StateFile, StreamRow, time};
+
+/// A state that comes from elsewhere.
+enum State {
+    /// In a request.
+    Sent(Bytes),
+    /// A kept snapshot.
+    File(PathBuf),
+}
 
 impl Owner {
     pub(super) async fn delete(&mut self) -> Result<(), ServiceError> {
@@ -64,11 +75,9 @@ impl Owner {
             Change::Reset => self.reset().await,
             Change::Restore(id) => {
                 let file = self.shared.store.snapshot_file(self.id, id).await?;
-                let path = self.folder.join(file);
-                let bytes = std::fs::read(&path).map_err(|error| memory::io(&path, &error))?;
-                self.replace(format!("snapshot {id}"), bytes).await
+                self.replace(State::File(self.folder.join(file))).await
             }
-            Change::Import(bytes) => self.replace("that was sent".into(), bytes.to_vec()).await,
+            Change::Import(bytes) => self.replace(State::Sent(bytes)).await,
         }
     }
 
@@ -83,6 +92,7 @@ impl Owner {
     async fn reset(&mut self) -> Result<(), ServiceError> {
         // Nothing is given up that a service with the detector could still read.
         self.fresh().await?;
+        self.retry()?;
         let state = StateFile {
             file: String::new(),
             entry: self.last_entry,
@@ -97,26 +107,94 @@ impl Owner {
         self.load().await
     }
 
-    /// Takes the state in `bytes` for the memory.
-    async fn replace(&mut self, name: String, bytes: Vec<u8>) -> Result<(), ServiceError> {
+    /// Takes a state that comes from elsewhere for the memory. What there was is kept until the new state has been written,
+    /// read back and scored by.
+    async fn replace(&mut self, state: State) -> Result<(), ServiceError> {
         let fresh = self.fresh().await?;
-        let stream = self
-            .shared
-            .compute(move || memory::read_bytes(fresh, &name, bytes))
-            .await??;
+        self.retry()?;
+        let shared = Arc::clone(&self.shared);
+        // The permit is held until the old memory is gone.
+        let _one_at_a_time = shared.proving.acquire().await;
+        let number = self.unique();
+        let newest = StateFile {
+            file: format!("{:012}-{number}.state", self.last_entry),
+            entry: self.last_entry,
+        };
+        let path = self.path(&newest);
+        let proved = self.prove(state, path.clone(), fresh).await;
+        let stream = match proved {
+            Ok(stream) => stream,
+            Err(error) => {
+                let _ = std::fs::remove_file(path);
+                return Err(error);
+            }
+        };
         if self.memory.is_none() {
             let bytes = stream.bytes() as u64;
             let residency = &self.shared.residency;
             residency.enter(self.id, bytes, &self.handle.jobs).await;
         }
-        self.memory = Some(stream);
-        self.handle.view().condition = crate::model::Condition::Loaded;
-        let saved = self.checkpoint(false).await;
-        match &saved {
-            Ok(()) => self.handle.view().notice = None,
-            Err(_) => self.forget(),
+        let before = self.memory.replace(stream);
+        if let Err(error) = self.commit(&newest, None).await {
+            let _ = std::fs::remove_file(path);
+            match before {
+                Some(before) => self.memory = Some(before),
+                None => self.forget(),
+            }
+            return Err(error);
         }
-        saved
+        drop(before);
+        self.supersede(newest, None);
+        let mut view = self.handle.view();
+        view.condition = crate::model::Condition::Loaded;
+        view.notice = None;
+        Ok(())
+    }
+
+    /// Writes `state` to the file `path` and reads it from there into `stream`, which must then be able to score.
+    async fn prove(
+        &mut self,
+        state: State,
+        path: PathBuf,
+        stream: Stream,
+    ) -> Result<Stream, ServiceError> {
+        let shared = Arc::clone(&self.shared);
+        let target = path.clone();
+        let write = move || {
+            let settings = &shared.settings;
+            if let State::Sent(bytes) = &state {
+                let checked = Snapshot::check_foreign(Path::new("that was sent"), bytes);
+                checked.map_err(rareclip_core::Error::from)?;
+            }
+            memory::make_folder(settings, &target)?;
+            let written = match &state {
+                State::Sent(bytes) => rareclip_core::write_whole(&target, bytes),
+                State::File(from) => std::fs::copy(from, &target)
+                    .and_then(|_| std::fs::File::open(&target)?.sync_all()),
+            };
+            written.map_err(|error| memory::io(settings, &target, &error))
+        };
+        self.computed(self.limit(), write).await??;
+        let stream = self.read_file(path, stream).await?;
+        if !stream.can_score() {
+            return Ok(stream);
+        }
+        let entry = self.entry()?;
+        let side = entry.detector.spec().input.side;
+        let blank = ndarray::Array3::zeros((3, side, side));
+        let mut encoded = entry.encoder.encode(blank, &self.shared.watchdog).await?;
+        encoded.features.file_bytes = Some(0);
+        let score = move || {
+            let scored = stream.assess(&encoded.features, PushOptions::PEEK, &mut |_, _| {});
+            scored.map(|_| stream)
+        };
+        let scored = self.computed(self.limit(), score).await?;
+        scored.map_err(|error| ServiceError::Invalid {
+            place: "state".into(),
+            problem: format!(
+                "an image cannot be scored by it ({error}); the stream keeps the one it has"
+            ),
+        })
     }
 
     pub(super) async fn snapshot(
@@ -131,14 +209,18 @@ impl Owner {
         let id = kept.first().map_or(1, |(info, _)| info.id + 1);
         let file = format!("snapshot-{id}.state");
         let (from, to) = (self.path(&self.state), self.folder.join(&file));
-        let copied = std::fs::copy(&from, &to)
-            .and_then(|bytes| std::fs::File::open(&to)?.sync_all().map(|()| bytes));
+        let target = to.clone();
+        let copy = move || {
+            std::fs::copy(&from, &target)
+                .and_then(|bytes| std::fs::File::open(&target)?.sync_all().map(|()| bytes))
+        };
+        let copied = self.computed(self.limit(), copy).await?;
         let bytes = match copied {
             Ok(bytes) => bytes,
             Err(error) => {
                 // A part of a copy would take room until the next start.
                 let _ = std::fs::remove_file(&to);
-                return Err(memory::io(&to, &error));
+                return Err(memory::io(&self.shared.settings, &to, &error));
             }
         };
         let at = now();
@@ -175,6 +257,7 @@ impl Owner {
                 writer.to_bytes()
             })
             .await?;
-        Ok(bytes.map_err(memory::disk)?.into())
+        let bytes = bytes.map_err(|error| memory::disk(&self.shared.settings, error))?;
+        Ok(bytes.into())
     }
 }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ndarray::Array3;
 use rareclip_core::{Features, Outcome};
-use rareclip_imaging::{InputRecipe, Limits, RgbPicture, thumbnail};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use rareclip_imaging::{InputRecipe, Limits, RgbPicture, shrink};
+use tokio::sync::oneshot;
 
 use super::Reply;
 use crate::error::ServiceError;
 use crate::model::{ResultRecord, Timings};
 use crate::pictures::LONGEST_SIDE;
-use crate::service::{Place, Submitted};
+use crate::service::{Place, Submitted, Window};
 
 /// What is left of a picture once its tensor is on the way.
 pub(crate) struct Decoded {
@@ -36,7 +36,9 @@ pub(super) fn decode(
     };
     let (tensor, picture) = read().map_err(|source| ServiceError::Image { name, source })?;
     let time = start.elapsed();
-    let picture = thumbnail(&picture.to_rgb(recipe.preset), LONGEST_SIDE);
+    let rgb = picture.to_rgb(recipe.preset);
+    drop(picture);
+    let picture = shrink(rgb, LONGEST_SIDE);
     Ok((tensor, Decoded { picture, time }))
 }
 
@@ -47,7 +49,7 @@ pub(crate) struct Ready {
     /// Up to the backbone.
     pub(crate) timings: Timings,
     /// Bounds how many sets of features are in memory.
-    pub(crate) window: OwnedSemaphorePermit,
+    pub(crate) window: Window,
 }
 
 /// An image that waits for its stream.

@@ -1,30 +1,38 @@
 //! The memory of a stream: loaded from state file and journal, written out, replaced.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rareclip_core::calibration::CalibrationConfig;
 use rareclip_core::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
-use rareclip_core::{PushOptions, Stream};
+use rareclip_core::{Learning, PushOptions, Stream};
 
-use super::{Figures, Owner};
+use super::{Figures, Owner, Shared};
 use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
 use crate::model::Condition;
+use crate::settings::Settings;
 use crate::store::{StateFile, Value};
 
 /// Bytes put aside for a memory whose size is not known yet.
 const UNKNOWN: u64 = 1 << 20;
 
-/// The error of a state file as that of the disk it is on.
-pub(super) fn disk(error: SnapshotError) -> ServiceError {
+/// Computations of one stream that may hang at the same time: one, and one more after a reset or restore.
+const MOST_STUCK: usize = 2;
+
+/// The error of a state file as that of the disk it is on; messages name the file within the data folder.
+pub(super) fn disk(settings: &Settings, error: SnapshotError) -> ServiceError {
     match error {
-        SnapshotError::Io { path, source } => io(&path, &source),
+        SnapshotError::Io { path, source } => io(settings, &path, &source),
         other => ServiceError::Detector(other.into()),
     }
 }
 
-pub(super) fn io(path: &Path, source: &std::io::Error) -> ServiceError {
-    let place = path.display().to_string();
+pub(super) fn io(settings: &Settings, path: &Path, source: &std::io::Error) -> ServiceError {
+    tracing::error!(path = %path.display(), error = %source, "A state file cannot be read or written.");
+    let place = settings.told(path);
     ServiceError::Store(match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
             StoreError::Full { place }
@@ -34,6 +42,20 @@ pub(super) fn io(path: &Path, source: &std::io::Error) -> ServiceError {
             problem: source.to_string(),
         },
     })
+}
+
+/// What a computation that does not end keeps: bytes of a memory, and a count.
+struct Stranded {
+    shared: Arc<Shared>,
+    bytes: u64,
+    stuck: Arc<AtomicUsize>,
+}
+
+impl Drop for Stranded {
+    fn drop(&mut self) {
+        self.shared.residency.recovered(self.bytes);
+        self.stuck.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Owner {
@@ -46,6 +68,7 @@ impl Owner {
             return Ok(());
         }
         self.entry()?;
+        self.in_service()?;
         let on_disk = std::fs::metadata(self.path(&self.state)).map_or(0, |file| file.len());
         let bytes = on_disk.max(UNKNOWN);
         let residency = &self.shared.residency;
@@ -61,14 +84,84 @@ impl Owner {
             }
             Err(error) => {
                 self.shared.residency.leave(self.id);
-                let mut view = self.handle.view();
-                view.condition = Condition::Damaged;
-                view.notice = Some(error.to_string());
-                drop(view);
+                if self.out.is_none() {
+                    let mut view = self.handle.view();
+                    view.condition = Condition::Damaged;
+                    view.notice = Some(error.to_string());
+                }
                 tracing::error!(stream = %self.handle.name, error = %Logged(&error), "Memory not loaded.");
                 Err(error)
             }
         }
+    }
+
+    /// Work on this stream's memory or for it. Work that does not end takes the stream out of service.
+    pub(super) async fn computed<T: Send + 'static>(
+        &mut self,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let what = format!("stream {}", self.handle.name);
+        let (shared, stuck, id) = (Arc::clone(&self.shared), Arc::clone(&self.stuck), self.id);
+        let abandoned = move || {
+            stuck.fetch_add(1, Ordering::AcqRel);
+            let bytes = shared.residency.strand(id);
+            Stranded {
+                shared,
+                bytes,
+                stuck,
+            }
+        };
+        let done = self
+            .shared
+            .compute_within(&what, limit, work, abandoned)
+            .await;
+        if let Err(ServiceError::Stuck { .. }) = &done {
+            self.out = Some(format!(
+                "a computation for it did not end within {:.0} s and was given up; nothing that was answered is lost",
+                limit.as_secs_f64()
+            ));
+            self.forget();
+            if let Err(error) = self.in_service() {
+                self.handle.view().notice = Some(error.to_string());
+            }
+            self.tell();
+        }
+        done
+    }
+
+    /// Time that work for one image may take.
+    pub(super) fn limit(&self) -> Duration {
+        self.shared.watchdog.limit()
+    }
+
+    /// A stream whose computation did not end is not loaded again while that one runs: it would end the same way.
+    fn in_service(&mut self) -> Result<(), ServiceError> {
+        let Some(problem) = &self.out else {
+            return Ok(());
+        };
+        if self.stuck.load(Ordering::Acquire) > 0 {
+            return Err(ServiceError::Damaged {
+                stream: self.handle.name.to_string(),
+                problem: problem.clone(),
+            });
+        }
+        // It has ended after all, and the state on disk is whole.
+        self.out = None;
+        self.handle.view().notice = None;
+        Ok(())
+    }
+
+    /// Puts a stream back into service whose memory is replaced, unless too many of its computations hang already.
+    pub(super) fn retry(&mut self) -> Result<(), ServiceError> {
+        if self.stuck.load(Ordering::Acquire) >= MOST_STUCK {
+            return Err(ServiceError::Conflict(format!(
+                "stream {}: {MOST_STUCK} of its computations do not end; restart the service first",
+                self.handle.name
+            )));
+        }
+        self.out = None;
+        Ok(())
     }
 
     /// The memory from the state file, or from the one before, with all that the journal has since.
@@ -106,10 +199,7 @@ impl Owner {
         let mut stream = self.fresh().await?;
         if !state.file.is_empty() {
             let path = self.path(state);
-            stream = self
-                .shared
-                .compute(move || stream.load(&path).map(|()| stream))
-                .await??;
+            stream = self.read_file(path, stream).await?;
         }
         self.replay(stream, state.entry).await
     }
@@ -125,6 +215,26 @@ impl Owner {
         Ok(stream)
     }
 
+    /// Reads a state file into `stream`, which is empty.
+    pub(super) async fn read_file(
+        &mut self,
+        path: PathBuf,
+        mut stream: Stream,
+    ) -> Result<Stream, ServiceError> {
+        let shared = Arc::clone(&self.shared);
+        let read = move || {
+            let settings = &shared.settings;
+            let bytes = std::fs::read(&path).map_err(|error| io(settings, &path, &error))?;
+            let told = PathBuf::from(settings.told(&path));
+            let snapshot =
+                Snapshot::from_bytes(&told, bytes).map_err(rareclip_core::Error::from)?;
+            let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
+            stream.load_from(&told, &mut reader)?;
+            Ok(stream)
+        };
+        self.computed(self.limit(), read).await?
+    }
+
     /// Shows the images of the journal after `entry` once more.
     async fn replay(&mut self, mut stream: Stream, entry: u64) -> Result<Stream, ServiceError> {
         let (mut at, mut count) = (entry, 0);
@@ -137,17 +247,17 @@ impl Owner {
             } else {
                 PushOptions::FREEZE
             };
-            stream = self
-                .shared
-                .compute(move || {
-                    if next.normal {
-                        stream.push_normal(&encoded.features)?;
-                    } else {
-                        stream.push(&encoded.features, options)?;
-                    }
-                    Ok::<_, ServiceError>(stream)
-                })
-                .await??;
+            // The first image that is scored may end a training pass.
+            let limit = self.pass_limit(&stream);
+            let show = move || {
+                if next.normal {
+                    stream.push_normal(&encoded.features)?;
+                } else {
+                    stream.push(&encoded.features, options)?;
+                }
+                Ok::<_, ServiceError>(stream)
+            };
+            stream = self.computed(limit, show).await??;
             at = next.entry;
             count += 1;
         }
@@ -156,6 +266,26 @@ impl Owner {
             tracing::info!(stream = %self.handle.name, images = count, "Journal shown again.");
         }
         Ok(stream)
+    }
+
+    /// Time that the first scored image may take: that of a training pass where the method has one.
+    fn pass_limit(&self, stream: &Stream) -> Duration {
+        match stream.learning() {
+            Learning::Online => self.limit(),
+            _ => self.limit().max(self.shared.settings.fit_limit),
+        }
+    }
+
+    /// Ends a training pass that is still open, and refuses what needs a whole batch.
+    pub(super) async fn make_ready(&mut self) -> Result<(), ServiceError> {
+        let Some(stream) = &self.memory else {
+            return Err(ServiceError::Internal("the memory is not loaded".into()));
+        };
+        if stream.learning() == Learning::Online {
+            return Ok(());
+        }
+        let limit = self.pass_limit(stream);
+        Ok(self.with_memory_within(limit, Stream::ready).await??)
     }
 
     /// Writes the memory into a new state file and makes it the newest. With `continues` the journal leads from the state before
@@ -171,8 +301,8 @@ impl Owner {
             entry: self.last_entry,
         };
         let path = self.path(&state);
-        let target = path.clone();
-        self.with_memory(move |stream| write(stream, &target))
+        let (target, shared) = (path.clone(), Arc::clone(&self.shared));
+        self.with_memory(move |stream| write(&shared.settings, stream, &target))
             .await??;
         let previous = continues.then(|| self.state.clone());
         if let Err(error) = self.commit(&state, previous.as_ref()).await {
@@ -199,17 +329,22 @@ impl Owner {
         &mut self,
         work: impl FnOnce(&mut Stream) -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
+        self.with_memory_within(self.limit(), work).await
+    }
+
+    async fn with_memory_within<T: Send + 'static>(
+        &mut self,
+        limit: Duration,
+        work: impl FnOnce(&mut Stream) -> T + Send + 'static,
+    ) -> Result<T, ServiceError> {
         let Some(mut stream) = self.memory.take() else {
             return Err(ServiceError::Internal("the memory is not loaded".into()));
         };
-        let done = self
-            .shared
-            .compute(move || {
-                let done = work(&mut stream);
-                (stream, done)
-            })
-            .await;
-        match done {
+        let whole = move || {
+            let done = work(&mut stream);
+            (stream, done)
+        };
+        match self.computed(limit, whole).await {
             Ok((stream, done)) => {
                 self.memory = Some(stream);
                 Ok(done)
@@ -262,7 +397,10 @@ impl Owner {
     pub(super) fn forget(&mut self) {
         self.memory = None;
         self.shared.residency.leave(self.id);
-        self.handle.view().condition = Condition::Stored;
+        self.handle.view().condition = match self.out {
+            None => Condition::Stored,
+            Some(_) => Condition::Damaged,
+        };
     }
 
     pub(super) fn path(&self, state: &StateFile) -> PathBuf {
@@ -279,7 +417,7 @@ impl Owner {
     }
 
     /// A number that no file of this stream bears yet.
-    fn unique(&mut self) -> i64 {
+    pub(super) fn unique(&mut self) -> i64 {
         self.files = jiff::Timestamp::now().as_millisecond().max(self.files + 1);
         self.files
     }
@@ -290,24 +428,16 @@ fn residency_note(owner: &Owner, stream: &Stream) {
     residency.note(owner.id, stream.bytes() as u64, false);
 }
 
-fn write(stream: &Stream, path: &Path) -> Result<(), ServiceError> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| io(folder, &source))?;
-    }
+fn write(settings: &Settings, stream: &Stream, path: &Path) -> Result<(), ServiceError> {
+    make_folder(settings, path)?;
     let mut writer = SnapshotWriter::new();
     stream.save_into(&mut writer);
-    writer.write(path).map_err(disk)
+    writer.write(path).map_err(|error| disk(settings, error))
 }
 
-/// Reads a state file's bytes into an empty stream.
-pub(super) fn read_bytes(
-    mut stream: Stream,
-    name: &str,
-    bytes: Vec<u8>,
-) -> Result<Stream, ServiceError> {
-    let place = Path::new(name);
-    let snapshot = Snapshot::from_bytes(place, bytes).map_err(rareclip_core::Error::from)?;
-    let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
-    stream.load_from(place, &mut reader)?;
-    Ok(stream)
+/// Makes the folder of the file `path` where it is missing.
+pub(super) fn make_folder(settings: &Settings, path: &Path) -> Result<(), ServiceError> {
+    path.parent().map_or(Ok(()), |folder| {
+        std::fs::create_dir_all(folder).map_err(|source| io(settings, folder, &source))
+    })
 }

@@ -1,6 +1,7 @@
 //! Streams: one owner each, that applies what comes in the order it came.
 
 mod changes;
+mod export;
 mod image;
 mod memory;
 mod owner;
@@ -8,6 +9,7 @@ mod residency;
 mod scoring;
 mod view;
 
+pub use export::StateExport;
 pub(crate) use image::{Decoded, ImageJob, Ready};
 pub(crate) use owner::{Owner, milliseconds, now};
 pub(crate) use residency::Residency;
@@ -15,11 +17,14 @@ pub(crate) use view::{Figures, View};
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rareclip_core::calibration::{CalibrationConfig, Reference};
+use rareclip_imaging::Limits;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::budget::Budget;
 use crate::building::Builds;
 use crate::detectors::Entry;
 use crate::encoder::Encoded;
@@ -27,9 +32,10 @@ use crate::error::ServiceError;
 use crate::metrics::Metrics;
 use crate::model::{SnapshotInfo, StreamInfo};
 use crate::pictures::Pictures;
-use crate::service::Event;
+use crate::service::{Event, Work};
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::watchdog::Watchdog;
 
 /// What every stream of a service works with.
 pub(crate) struct Shared {
@@ -42,19 +48,55 @@ pub(crate) struct Shared {
     /// Where components are built.
     pub(crate) builds: Builds,
     /// Work of many milliseconds at once: no more of it than there are cores.
-    pub(crate) cores: tokio::sync::Semaphore,
+    pub(crate) cores: Arc<tokio::sync::Semaphore>,
+    /// Room for decoding, for all images together.
+    pub(crate) decoding: Budget,
+    /// States that come from elsewhere are proved one at a time: each is in memory beside the one that it replaces.
+    pub(crate) proving: tokio::sync::Semaphore,
+    pub(crate) watchdog: Arc<Watchdog>,
 }
 
 impl Shared {
-    /// Runs work of many milliseconds beside the threads that answer requests.
+    /// Runs work of many milliseconds beside the threads that answer requests; `what` names it should it not end.
+    ///
+    /// # Errors
+    /// [`ServiceError::Stuck`], or [`ServiceError::Internal`] when the work panicked.
     pub(crate) async fn compute<T: Send + 'static>(
         &self,
+        what: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let permit = self.cores.acquire().await;
-        let done = tokio::task::spawn_blocking(work).await;
-        drop(permit);
-        done.map_err(|error| ServiceError::Internal(error.to_string()))
+        let limit = self.watchdog.limit();
+        self.compute_within(what, limit, work, || ()).await
+    }
+
+    /// [`compute`](Self::compute) with another limit. What `abandoned` gives is dropped when work that did not end in time
+    /// ends after all.
+    pub(crate) async fn compute_within<T: Send + 'static, G: Send + 'static>(
+        &self,
+        what: &str,
+        limit: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+        abandoned: impl FnOnce() -> G,
+    ) -> Result<T, ServiceError> {
+        let permit = Arc::clone(&self.cores).acquire_owned().await;
+        let mut task = tokio::task::spawn_blocking(work);
+        if let Ok(done) = tokio::time::timeout(limit, &mut task).await {
+            drop(permit);
+            return done.map_err(|error| ServiceError::Internal(error.to_string()));
+        }
+        let stuck = self.watchdog.report(what, limit);
+        let guard = abandoned();
+        // A thread cannot be ended. Others go on without it, as long as such threads are few.
+        let kept = (!self.watchdog.has_spare()).then_some(permit);
+        tokio::spawn(async move {
+            let _ = task.await;
+            drop((stuck, guard, kept));
+        });
+        Err(ServiceError::Stuck {
+            what: what.to_owned(),
+            seconds: limit.as_secs_f64(),
+        })
     }
 
     /// Tells everyone who listens.
@@ -71,6 +113,8 @@ pub(crate) struct Handle {
     /// Missing where the service was started without it.
     pub(crate) entry: Result<Arc<Entry>, String>,
     pub(crate) jobs: mpsc::UnboundedSender<Job>,
+    /// Where images go to be decoded and encoded.
+    pub(crate) lane: mpsc::UnboundedSender<Work>,
     /// Held while a request's images are queued, so that they stay together.
     pub(crate) arrival: Mutex<()>,
     pub(crate) waiting: AtomicUsize,
@@ -83,6 +127,7 @@ impl Handle {
         name: &str,
         entry: Result<Arc<Entry>, String>,
         jobs: mpsc::UnboundedSender<Job>,
+        lane: mpsc::UnboundedSender<Work>,
         view: View,
     ) -> Self {
         Self {
@@ -90,6 +135,7 @@ impl Handle {
             name: name.into(),
             entry,
             jobs,
+            lane,
             arrival: Mutex::default(),
             waiting: AtomicUsize::new(0),
             view: Mutex::new(view),
@@ -147,12 +193,57 @@ pub(crate) enum Job {
     Change(Change, Reply<()>),
     Snapshot(Option<String>, Reply<SnapshotInfo>),
     Export(Reply<Bytes>),
+    ExportFile(Reply<StateExport>),
     /// Give the memory back to others.
     WriteOut,
     /// Write everything out and end.
     Close(oneshot::Sender<()>),
     /// The stream is deleted: end without writing.
     Delete(Reply<()>),
+}
+
+/// Decodes an image as the detector of `entry` wants it; `name` is for messages. It waits for room for the pixels.
+///
+/// # Errors
+/// [`ServiceError::Image`], or [`ServiceError::TooCostly`] where there can never be room.
+pub(crate) async fn decode(
+    shared: &Shared,
+    entry: &Entry,
+    bytes: Bytes,
+    name: String,
+) -> Result<(ndarray::Array3<f32>, Decoded), ServiceError> {
+    let recipe = entry.detector.spec().input;
+    let limits = shared.settings.limits;
+    let what = format!("decoding image {name}");
+    let file = bytes.clone();
+    let probed = shared.compute(&what, move || rareclip_imaging::probe(&file, &limits));
+    let header = probed.await?.map_err(|source| ServiceError::Image {
+        name: name.clone(),
+        source,
+    })?;
+    let needed = header.prepare_bytes(&recipe);
+    let room = usize::try_from(needed).unwrap_or(usize::MAX);
+    let Some(room) = shared.decoding.wait(room).await else {
+        return Err(ServiceError::TooCostly {
+            name,
+            width: header.width,
+            height: header.height,
+            needed,
+            budget: shared.settings.decode_bytes,
+        });
+    };
+    // The decoder takes no more than it has room for, whatever the file claims later on.
+    let limits = Limits {
+        max_decoder_bytes: header.decode_bytes().min(limits.max_decoder_bytes),
+        ..limits
+    };
+    let work = move || {
+        let decoded = image::decode(&bytes, &recipe, &limits, name);
+        // Held by a thread that does not end, too.
+        drop(room);
+        decoded
+    };
+    shared.compute(&what, work).await?
 }
 
 /// Decodes and encodes an image; `name` is for messages.
@@ -162,12 +253,9 @@ pub(crate) async fn encode(
     bytes: Bytes,
     name: String,
 ) -> Result<(Decoded, Encoded), ServiceError> {
-    let recipe = entry.detector.spec().input;
-    let limits = shared.settings.limits;
     let length = bytes.len() as u64;
-    let work = move || image::decode(&bytes, &recipe, &limits, name);
-    let (tensor, decoded) = shared.compute(work).await??;
-    let mut encoded = entry.encoder.encode(tensor).await?;
+    let (tensor, decoded) = decode(shared, entry, bytes, name).await?;
+    let mut encoded = entry.encoder.encode(tensor, &shared.watchdog).await?;
     encoded.features.file_bytes = Some(length);
     Ok((decoded, encoded))
 }

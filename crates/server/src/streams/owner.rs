@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use rareclip_core::Stream;
@@ -35,6 +36,10 @@ pub(crate) struct Owner {
     pub(super) since_load: u64,
     pub(super) files: i64,
     pub(super) frozen: bool,
+    /// What keeps the stream out of service: a computation that did not end. Its thread holds the memory.
+    pub(super) out: Option<String>,
+    /// Computations of this stream that have not ended in time and still run.
+    pub(super) stuck: Arc<AtomicUsize>,
 }
 
 impl Owner {
@@ -57,6 +62,8 @@ impl Owner {
             since_load: 0,
             files: 0,
             frozen: row.frozen,
+            out: None,
+            stuck: Arc::default(),
             shared,
             handle,
         }
@@ -105,6 +112,9 @@ impl Owner {
                 }
                 Job::Export(reply) => {
                     let _ = reply.send(self.export().await);
+                }
+                Job::ExportFile(reply) => {
+                    let _ = reply.send(self.export_file().await);
                 }
                 Job::WriteOut => {
                     if jobs.is_empty() {

@@ -138,6 +138,22 @@ impl Residency {
         self.freed.notify_waiters();
     }
 
+    /// Takes a memory off the books whose bytes are still held, by a computation that does not end. Gives the bytes, for
+    /// [`recovered`](Self::recovered).
+    pub(crate) fn strand(&self, id: i64) -> u64 {
+        let removed = self.books().loaded.remove(&id);
+        self.freed.notify_waiters();
+        removed.map_or(0, |loaded| loaded.bytes)
+    }
+
+    /// The bytes of a stranded memory are free again.
+    pub(crate) fn recovered(&self, bytes: u64) {
+        let mut books = self.books();
+        books.bytes = books.bytes.saturating_sub(bytes);
+        drop(books);
+        self.freed.notify_waiters();
+    }
+
     /// Whether another stream waits for room.
     pub(crate) fn wanted(&self) -> bool {
         self.books().waiting > 0
@@ -201,6 +217,21 @@ mod tests {
         assert!(matches!(jobs.recv().await, Some(Job::WriteOut)));
         residency.leave(1);
         entering.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stranded_memory_is_counted_until_it_is_recovered_and_does_not_stop_others() {
+        let residency = Residency::new(100);
+        let ((a, _jobs_a), (b, _jobs_b)) = (owner(), owner());
+        residency.enter(1, 80, &a).await;
+        assert_eq!(residency.strand(1), 80);
+        residency.leave(1);
+        assert_eq!(residency.held(), (0, 80));
+        // Nothing that is loaded could make room.
+        residency.enter(2, 80, &b).await;
+        assert_eq!(residency.held(), (1, 160));
+        residency.recovered(80);
+        assert_eq!(residency.held(), (1, 80));
     }
 
     #[tokio::test]

@@ -189,13 +189,12 @@ impl Owner {
         options: PushOptions,
         timings: &mut Timings,
     ) -> Result<(Features, Assessed), ServiceError> {
+        self.make_ready().await?;
         let mut times = *timings;
         let (features, assessed, times) = self
             .with_memory(move |stream| {
-                let assessed = stream.ready().and_then(|()| {
-                    stream.assess(&features, options, &mut |slot, time| {
-                        add(&mut times, slot, time);
-                    })
+                let assessed = stream.assess(&features, options, &mut |slot, time| {
+                    add(&mut times, slot, time);
                 });
                 (features, assessed, times)
             })
@@ -332,7 +331,9 @@ impl Owner {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let pictures = Arc::clone(&shared.pictures);
-            let kept = shared.compute(move || pictures.keep(key, &shown)).await;
+            let kept = shared
+                .compute("keeping a picture", move || pictures.keep(key, &shown))
+                .await;
             let (sql, values) = match kept.and_then(|kept| kept) {
                 Ok(bytes) => (
                     "UPDATE results SET picture_bytes = $1 WHERE stream = $2 AND entry = $3",

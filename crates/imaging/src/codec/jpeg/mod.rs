@@ -8,7 +8,7 @@ use libjpeg_turbo_rs::{
     ColorSpace, ComponentInfo, DecodeLimits, Decoder, FrameHeader, JpegError, PixelFormat,
 };
 
-use super::{corrupt, exif_orientation, unsupported};
+use super::{corrupt, exif_orientation, header::Cost, unsupported};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},
@@ -21,6 +21,28 @@ const MAX_SCANS: usize = 256;
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     // The decoder reads what anyone may upload. A slip of it must cost one picture, not the process.
     catch_unwind(|| decode_unguarded(bytes, limits)).unwrap_or_else(|_| {
+        Err(corrupt(
+            Format::Jpeg,
+            "the decoder gave up on its structure",
+        ))
+    })
+}
+
+/// Width, height and cost of the picture.
+pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
+    let read = || {
+        let decoder = Decoder::new_with_limits(bytes, bounds(limits)).map_err(failed)?;
+        let frame = decoder.header();
+        check_frame(frame, limits)?;
+        let channels = frame.components.len() as u64;
+        // The planes, their full-size copies where channels are reduced, and the interleaved picture.
+        let planes = if channels == 3 { 8 } else { 2 * channels };
+        // All scans of a progressive picture add to 16-bit coefficients.
+        let coefficients = u64::from(frame.is_progressive) * (2 * channels + 1);
+        let cost = Cost::new(channels, 8, planes + coefficients);
+        Ok((frame.width.into(), frame.height.into(), cost))
+    };
+    catch_unwind(read).unwrap_or_else(|_| {
         Err(corrupt(
             Format::Jpeg,
             "the decoder gave up on its structure",

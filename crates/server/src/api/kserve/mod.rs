@@ -12,14 +12,17 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{Allowance, media_type, read, unsupported};
+use super::answers::{self, Reserved};
+use super::body::{Allowance, media_type, parsed, read, unsupported};
 use super::health::check_detector;
 use super::images::deadline;
 use super::intake::{idempotency_key, spread_key};
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
 use crate::model::{DetectorChoice, NewStream};
+use crate::pictures::LONGEST_SIDE;
 use crate::{ServiceError, SubmitOptions};
+use request::Asked;
 pub(crate) use request::InferRequest;
 pub(crate) use response::InferResponse;
 
@@ -163,7 +166,7 @@ pub(crate) async fn model_ready(
 /// Scores the images of the input `image`: `BYTES` of shape `[n]`, each element an image file. In JSON an element is the file in
 /// base64; with the binary tensor extension (`Inference-Header-Content-Length`) it is the file itself after its length (4 bytes,
 /// little-endian). `parameters.sequence_id` (text or a whole number) names the stream, which is created with this detector if it
-/// is not there; a key of scope `score` suffices for that. `sequence_start` and `sequence_end` change nothing: a stream is reset and deleted under `/v1`. Further
+/// is not there, once an image of the request could be decoded; a key of scope `score` suffices for that. `sequence_start` and `sequence_end` change nothing: a stream is reset and deleted under `/v1`. Further
 /// parameters: `update` (false: leave no trace), `timeout` (microseconds), `binary_data_output`. Outputs, all of them but
 /// `anomaly_map` unless `outputs` says which: `score` FP32 [n], `raw_score` FP32 [n], `p_value` FP64 [n] (null, in binary NaN,
 /// where there is none), `verdict` BYTES [n], `anomaly_map` FP32 [n, height, width]. The `id` of the request becomes the name of
@@ -208,10 +211,16 @@ pub(crate) async fn infer(
         weight: 2,
     };
     let (bytes, _held) = read(&api, &parts.headers, body, allowance).await?;
-    let mut asked = request::read(&bytes, header_bytes, settings.max_queue)?;
+    let max = settings.max_queue;
+    let read = move |bytes: &bytes::Bytes| request::read(bytes, header_bytes, max);
+    let mut asked = parsed(bytes, read).await?;
     let key = idempotency_key(&parts.headers)?;
     spread_key(&mut asked.images, key);
-    ensure_stream(&api, &asked.stream, &model).await?;
+    let reserved = match asked.outputs.wants_map() {
+        true => Some(reserve_maps(&api, &asked, &model)?),
+        false => None,
+    };
+    ensure_stream(&api, &asked, &model).await?;
     let options = SubmitOptions {
         update: asked.update,
         deadline: deadline(asked.timeout_ms)?,
@@ -232,14 +241,38 @@ pub(crate) async fn infer(
     let answer = tokio::task::spawn_blocking(move || response::write(&model, &asked, &submitted))
         .await
         .map_err(|e| ApiError::internal(e.to_string()))??;
-    Ok(answer.into_response())
+    let mut response = answer.into_response();
+    if let Some(reserved) = reserved {
+        response.extensions_mut().insert(reserved);
+    }
+    Ok(response)
 }
 
-/// Creates the stream with this detector unless it is there.
-async fn ensure_stream(api: &Api, stream: &str, model: &str) -> Result<(), ApiError> {
-    let there = api.service.stream(stream).await;
-    if there.is_ok_and(|info| info.detector == model) {
-        return Ok(());
+/// Room for the maps and pictures of an answer, before anything is scored.
+fn reserve_maps(api: &Api, asked: &Asked, model: &str) -> Result<Reserved, ApiError> {
+    let side = api.service.detector(model)?.image_side;
+    let picture = 3 * LONGEST_SIDE * LONGEST_SIDE;
+    let each = picture.saturating_add(asked.outputs.bytes_per_image(side));
+    let bytes = each.saturating_mul(asked.images.len());
+    answers::reserve(
+        api,
+        bytes,
+        "send fewer images at a time, or ask for `anomaly_map` with `binary_data`",
+    )
+}
+
+/// Creates the stream with this detector unless it is there, once one of the images could be decoded.
+async fn ensure_stream(api: &Api, asked: &Asked, model: &str) -> Result<(), ApiError> {
+    let stream = asked.stream.as_str();
+    match api.service.stream(stream).await {
+        Ok(info) if info.detector == model => return Ok(()),
+        // Another detector: creating says so.
+        Ok(_) => {}
+        Err(_) => {
+            api.service.check_new(stream).map_err(sequence)?;
+            let decoded = api.service.check_decodes(model, &asked.images).await;
+            decoded.map_err(|error| about_image(error, 0))?;
+        }
     }
     let new = NewStream {
         name: stream.to_owned(),

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::body::parse;
+use super::super::counted;
 use super::super::intake::{decode_base64, submission, too_many};
 use super::super::problem::ApiError;
 use super::binary::elements;
-use crate::Submission;
+use crate::{Submission, text};
 
 /// A tensor of the request.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -18,15 +18,20 @@ pub(crate) struct InferInput {
     /// `image`.
     pub name: String,
     /// `[n]` or `[n, 1]`: the number of images.
+    #[serde(deserialize_with = "counted::few")]
     pub shape: Vec<u64>,
     /// `BYTES`.
     pub datatype: String,
     /// `binary_data_size`: bytes of the tensor after the JSON, where it stands there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "counted::parameters")]
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
     /// Images in base64, where they do not stand after the JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "counted::images"
+    )]
     pub data: Option<Vec<String>>,
 }
 
@@ -37,7 +42,7 @@ pub(crate) struct InferOutput {
     /// `score`, `raw_score`, `p_value`, `verdict` or `anomaly_map`.
     pub name: String,
     /// `binary_data`: whether it is to stand after the JSON.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "counted::parameters")]
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
 }
@@ -50,13 +55,18 @@ pub(crate) struct InferRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// `sequence_id` (the stream), `update`, `timeout` in microseconds, `binary_data_output`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "counted::parameters")]
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
     /// One input, `image`.
+    #[serde(deserialize_with = "counted::few")]
     pub inputs: Vec<InferInput>,
     /// The outputs wanted; missing: all but `anomaly_map`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "counted::maybe_few"
+    )]
     pub outputs: Option<Vec<InferOutput>>,
 }
 
@@ -85,6 +95,21 @@ impl Output {
 pub(super) struct Outputs(pub(super) Vec<(Output, &'static str, bool)>);
 
 impl Outputs {
+    /// Bytes that the answer takes for each image of a map of `side` x `side`, while it is put together.
+    pub(super) fn bytes_per_image(&self, side: usize) -> usize {
+        let map = self
+            .0
+            .iter()
+            .find(|(output, _, _)| *output == Output::AnomalyMap);
+        match map {
+            None => 0,
+            // The map, its copy in the tensor, and the answer, whose memory grows by doubling.
+            Some((_, _, true)) => side * side * 4 * 5,
+            // A value has up to 25 characters.
+            Some((_, _, false)) => side * side * (4 * 2 + 2 * 25),
+        }
+    }
+
     pub(super) fn wants_map(&self) -> bool {
         self.0
             .iter()
@@ -117,7 +142,7 @@ pub(super) fn read(
             problem,
         ));
     }
-    let request: InferRequest = parse(&body[..length])?;
+    let request: InferRequest = counted::parse(&body[..length], max_images)?;
     let parameters = &request.parameters;
     let stream = stream(parameters)?;
     let update = flag(parameters, "update")?.unwrap_or(true);
@@ -127,6 +152,7 @@ pub(super) fn read(
     let files = input(&request.inputs, &body.slice(length..), max_images)?;
     let single = files.len() == 1;
     let id = request.id.filter(|id| !id.is_empty());
+    text::IMAGE.maybe("id", id.as_ref())?;
     let images = files
         .into_iter()
         .enumerate()
@@ -207,7 +233,10 @@ fn outputs(wanted: Option<Vec<InferOutput>>, all_binary: bool) -> Result<Outputs
             let names = Output::ALL.map(|(_, name)| name).join(", ");
             return Err(ApiError::invalid(
                 place,
-                format!("found `{}`, there are {names}", output.name),
+                format!(
+                    "found `{}`, there are {names}",
+                    text::repeated(&output.name)
+                ),
             ));
         };
         if found.iter().any(|(other, _, _)| other == which) {
@@ -235,13 +264,13 @@ fn input(inputs: &[InferInput], binary: &Bytes, max: usize) -> Result<Vec<Bytes>
     if input.name != "image" {
         return Err(ApiError::invalid(
             "inputs[0].name",
-            format!("found `{}`, wanted `image`", input.name),
+            format!("found `{}`, wanted `image`", text::repeated(&input.name)),
         ));
     }
     if input.datatype != "BYTES" {
         let problem = format!(
             "found `{}`, wanted `BYTES`: each element an image file",
-            input.datatype
+            text::repeated(&input.datatype)
         );
         return Err(ApiError::invalid("inputs[0].datatype", problem));
     }

@@ -2,8 +2,8 @@
 
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::super::images::content_type;
@@ -85,14 +85,6 @@ impl Elements {
         }
     }
 
-    fn values(&self) -> Vec<Value> {
-        match self {
-            Self::F32(list) => list.iter().map(|v| json!(v)).collect(),
-            Self::F64(list) => list.iter().map(|v| json!(v)).collect(),
-            Self::Text(list) => list.iter().map(|v| json!(v)).collect(),
-        }
-    }
-
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::F32(list) => out.extend(list.iter().flat_map(|v| v.to_le_bytes())),
@@ -100,6 +92,40 @@ impl Elements {
             Self::Text(list) => list.iter().for_each(|v| push_element(out, v.as_bytes())),
         }
     }
+}
+
+impl Serialize for Elements {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            // As doubles, whose text has always stood in answers; NaN is null.
+            Self::F32(list) => serializer.collect_seq(list.iter().map(|v| f64::from(*v))),
+            Self::F64(list) => serializer.collect_seq(list),
+            Self::Text(list) => serializer.collect_seq(list),
+        }
+    }
+}
+
+/// An [`InferTensor`] that is written without a copy of every element.
+#[derive(Serialize)]
+struct TensorOut {
+    name: &'static str,
+    datatype: &'static str,
+    shape: Vec<usize>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    parameters: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Elements>,
+}
+
+/// An [`InferResponse`] of such tensors.
+#[derive(Serialize)]
+struct ResponseOut<'a> {
+    model_name: &'a str,
+    model_version: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    parameters: Map<String, Value>,
+    outputs: Vec<TensorOut>,
 }
 
 fn elements(output: Output, answers: &[Submitted]) -> Result<(Elements, Vec<usize>), ApiError> {
@@ -142,6 +168,7 @@ pub(super) fn write(
     for (output, name, in_binary) in &asked.outputs.0 {
         let (elements, shape) = elements(*output, answers)?;
         let mut parameters = Map::new();
+        let datatype = elements.datatype();
         let data = if *in_binary {
             let out: &mut Vec<u8> = binary.get_or_insert_default();
             let before = out.len();
@@ -149,11 +176,11 @@ pub(super) fn write(
             parameters.insert("binary_data_size".into(), (out.len() - before).into());
             None
         } else {
-            Some(elements.values())
+            Some(elements)
         };
-        outputs.push(InferTensor {
-            name: (*name).into(),
-            datatype: elements.datatype().into(),
+        outputs.push(TensorOut {
+            name,
+            datatype,
             shape,
             parameters,
             data,
@@ -163,10 +190,10 @@ pub(super) fn write(
     let mut parameters = Map::new();
     parameters.insert("sequence_id".into(), asked.stream.clone().into());
     parameters.insert("result_ids".into(), ids.join(",").into());
-    let response = InferResponse {
-        model_name: model.into(),
-        model_version: env!("CARGO_PKG_VERSION").into(),
-        id: asked.id.clone(),
+    let response = ResponseOut {
+        model_name: model,
+        model_version: env!("CARGO_PKG_VERSION"),
+        id: asked.id.as_deref(),
         parameters,
         outputs,
     };
