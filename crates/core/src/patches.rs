@@ -207,6 +207,31 @@ pub fn windows_to_patches(values: ArrayView1<'_, f32>, side: usize, grid: Grid) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sides_are_bounded_by_the_grid_and_the_error_names_the_bound() {
+        let grid = Grid {
+            rows: 1,
+            columns: 20,
+        };
+        assert_eq!(check_neighbourhoods("sides", &[1, 39], grid), Ok(()));
+        let error = check_neighbourhoods("sides", &[3, 41], grid).unwrap_err();
+        assert_eq!((error.found, error.most), (41, 39));
+        let message = error.to_string();
+        for part in ["`sides` is 41", "1 x 20", "at most 39"] {
+            assert!(message.contains(part), "{part} is missing: {message}");
+        }
+        assert!(check_neighbourhoods("sides", &[usize::MAX], grid).is_err());
+        // Windows lie inside the grid.
+        assert_eq!(
+            check_windows("sides", &[1], grid).map_err(|e| e.most),
+            Ok(())
+        );
+        assert_eq!(
+            check_windows("sides", &[2], grid).map_err(|e| e.most),
+            Err(1)
+        );
+    }
     use ndarray::Array2;
 
     #[test]

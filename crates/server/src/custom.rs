@@ -26,6 +26,9 @@ const LONGEST_NAME: usize = 64;
 /// The longest description in bytes.
 const LONGEST_DESCRIPTION: usize = 1 << 10;
 
+/// Problems of a config that an answer names.
+const PROBLEMS: usize = 8;
+
 /// Where a config comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -270,7 +273,10 @@ fn host<'a>(
     if alike.is_empty() {
         return Err(missing());
     }
-    let of_config = rareclip_core::Error::from;
+    let of_config = |mut error: ConfigError| {
+        error.problems.truncate(PROBLEMS);
+        rareclip_core::Error::from(error)
+    };
     let backbone = config.backbone.completed().map_err(of_config)?;
     let prompt = config.prompt.as_ref().map(|prompt| prompt.completed());
     let prompt = prompt.transpose().map_err(of_config)?;
@@ -290,7 +296,7 @@ fn host<'a>(
 }
 
 fn refused(error: &ConfigError) -> ServiceError {
-    let problems = error.problems.iter();
+    let problems = error.problems.iter().take(PROBLEMS);
     let lines: Vec<String> = problems
         .map(|one| format!("{}: {}", one.key, one.message))
         .collect();

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// A detector: the name of one that the service was started with, or the tables of a config. A config's `backbone` and `prompt`
-/// are those of a detector of the service; `bank`, `scorer` and `calibration` are free.
+/// are those of a detector of the service. Its `bank` and `scorer` are components that reach nothing outside the process, with
+/// options that are numbers, true or false, or names from a fixed list, unless the operator allows a component by name. `name`
+/// has 1 to 64 bytes, `description` up to 1024, both without control characters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum DetectorChoice {
