@@ -6,12 +6,16 @@
 mod common;
 
 mod access;
+mod answers;
 mod client;
 mod docs_page;
 mod document;
 mod errors;
 mod events;
 mod images;
+mod intake;
 mod kserve;
+mod paths;
 mod served;
 mod streams;
+mod text;
