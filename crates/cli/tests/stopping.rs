@@ -19,8 +19,8 @@ struct Service {
 
 impl Service {
     fn start(data: &Path) -> Self {
-        let config =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/clients/rarity-thumbnail.toml");
+        let config = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../examples/clients/rarity-thumbnail.toml");
         let mut process = Command::new(env!("CARGO_BIN_EXE_rareclip"))
             .args(["serve", "--listen", "127.0.0.1:0", "--grace", "1"])
             .arg("--data")
@@ -59,7 +59,13 @@ impl Service {
     /// Sends SIGTERM and gives what the program says until it ends.
     fn terminate(mut self) -> String {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let begun = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -102,7 +108,13 @@ fn a_computation_that_never_ends_does_not_outlive_a_sigterm() {
     // Reading this never ends.
     let state = state_file(data.path());
     std::fs::remove_file(&state).unwrap();
-    assert!(Command::new("mkfifo").arg(&state).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&state)
+            .status()
+            .unwrap()
+            .success()
+    );
     let service = Service::start(data.path());
     let answer = service.send();
     while service.get("/v1/info")["waiting"] != 1 {

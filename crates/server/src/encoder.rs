@@ -270,7 +270,10 @@ mod tests {
 
     impl Hanging {
         fn on_the_first(images: u64) -> Arc<Self> {
-            let grid = Grid { rows: 1, columns: 1 };
+            let grid = Grid {
+                rows: 1,
+                columns: 1,
+            };
             Arc::new(Self {
                 spec: BackboneSpec {
                     input: InputRecipe::clip(1),

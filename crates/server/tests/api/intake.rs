@@ -69,11 +69,6 @@ async fn lists_and_tables_that_no_request_needs_are_refused_while_they_are_read(
         infer(&format!(r#","x":"{}""#, "x".repeat(10_000)), "", ""),
         infer("", &"1,".repeat(1000), ""),
         infer("", "", &r#"{"name":"score"},"#.repeat(1000)),
-        infer(
-            &format!(r#","x":{}1{}"#, "[".repeat(500), "]".repeat(500)),
-            "",
-            "",
-        ),
     ];
     for body in bodies {
         let call = site.call("POST", "/v2/models/rarity/infer");
@@ -81,6 +76,14 @@ async fn lists_and_tables_that_no_request_needs_are_refused_while_they_are_read(
         let start: String = body.chars().take(200).collect();
         assert_eq!(answer.status, 400, "{start}: {}", answer.text());
     }
+    // What is nested deeply is skipped, not unfolded; the image is what is wrong here.
+    let deep = format!(r#","x":{}1{}"#, "[".repeat(100_000), "]".repeat(100_000));
+    let call = site.call("POST", "/v2/models/rarity/infer");
+    let answer = call
+        .raw("application/json", infer(&deep, "", ""))
+        .send()
+        .await;
+    answer.is(422);
     site.get("/v1/streams/s").await.problem(404, "not-found");
 }
 

@@ -113,7 +113,9 @@ async fn control_characters_are_refused_in_every_field_and_the_field_is_named() 
             let answer = send(&site, field, bad).await;
             let text = answer.text();
             assert_eq!(answer.status, 400, "{field} {bad:?}: {text}");
-            assert!(text.contains(named), "{field} {bad:?}: {text}");
+            // Some of them end the headers of a form's part before there is a name.
+            let form = field == "multipart.filename" && text.contains("not a multipart form");
+            assert!(form || text.contains(named), "{field} {bad:?}: {text}");
         }
     }
     for query in ["image=%00", "image=a%1Bb", "image=a%0Ab"] {
