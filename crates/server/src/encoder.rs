@@ -249,3 +249,109 @@ fn guarded(
         .map_err(|_| ServiceError::Internal("the backbone panicked".into()))?
         .map_err(|error| ServiceError::Internal(format!("backbone: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+
+    use ndarray::Array1;
+    use rareclip_core::backbone::BackboneSpec;
+    use rareclip_core::{BoxError, Grid, InputRecipe};
+
+    use super::*;
+
+    /// Hangs on the first images that it gets, until it is let go.
+    struct Hanging {
+        spec: BackboneSpec,
+        first: AtomicU64,
+        held: Mutex<bool>,
+        let_go: Condvar,
+    }
+
+    impl Hanging {
+        fn on_the_first(images: u64) -> Arc<Self> {
+            let grid = Grid {
+                rows: 1,
+                columns: 1,
+            };
+            Arc::new(Self {
+                spec: BackboneSpec {
+                    input: InputRecipe::clip(1),
+                    grid,
+                    blocks: Vec::new(),
+                    embedding_width: 1,
+                    weights: String::new(),
+                },
+                first: AtomicU64::new(images),
+                held: Mutex::new(true),
+                let_go: Condvar::new(),
+            })
+        }
+
+        fn let_go(&self) {
+            *self.held.lock().unwrap() = false;
+            self.let_go.notify_all();
+        }
+    }
+
+    impl Backbone for Hanging {
+        fn spec(&self) -> &BackboneSpec {
+            &self.spec
+        }
+
+        fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
+            let one_less = |left: u64| left.checked_sub(1);
+            let hangs = self
+                .first
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+            if hangs.is_ok() {
+                let held = self.held.lock().unwrap();
+                drop(self.let_go.wait_while(held, |held| *held).unwrap());
+            }
+            let features = |_| Features::new(self.spec.grid, Default::default(), Array1::ones(1));
+            Ok((0..images.len_of(Axis(0))).map(features).collect())
+        }
+    }
+
+    fn encoder(backbone: &Arc<Hanging>) -> (Encoder, Arc<Watchdog>) {
+        let shared: Arc<dyn Backbone> = Arc::<Hanging>::clone(backbone);
+        let encoder = Encoder::start("test", shared, 1, Arc::new(Metrics::new())).unwrap();
+        let watchdog = Arc::new(Watchdog::new(Duration::from_millis(200)));
+        (encoder, watchdog)
+    }
+
+    fn image() -> Array3<f32> {
+        Array3::zeros((3, 1, 1))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backbone_that_hangs_fails_its_image_and_goes_on_with_the_next() {
+        let backbone = Hanging::on_the_first(1);
+        let (encoder, watchdog) = encoder(&backbone);
+        let (first, second) = tokio::join!(
+            encoder.encode(image(), &watchdog),
+            encoder.encode(image(), &watchdog)
+        );
+        assert!(matches!(first, Err(ServiceError::Stuck { .. })));
+        assert_eq!(second.unwrap().batch, 1);
+        assert!(watchdog.problem().unwrap().contains("backbone test"));
+        backbone.let_go();
+        while watchdog.problem().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(encoder.encode(image(), &watchdog).await.is_ok());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_backbone_that_hangs_again_and_again_is_given_up() {
+        let backbone = Hanging::on_the_first(100);
+        let (encoder, watchdog) = encoder(&backbone);
+        for _ in 0..=MOST_STUCK {
+            let hung = encoder.encode(image(), &watchdog).await;
+            assert!(matches!(hung, Err(ServiceError::Stuck { .. })));
+        }
+        let refused = encoder.encode(image(), &watchdog).await;
+        assert!(matches!(refused, Err(ServiceError::Internal(_))));
+        backbone.let_go();
+    }
+}

@@ -21,7 +21,7 @@ const PARAMETER_BYTES: usize = 1024;
 
 thread_local! {
     /// Images that the body which this thread reads may have, and whether it has more.
-    static IMAGES: Cell<(usize, bool)> = const { Cell::new((0, false)) };
+    static IMAGES: Cell<(usize, bool)> = const { Cell::new((usize::MAX, false)) };
 }
 
 /// Reads JSON with at most `max` images.
@@ -31,7 +31,7 @@ thread_local! {
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, ApiError> {
     IMAGES.set((max, false));
     let parsed = body::parse(bytes);
-    match IMAGES.replace((0, false)) {
+    match IMAGES.replace((usize::MAX, false)) {
         (_, true) => Err(too_many(max)),
         (_, false) => parsed,
     }

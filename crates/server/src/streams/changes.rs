@@ -167,15 +167,33 @@ impl Owner {
                 checked.map_err(rareclip_core::Error::from)?;
             }
             memory::make_folder(settings, &target)?;
-            let written = match &state {
-                State::Sent(bytes) => rareclip_core::write_whole(&target, bytes),
-                State::File(from) => std::fs::copy(from, &target)
-                    .and_then(|_| std::fs::File::open(&target)?.sync_all()),
-            };
-            written.map_err(|error| memory::io(settings, &target, &error))
+            let failed = |error| memory::io(settings, &target, &error);
+            match &state {
+                State::Sent(bytes) => rareclip_core::write_whole(&target, bytes).map_err(failed),
+                State::File(from) => {
+                    let kept = std::fs::File::open(from);
+                    let mut kept = kept.map_err(|error| memory::io(settings, from, &error))?;
+                    let mut copy = || {
+                        let mut copy = std::fs::File::create(&target)?;
+                        std::io::copy(&mut kept, &mut copy)?;
+                        copy.sync_all()
+                    };
+                    copy().map_err(failed)
+                }
+            }
         };
         self.computed(self.limit(), write).await??;
-        let stream = self.read_file(path, stream).await?;
+        let read = self.read_file(path, stream).await;
+        let stream = read.map_err(|error| match error {
+            // The state is wrong, not the component.
+            ServiceError::Detector(error @ rareclip_core::Error::Component { .. }) => {
+                ServiceError::Invalid {
+                    place: "state".into(),
+                    problem: error.to_string(),
+                }
+            }
+            other => other,
+        })?;
         if !stream.can_score() {
             return Ok(stream);
         }

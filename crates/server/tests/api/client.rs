@@ -65,6 +65,11 @@ pub struct Call<'a> {
 }
 
 impl Site {
+    /// The data folder.
+    pub fn data(&self) -> &std::path::Path {
+        self._data.path()
+    }
+
     pub async fn open() -> Self {
         Self::with(ApiOptions::default(), |_| {}).await
     }
@@ -106,6 +111,12 @@ impl Site {
     pub async fn stream(&self, name: &str) {
         let new = serde_json::json!({"name": name, "detector": "rarity"});
         self.post("/v1/streams", new).await.is(201);
+    }
+
+    /// Creates a stream that is there.
+    pub async fn stream_again(&self, name: &str) {
+        let new = serde_json::json!({"name": name, "detector": "rarity"});
+        self.post("/v1/streams", new).await.is(200);
     }
 
     /// Shows a picture to a stream.

@@ -6,6 +6,7 @@
 mod common;
 
 mod access;
+mod answers;
 mod client;
 mod components;
 mod docs_page;
@@ -14,8 +15,11 @@ mod errors;
 mod events;
 mod hostile;
 mod images;
+mod intake;
 mod kserve;
 mod matrix;
+mod paths;
 mod served;
 mod streams;
+mod text;
 mod trust;

@@ -1,8 +1,12 @@
 //! What the service promises, asked without HTTP.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod blocking;
 mod common;
+mod decoding;
 mod durability;
 mod order;
 mod postgres;
+mod states;
 mod streams;
+mod stuck;

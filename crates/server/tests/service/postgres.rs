@@ -95,6 +95,88 @@ impl Server {
     }
 }
 
+/// A service on a server that has just been started.
+async fn opened(settings: &Settings) -> std::sync::Arc<Service> {
+    for _ in 0..100 {
+        if let Ok(service) = Service::open(settings.clone(), detectors()).await {
+            return service;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("PostgreSQL did not start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_postgres_cannot_store_is_refused_and_named() {
+    let Some(server) = start() else {
+        skipped(
+            "text_that_postgres_cannot_store_is_refused_and_named",
+            "PostgreSQL's server programs (Debian: apt install postgresql)",
+        );
+        return;
+    };
+    let data = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        database: Some(server.url()),
+        ..settings(data.path())
+    };
+    let service = opened(&settings).await;
+    refuses_control_characters(&service).await;
+    service.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_text_is_refused_by_the_embedded_database() {
+    let data = tempfile::tempdir().unwrap();
+    let service = open(settings(data.path())).await;
+    refuses_control_characters(&service).await;
+}
+
+async fn refuses_control_characters(service: &Service) {
+    stream(service, "line", "rarity").await;
+    let id = send(service, "line", submission(1)).await.record.id;
+    for bad in ["a\0b", "a\nb", "a\u{1b}[31mb"] {
+        let text = Some(bad.to_owned());
+        let label = Some(rareclip_server::model::Label::Normal);
+        let query = rareclip_server::model::ResultQuery {
+            image: text.clone(),
+            ..Default::default()
+        };
+        let named = rareclip_server::Submission {
+            name: text.clone(),
+            ..submission(2)
+        };
+        let keyed = rareclip_server::Submission {
+            key: text.clone(),
+            ..submission(2)
+        };
+        let errors = [
+            (
+                "note",
+                service
+                    .feedback("line", id, label, text.clone())
+                    .await
+                    .unwrap_err(),
+            ),
+            ("note", service.snapshot("line", text).await.unwrap_err()),
+            ("image", service.results("line", query).await.unwrap_err()),
+            (
+                "image name",
+                try_send(service, "line", named).await.unwrap_err(),
+            ),
+            (
+                "idempotency key",
+                try_send(service, "line", keyed).await.unwrap_err(),
+            ),
+        ];
+        for (field, error) in errors {
+            assert_eq!(error.status(), 400, "{field}: {error}");
+            assert!(error.to_string().starts_with(field), "{field}: {error}");
+        }
+    }
+    assert!(service.info().problems.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_on_postgres_goes_on_after_a_restart_like_any_other() {
     let Some(server) = start() else {
