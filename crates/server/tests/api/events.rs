@@ -1,6 +1,6 @@
 use axum::body::{Body, BodyDataStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rareclip_server::api::{ApiOptions, Peer};
 use rareclip_server::security::{KeyRing, Scope};
@@ -44,7 +44,9 @@ impl Listener {
 
     /// The next event; `None` at the end.
     async fn next(&mut self) -> Option<Event> {
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < Duration::from_secs(60), "only comments");
             if let Some((frame, rest)) = self.rest.split_once("\n\n") {
                 let frame = frame.to_owned();
                 self.rest = rest.to_owned();
@@ -318,8 +320,9 @@ async fn one_key_cannot_take_every_event_stream() {
         locked.follow("/v1/events").await,
         locked.follow("/v1/streams/s/events").await,
     ];
-    let refused = locked.call("/v1/events", &locked.secret).send().await;
-    let said = refused.problem(429, "busy");
+    let refused = locked.call("/v1/events", &locked.secret).send();
+    let refused = tokio::time::timeout(Duration::from_secs(20), refused).await;
+    let said = refused.unwrap().problem(429, "busy");
     assert!(said.contains("with this key"), "{said}");
     Listener::open(&locked.site, locked.call("/v1/events", &other)).await;
 }
