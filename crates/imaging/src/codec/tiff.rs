@@ -62,7 +62,8 @@ fn palette_as_gray(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Width, height and cost of the picture.
 pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> {
     let copy = palette_as_gray(bytes);
-    let (_, width, height, colour) = opened(copy.as_deref().unwrap_or(bytes), limits)?;
+    let opened = opened(copy.as_deref().unwrap_or(bytes), limits)?;
+    let (width, height, colour) = (opened.width, opened.height, opened.colour);
     let (channels, bits) = (u64::from(colour.num_samples()), colour.bit_depth().into());
     let picture = channels * u64::div_ceil(bits, 8);
     // The picture, a strip or tile that may be all of it with the buffers of its decoder, and a copy with channels side
@@ -82,11 +83,15 @@ fn failed(limits: &Limits) -> impl Fn(TiffError) -> ImagingError {
     }
 }
 
-/// A decoder whose header is within `limits`, with width, height and kind of pixels.
-fn opened<'a>(
-    bytes: &'a [u8],
-    limits: &Limits,
-) -> Result<(Decoder<Cursor<&'a [u8]>>, u32, u32, ColorType)> {
+/// A decoder whose header is within the limits.
+struct Opened<'a> {
+    decoder: Decoder<Cursor<&'a [u8]>>,
+    width: u32,
+    height: u32,
+    colour: ColorType,
+}
+
+fn opened<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Opened<'a>> {
     let failed = failed(limits);
     let mut bounds = tiff::decoder::Limits::default();
     let allowed = usize::try_from(limits.max_decoder_bytes).unwrap_or(usize::MAX);
@@ -99,12 +104,22 @@ fn opened<'a>(
     let colour = decoder.colortype().map_err(&failed)?;
     let bits = u64::from(colour.bit_depth()) * u64::from(colour.num_samples());
     limits.check_picture(width, height, bits.div_ceil(8))?;
-    Ok((decoder, width, height, colour))
+    Ok(Opened {
+        decoder,
+        width,
+        height,
+        colour,
+    })
 }
 
 fn decode_as(bytes: &[u8], limits: &Limits, has_palette: bool) -> Result<Picture> {
     let failed = failed(limits);
-    let (mut decoder, width, height, colour) = opened(bytes, limits)?;
+    let Opened {
+        mut decoder,
+        width,
+        height,
+        colour,
+    } = opened(bytes, limits)?;
     let orientation = decoder
         .find_tag_unsigned::<u16>(Tag::Orientation)
         .ok()

@@ -45,7 +45,7 @@ async fn images_are_counted_while_a_body_is_read() {
         .call("POST", "/v1/streams/s/calibrate?rate=0.1")
         .raw(
             "application/json",
-            format!("{{\"images\":[{}]}}", vec![image; 5].join(",")),
+            format!("{{\"images\":[{}]}}", [image; 5].join(",")),
         )
         .send()
         .await;

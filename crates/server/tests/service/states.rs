@@ -78,6 +78,10 @@ async fn a_state_with_a_number_that_is_not_finite_is_refused_by_its_name() {
     assert!(names.len() >= 4, "{names:?}");
     for name in &names {
         for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            // There it stands for a neighbour that is not there, and the first prototype has none.
+            if value == f32::NEG_INFINITY && name.ends_with("earlier.similarity") {
+                continue;
+            }
             let spoilt = with_value(&state, name, value);
             let error = service.import("line", spoilt.into()).await;
             let error = error
