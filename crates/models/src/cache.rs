@@ -12,7 +12,8 @@ use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::{Artefact, Kind, Origin, Source, find};
+use crate::catalogue::{Artefact, Kind, Source, find};
+use crate::pins::Provenance;
 use crate::{Error, Result};
 
 /// Name of the record in an artefact's folder.
@@ -33,6 +34,9 @@ pub(crate) struct Record {
     /// The file that the artefact's name stands for, where it came from no source of the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) primary: Option<String>,
+    /// The name of the file that was given with `--from`, where it came from no source of the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) given: Option<String>,
     /// Per file, by its path relative to the folder.
     pub(crate) files: BTreeMap<String, Recorded>,
 }
@@ -58,18 +62,7 @@ impl Record {
 
     /// Whether these files are what the catalogue pins for the source.
     pub(crate) fn fits(&self, source: &Source) -> bool {
-        if let Origin::Pip(wheel) = &source.origin
-            && self.wheel.as_deref() != Some(wheel.wheel.sha256.as_str())
-        {
-            return false;
-        }
-        let pinned =
-            |item: &crate::catalogue::Item| match (self.files.get(item.target()), &item.sha256) {
-                (Some(file), Some(sum)) => file.sha256 == *sum,
-                _ => true,
-            };
-        (source.primary().is_empty() || self.files.contains_key(source.primary()))
-            && source.items().iter().all(pinned)
+        crate::pins::misfit(self, source).is_none()
     }
 }
 
@@ -83,13 +76,15 @@ pub(crate) fn stays_inside(path: &str) -> bool {
 
 /// An artefact in the cache, as far as its record says.
 #[derive(Debug)]
-pub(crate) struct Installed {
+pub(crate) struct Installed<'a> {
     pub(crate) folder: PathBuf,
     pub(crate) record: Record,
     pub(crate) primary: String,
+    /// The source that it came from; `None` where it was given with `--from`.
+    pub(crate) source: Option<&'a Source>,
 }
 
-impl Installed {
+impl Installed<'_> {
     /// The file or folder that the artefact's name stands for.
     pub(crate) fn path(&self) -> PathBuf {
         match self.primary.as_str() {
@@ -147,12 +142,20 @@ pub fn version(name: &str) -> Option<String> {
     Some(installed.folder.file_name()?.to_str()?.to_owned())
 }
 
-/// Hashes every file of an artefact again.
+/// Hashes every file of an artefact again, and returns what they were compared with.
 ///
 /// # Errors
-/// [`Error::NotFetched`], [`Error::Changed`] for the first file that has changed, or a file that is gone.
-pub fn verify(name: &str) -> Result<()> {
+/// [`Error::NotFetched`], [`Error::Changed`] for the first file that has changed, [`Error::Unrecorded`] for the first that does not
+/// belong there, or a file that is gone.
+pub fn verify(name: &str) -> Result<Provenance> {
     verify_in(&cache_dir()?, find(name)?)
+}
+
+/// What vouches for an artefact that is in the cache; `None` where it is not. No file is read.
+pub fn provenance(name: &str) -> Option<Provenance> {
+    let artefact = find(name).ok()?;
+    let installed = installed_in(&cache_dir().ok()?, artefact)?;
+    Some(Provenance::of(artefact, &installed))
 }
 
 /// Removes an artefact from the cache; whether it was there.
@@ -229,7 +232,7 @@ fn models() -> Result<String> {
 }
 
 /// The artefact in the cache folder `root`, from whichever source, the preferred one first.
-pub(crate) fn installed_in(root: &Path, artefact: &Artefact) -> Option<Installed> {
+pub(crate) fn installed_in<'a>(root: &Path, artefact: &'a Artefact) -> Option<Installed<'a>> {
     let parent = root.join(&artefact.name);
     let from_source = artefact.sources_here().find_map(|source| {
         let folder = parent.join(&source.version);
@@ -238,6 +241,7 @@ pub(crate) fn installed_in(root: &Path, artefact: &Artefact) -> Option<Installed
             folder,
             record,
             primary: source.primary().to_owned(),
+            source: Some(source),
         })
     });
     from_source.or_else(|| {
@@ -248,6 +252,7 @@ pub(crate) fn installed_in(root: &Path, artefact: &Artefact) -> Option<Installed
             folder,
             record,
             primary,
+            source: None,
         })
     })
 }
@@ -262,7 +267,7 @@ pub fn locate_in(root: &Path, artefact: &Artefact) -> Option<PathBuf> {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_in(root: &Path, artefact: &Artefact) -> Result<()> {
+pub fn verify_in(root: &Path, artefact: &Artefact) -> Result<Provenance> {
     let installed = installed_in(root, artefact).ok_or_else(|| Error::NotFetched {
         name: artefact.name.clone(),
         cache: root.to_owned(),
@@ -278,7 +283,28 @@ pub fn verify_in(root: &Path, artefact: &Artefact) -> Result<()> {
             });
         }
     }
-    Ok(())
+    match unrecorded(&installed.folder, "", &installed.record)? {
+        Some(path) => Err(Error::Unrecorded { path }),
+        None => Ok(Provenance::of(artefact, &installed)),
+    }
+}
+
+/// The first file below `folder` that the record does not name; `below` is the path of `folder` in the artefact's, with its slash.
+fn unrecorded(folder: &Path, below: &str, record: &Record) -> Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        let path = entry.path();
+        let name = format!("{below}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().map_err(Error::io(&path))?;
+        let found = match kind.is_dir() {
+            true => unrecorded(&path, &format!("{name}/"), record)?,
+            false => (name != RECORD && !record.files.contains_key(&name)).then_some(path),
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 fn read_record(folder: &Path) -> Option<Record> {

@@ -76,6 +76,9 @@ pub struct Convert {
     pub to: String,
     /// What it does.
     pub how: Conversion,
+    /// Checksum of what it makes, in lower-case hexadecimal, where known: of the file, or, as for a folder's [`Item`], of all files
+    /// of an archive.
+    pub sha256: Option<String>,
 }
 
 /// The conversions there are.
@@ -161,7 +164,8 @@ pub struct Item {
     pub to: Option<String>,
     /// Size in bytes, where known.
     pub size: Option<u64>,
-    /// Checksum in lower-case hexadecimal, where known.
+    /// Checksum in lower-case hexadecimal, where known; that of a folder is the sha256 of the lines `SHA256  PATH` of its files,
+    /// sorted by path.
     pub sha256: Option<String>,
 }
 
@@ -366,15 +370,31 @@ mod tests {
             if let Origin::Pip(wheel) = &source.origin {
                 assert_eq!(wheel.wheel.sha256.len(), 64);
                 for item in &wheel.members {
-                    assert_eq!(item.sha256.is_none(), item.path.ends_with('/'));
+                    assert!(item.sha256.is_some(), "{}", item.path);
                 }
             }
             for item in source.items() {
-                assert_eq!(item.sha256.is_some(), item.size.is_some(), "{}", item.path);
+                let known = item.size.is_some() || item.path.ends_with('/');
+                assert!(item.sha256.is_none() || known, "{}", item.path);
                 let Some(sum) = &item.sha256 else { continue };
                 let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 assert!(sum.len() == 64 && sum.bytes().all(digit), "{sum}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_pinned_file_is_pinned_too() {
+        for source in catalogue().unwrap().iter().flat_map(|entry| &entry.sources) {
+            let Some(convert) = &source.convert else {
+                continue;
+            };
+            let from = source
+                .items()
+                .iter()
+                .find(|item| item.target() == convert.from);
+            let pinned = from.unwrap().sha256.is_some();
+            assert_eq!(convert.sha256.is_some(), pinned, "{}", source.version);
         }
     }
 

@@ -131,6 +131,34 @@ pub enum Error {
         /// What it should be.
         expected: &'static str,
     },
+    /// A folder of the cache holds a file that its record does not name.
+    #[error("{path}: not a file of the artefact: its record does not name it; delete the file, or fetch the artefact again", path = .path.display())]
+    Unrecorded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Files that were to be installed for a source are not those that the catalogue pins for it.
+    #[error(
+        "cannot install `{name}` from {version}: {problem}; nothing was installed. Try again, or fetch it from another source"
+    )]
+    NotPinned {
+        /// The artefact.
+        name: String,
+        /// The name of the source's folder.
+        version: String,
+        /// What differs.
+        problem: String,
+    },
+    /// A mirror holds only a file that somebody gave for the artefact's name.
+    #[error(
+        "cannot take `{name}` from {place}: it holds only {name}/local, a file given by hand, and the catalogue pins other files. Put the pinned files there, or install that file with `rareclip models pull {name} --from FILE`"
+    )]
+    OnlyGiven {
+        /// The artefact.
+        name: String,
+        /// The mirror.
+        place: String,
+    },
     /// A file is not the one that was pinned; nothing was installed.
     #[error(
         "{file}: sha256 is {found}, expected {expected}; nothing was installed. Try again; if it persists, the file was replaced upstream and must not be trusted"

@@ -186,7 +186,10 @@ fn stage<'a>(
     if let Some(place) = &settings.mirror {
         return match is_address(place) {
             true => mirror::stage_web(artefact, &sources, place, settings, progress),
-            false => mirror::stage_folder(artefact, &sources, Path::new(place), settings, progress),
+            false => {
+                let root = Path::new(place);
+                mirror::stage_folder(artefact, &sources, root, false, settings, progress)
+            }
         };
     }
     // Says for which machines there is none.

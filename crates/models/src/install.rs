@@ -20,6 +20,8 @@ pub(crate) struct Staged<'a> {
     pub(crate) commit: Option<String>,
     /// Where they came from no source: the file that the name stands for.
     pub(crate) primary: Option<String>,
+    /// Where they came from no source: the name of the file that was given.
+    pub(crate) given: Option<String>,
     pub(crate) convert: Option<Convert>,
     /// By their path in the folder.
     pub(crate) files: Vec<(String, Proof)>,
@@ -40,6 +42,7 @@ impl<'a> Staged<'a> {
             wheel: None,
             commit: None,
             primary: None,
+            given: None,
             convert: None,
             files: Vec::new(),
         })
@@ -109,11 +112,12 @@ impl<'a> Staged<'a> {
         self.wheel = record.wheel;
         self.commit = record.commit;
         self.primary = record.primary;
+        self.given = record.given;
     }
 
     /// Converts the files that have to be, so that the folder is what the artefact's name stands for.
     fn convert(&mut self, artefact: &Artefact) -> Result<()> {
-        let Some(Convert { from, to, how }) = self.convert.take() else {
+        let Some(Convert { from, to, how, .. }) = self.convert.take() else {
             return Ok(());
         };
         let proof =
@@ -179,6 +183,7 @@ pub(crate) fn install(
         wheel: staged.wheel.take(),
         commit: staged.commit.take(),
         primary: staged.primary.take(),
+        given: staged.given.take(),
         files: Default::default(),
     };
     for (name, proof) in &staged.files {
@@ -191,6 +196,16 @@ pub(crate) fn install(
             proof: *proof,
         });
         record.files.insert(name.clone(), Recorded { size, sha256 });
+    }
+    // Wherever the files came from: a source's folder holds what the catalogue pins for it.
+    if let Some(source) = staged.source
+        && let Some(problem) = crate::pins::misfit(&record, source)
+    {
+        return Err(Error::NotPinned {
+            name: artefact.name.clone(),
+            version: staged.version.clone(),
+            problem,
+        });
     }
     let path = staged.folder().join(RECORD);
     let text = serde_json::to_vec_pretty(&record).map_err(|error| Error::damaged(&path, error))?;

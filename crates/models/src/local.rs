@@ -82,7 +82,7 @@ fn stage_folder<'a>(
     let above = path.canonicalize().map_err(Error::io(path))?;
     let above = above.parent().filter(|_| above.ends_with(&artefact.name));
     for root in [Some(path), above].into_iter().flatten() {
-        match mirror::stage_folder(artefact, &sources, root, settings, progress) {
+        match mirror::stage_folder(artefact, &sources, root, true, settings, progress) {
             Err(Error::NotThere { .. }) => {}
             other => return other,
         }
@@ -101,7 +101,7 @@ fn stage_folder<'a>(
             place: path.display().to_string(),
             looked_for: format!(
                 "{}, or the files of a source: {}",
-                mirror::looked_for(artefact, &sources),
+                mirror::looked_for(artefact, &sources, true),
                 files_of(&sources)
             ),
         }),
@@ -193,6 +193,7 @@ fn stage_file<'a>(
     let name = name.ok_or_else(|| Error::io(path)(std::io::ErrorKind::InvalidFilename.into()))?;
     let mut staged = Staged::new(settings, LOCAL)?;
     staged.primary = Some(name.to_owned());
+    staged.given = Some(name.to_owned());
     match artefact.kind {
         Kind::Library => {}
         Kind::Dataset => {

@@ -7,6 +7,7 @@ use crate::catalogue::{Artefact, Source};
 use crate::download::{Wanted, download};
 use crate::fetch::{Proof, Step};
 use crate::install::Staged;
+use crate::pins::{misfit, pins};
 use crate::settings::Settings;
 use crate::web::{Client, escaped};
 use crate::{Error, Result};
@@ -23,44 +24,63 @@ fn candidates<'a>(sources: &[&'a Source]) -> Vec<(&'a str, Option<&'a Source>)> 
         .collect()
 }
 
+/// Whether a folder may be taken: the file that somebody gave elsewhere cannot replace what the catalogue pins, unless the user has
+/// named the folder as the artefact's own.
+fn may_be_taken(artefact: &Artefact, source: Option<&Source>, named: bool) -> bool {
+    source.is_some() || named || !pins(artefact)
+}
+
+fn only_given(artefact: &Artefact, place: &str) -> Error {
+    Error::OnlyGiven {
+        name: artefact.name.clone(),
+        place: place.to_owned(),
+    }
+}
+
 /// Reads a record that may be copied: what the catalogue pins must be as pinned.
 fn accepted(bytes: &[u8], source: Option<&Source>, place: &Path) -> Result<Record> {
     let record = Record::parse(bytes).ok_or_else(|| Error::damaged(place, "no valid record"))?;
     match source {
-        Some(source) if !record.fits(source) => Err(Error::damaged(
-            place,
-            "it records other files than the catalogue pins",
-        )),
+        Some(source) if !record.fits(source) => {
+            let problem = misfit(&record, source).unwrap_or_default();
+            let detail = format!("it records other files than the catalogue pins: {problem}");
+            Err(Error::damaged(place, detail))
+        }
         None if record.primary.is_none() => Err(Error::damaged(place, "it names no main file")),
         _ => Ok(record),
     }
 }
 
-/// Copies the artefact from a folder laid out like a cache folder.
+/// Copies the artefact from a folder laid out like a cache folder; `named` where the user gave this very folder with `--from`.
 pub(crate) fn stage_folder<'a>(
     artefact: &'a Artefact,
     sources: &[&'a Source],
     root: &Path,
+    named: bool,
     settings: &Settings,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Staged<'a>> {
     for (version, source) in candidates(sources) {
         let folder = root.join(&artefact.name).join(version);
         if folder.join(RECORD).is_file() {
+            if !may_be_taken(artefact, source, named) {
+                return Err(only_given(artefact, &root.display().to_string()));
+            }
             return copy(version, source, &folder, settings, progress);
         }
     }
     Err(Error::NotThere {
         name: artefact.name.clone(),
         place: root.display().to_string(),
-        looked_for: looked_for(artefact, sources),
+        looked_for: looked_for(artefact, sources, named),
     })
 }
 
 /// What [`stage_folder`] and [`stage_web`] look for.
-pub(crate) fn looked_for(artefact: &Artefact, sources: &[&Source]) -> String {
+pub(crate) fn looked_for(artefact: &Artefact, sources: &[&Source], named: bool) -> String {
     let folders: Vec<String> = candidates(sources)
         .iter()
+        .filter(|(_, source)| may_be_taken(artefact, *source, named))
         .map(|(version, _)| format!("{}/{version}/{RECORD}", artefact.name))
         .collect();
     folders.join(", ")
@@ -117,6 +137,9 @@ pub(crate) fn stage_web<'a>(
             Err(error) => return Err(error),
         };
         let bytes = read_small(&arrived.path)?;
+        if !may_be_taken(artefact, source, false) {
+            return Err(only_given(artefact, base));
+        }
         let record = accepted(&bytes, source, &place)?;
         let mut files = Vec::new();
         for (name, file) in &record.files {
@@ -135,7 +158,7 @@ pub(crate) fn stage_web<'a>(
     Err(Error::NotThere {
         name: artefact.name.clone(),
         place: base.to_owned(),
-        looked_for: looked_for(artefact, sources),
+        looked_for: looked_for(artefact, sources, false),
     })
 }
 

@@ -68,6 +68,8 @@ struct Archive<'f> {
     folder: String,
     /// Storages read so far, so that tensors that share one are read once.
     storages: BTreeMap<String, Bytes>,
+    /// Bytes that were put into another order, which are copies; views of one storage can ask for it many times.
+    gathered: usize,
 }
 
 impl<'f> Archive<'f> {
@@ -98,6 +100,7 @@ impl<'f> Archive<'f> {
             zip,
             folder,
             storages: BTreeMap::new(),
+            gathered: 0,
         })
     }
 
@@ -131,18 +134,18 @@ impl<'f> Archive<'f> {
     }
 
     fn storage(&mut self, storage: &Storage) -> Result<Bytes> {
-        if let Some(bytes) = self.storages.get(&storage.key) {
+        if let Some(bytes) = self.storages.get(&*storage.key) {
             return Ok(bytes.clone());
         }
         let bytes = self.member(&format!("{}data/{}", self.folder, storage.key))?;
-        self.storages.insert(storage.key.clone(), bytes.clone());
+        self.storages.insert(storage.key.to_string(), bytes.clone());
         Ok(bytes)
     }
 
     /// A tensor with its elements in row-major order.
     fn stored(&mut self, name: &str, tensor: &Tensor) -> Result<Stored> {
         let bytes = self.storage(&tensor.storage)?;
-        let (dtype, width) = dtype_of(&tensor.storage.class);
+        let (dtype, width) = dtype_of(tensor.storage.class);
         let beyond = || {
             let detail = format!(
                 "`{name}` of shape {:?} does not fit into its storage of {} bytes",
@@ -158,7 +161,14 @@ impl<'f> Archive<'f> {
             Layout::Empty => (Bytes::new(), false),
             Layout::RowMajor(count) => (part(count), false),
             Layout::Transposed(count) => (part(count), true),
-            Layout::Strided => (gather(&bytes, tensor, width), false),
+            Layout::Strided(count) => {
+                self.gathered += count * width;
+                if self.gathered > self.bytes.len() {
+                    let what = "views that overlap in more bytes than the file has";
+                    return Err(Error::refused(self.path, what));
+                }
+                (gather(&bytes, tensor, width), false)
+            }
         };
         Ok(Stored {
             dtype,
@@ -190,7 +200,8 @@ enum Layout {
     RowMajor(usize),
     /// A matrix, column by column, so many.
     Transposed(usize),
-    Strided,
+    /// In any other order, so many.
+    Strided(usize),
 }
 
 impl Layout {
@@ -229,7 +240,7 @@ impl Layout {
         } else if shape.len() == 2 && dense(&mut shape.iter().zip(strides)) {
             Self::Transposed(count)
         } else {
-            Self::Strided
+            Self::Strided(count)
         })
     }
 }

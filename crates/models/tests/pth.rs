@@ -68,6 +68,31 @@ fn one_tensor(key: &str, class: &str, offset: u8, shape: &[u8], strides: &[u8]) 
     out
 }
 
+#[test]
+fn views_in_another_order_cannot_copy_more_than_the_file_has() {
+    // 512 numbers whose first axis runs fastest, under as many names as given.
+    let pickle = |names: usize| {
+        let mut out = b"\x80\x02}".to_vec();
+        for name in 0..names {
+            let one = one_tensor(
+                &name.to_string(),
+                "FloatStorage",
+                0,
+                &[8, 8, 8],
+                &[1, 8, 64],
+            );
+            out.extend(&one[3..one.len() - 1]);
+        }
+        out.push(b'.');
+        out
+    };
+    let storage = [0; 4 * 512];
+    let few = open(&archive(&pickle(1), &[&storage])).unwrap();
+    assert_eq!(few.names().count(), 1);
+    let error = open(&archive(&pickle(100), &[&storage])).unwrap_err();
+    assert!(error.to_string().contains("overlap"), "{error}");
+}
+
 fn little(values: &[f32]) -> Vec<u8> {
     values
         .iter()

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
         checks.push(Check {
             name: name.to_owned(),
             result: rareclip_models::locate(name)
-                .map(|path| path.display().to_string())
+                .map(|path| found(name, &path))
                 .ok_or_else(|| format!("get it with `rareclip models pull {name}`")),
             needed: false,
         });
@@ -44,6 +44,16 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(exit)
+}
+
+/// Where an artefact is, and what vouches for it if the catalogue does not pin all of it. Files are not read: `models verify` does.
+fn found(name: &str, path: &std::path::Path) -> String {
+    let provenance = rareclip_models::provenance(name);
+    let caveat = provenance.as_ref().and_then(super::models::caveat);
+    match caveat {
+        Some(caveat) => format!("{} ({caveat})", path.display()),
+        None => path.display().to_string(),
+    }
 }
 
 fn cache() -> Check {

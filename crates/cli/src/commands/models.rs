@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rareclip_models::{Artefact, Choice, Kind, Proof, Settings, Source, Step};
+use rareclip_models::{Artefact, Choice, Kind, Proof, Provenance, Settings, Source, Step};
 use serde_json::json;
 
 use super::{say, table};
@@ -83,7 +83,10 @@ fn list(as_json: bool) -> anyhow::Result<()> {
             .collect();
         rows.add_row([
             artefact.name.clone(),
-            here(artefact).map_or("no".into(), |source| format!("yes ({source})")),
+            here(artefact).map_or("no".into(), |source| match is_given(artefact) {
+                true => "yes (given with --from, not pinned)".into(),
+                false => format!("yes ({source})"),
+            }),
             source.map_or("n/a here".into(), |source| {
                 source
                     .download_bytes()
@@ -110,6 +113,32 @@ fn here(artefact: &Artefact) -> Option<String> {
     Some(source.map_or(version, |source| source.name.clone()))
 }
 
+/// Whether the files of an artefact that is here were given with `--from`.
+fn is_given(artefact: &Artefact) -> bool {
+    let provenance = rareclip_models::provenance(&artefact.name);
+    matches!(provenance, Some(Provenance::Given { .. }))
+}
+
+/// What vouches for files that are not all pinned by the catalogue.
+pub(super) fn caveat(provenance: &Provenance) -> Option<String> {
+    match provenance {
+        Provenance::Recorded { unpinned } => Some(format!(
+            "as recorded when it came; the catalogue pins no checksum of {}",
+            unpinned.join(", ")
+        )),
+        Provenance::Given {
+            file,
+            replaces_pinned: true,
+        } => Some(format!(
+            "not the pinned artefact: `{file}` was given with --from"
+        )),
+        Provenance::Given { file, .. } => Some(format!(
+            "`{file}` was given with --from; the catalogue pins no checksum of this artefact"
+        )),
+        _ => None,
+    }
+}
+
 fn entry(artefact: &Artefact) -> serde_json::Value {
     let preferred = artefact.source().ok();
     let sources: Vec<_> = artefact
@@ -124,6 +153,8 @@ fn entry(artefact: &Artefact) -> serde_json::Value {
         "sha256": preferred.and_then(Source::sha256),
         "path": path.map(|path| path.display().to_string()),
         "from": here(artefact),
+        "pinned": rareclip_models::provenance(&artefact.name)
+            .map(|provenance| provenance == Provenance::Pinned),
         "licence": artefact.licence,
         "upstream": artefact.upstream,
         "summary": artefact.summary,
@@ -382,7 +413,10 @@ fn verify(names: Vec<String>) -> anyhow::Result<Exit> {
     let mut exit = Exit::Success;
     for name in names {
         match rareclip_models::verify(&name) {
-            Ok(()) => say(format!("{name}: ok"))?,
+            Ok(provenance) => say(match caveat(&provenance) {
+                Some(caveat) => format!("{name}: unchanged, {caveat}"),
+                None => format!("{name}: ok"),
+            })?,
             Err(error) => {
                 eprintln!("error: {error}");
                 exit = Exit::Failure;

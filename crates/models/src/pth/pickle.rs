@@ -2,18 +2,22 @@
 //!
 //! Accepted are plain data, `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2`, `torch._utils._rebuild_parameter` and
 //! the storage classes of `torch`. They are recognised by name and stand for data here; nothing is looked up or called.
+//!
+//! What a pickle builds is charged to a budget in bytes, [`FACTOR`] for each byte of the pickle and [`MOST`] at most: a
+//! checkpoint of thousands of tensors takes about 25. Past it the pickle is refused.
 
 mod stack;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::error::{Error, Result};
 
 /// A tensor as the pickle describes it.
 #[derive(Debug, Clone)]
 pub(super) struct Tensor {
-    pub(super) storage: Storage,
+    pub(super) storage: Rc<Storage>,
     /// First element within the storage.
     pub(super) offset: usize,
     pub(super) shape: Vec<usize>,
@@ -25,37 +29,37 @@ pub(super) struct Tensor {
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     /// The class in `torch`, e.g. `FloatStorage`.
-    pub(super) class: String,
+    pub(super) class: &'static str,
     /// The name of its member in the archive.
-    pub(super) key: String,
+    pub(super) key: Rc<str>,
 }
 
 /// Where a value lies among all values. Values refer to one another by it, so that what a hostile file nests deeply costs no
 /// deep recursion here.
 type Id = usize;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Value {
     /// Data without a meaning here: None, floats, byte strings.
     Plain,
     Bool(bool),
     Int(i64),
-    Text(String),
+    Text(Rc<str>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Known(Known),
-    Storage(Storage),
-    Tensor(Tensor),
+    Storage(Rc<Storage>),
+    Tensor(Rc<Tensor>),
 }
 
 /// A name that is accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Known {
     OrderedDict,
     RebuildTensor,
     RebuildParameter,
-    StorageClass(String),
+    StorageClass(&'static str),
 }
 
 const STORAGES: [&str; 10] = [
@@ -73,15 +77,27 @@ const STORAGES: [&str; 10] = [
 
 /// Dictionaries within dictionaries are followed so deep.
 const MAX_DEPTH: usize = 32;
-/// Bytes of all names together; one dictionary may be referred to many times.
-const MAX_NAMES: usize = 64 << 20;
+/// Bytes that may be charged for each byte of the pickle, beyond [`BASE`].
+const FACTOR: usize = 64;
+/// Bytes that may be charged for a pickle of any length.
+const BASE: usize = 64 << 10;
+/// Bytes that may be charged at most.
+const MOST: usize = 64 << 20;
+/// Charged for a place on the stack, for a mark and for an entry of a tuple, list or dictionary. Vectors grow to twice their length.
+const PLACE: usize = 2 * size_of::<Id>();
+/// Charged for a value.
+const VALUE: usize = 2 * size_of::<Value>() + PLACE;
+/// Charged for an entry of the memo.
+const MEMO: usize = 48;
+/// Charged for a tensor, and for each name that one is found by: what the checkpoint keeps of it.
+const TENSOR: usize = 256;
 /// A longer text names nothing here.
 const MAX_TEXT: usize = 512;
 /// Axes of a tensor, and arguments of a call.
 const MAX_ITEMS: usize = 16;
 
 /// The tensors in the dictionary that `program` describes, keys joined by `.`; other entries are left out.
-pub(super) fn tensors(path: &Path, program: &[u8]) -> Result<Vec<(String, Tensor)>> {
+pub(super) fn tensors(path: &Path, program: &[u8]) -> Result<Vec<(String, Rc<Tensor>)>> {
     let mut machine = Machine::new(path, program);
     let root = machine.run()?;
     let Value::Dict(_) = &machine.values[root] else {
@@ -102,6 +118,8 @@ struct Machine<'p> {
     /// Heights of the stack at the open marks.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
+    /// Bytes that may still be charged.
+    budget: usize,
 }
 
 impl<'p> Machine<'p> {
@@ -114,6 +132,11 @@ impl<'p> Machine<'p> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            budget: program
+                .len()
+                .saturating_mul(FACTOR)
+                .saturating_add(BASE)
+                .min(MOST),
         }
     }
 
@@ -181,33 +204,36 @@ impl<'p> Machine<'p> {
             }
             _ => return Ok(false),
         };
-        self.push(value);
+        self.push(value)?;
         Ok(true)
     }
 
     /// Opcodes that put together what lies on the stack.
     fn structure(&mut self, opcode: u8) -> Result<bool> {
         match opcode {
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => {
+                self.charge(PLACE)?;
+                self.marks.push(self.stack.len());
+            }
             b'0' => {
                 self.pop()?;
             }
             0x85..=0x87 => {
                 let count = usize::from(opcode - 0x84);
                 let items = self.pop_many(count)?;
-                self.push(Value::Tuple(items));
+                self.push(Value::Tuple(items))?;
             }
             b't' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::Tuple(items));
+                self.push(Value::Tuple(items))?;
             }
             b'l' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::List(items));
+                self.push(Value::List(items))?;
             }
             b'd' => {
                 let items = self.pop_to_mark()?;
-                self.push(Value::Dict(Vec::new()));
+                self.push(Value::Dict(Vec::new()))?;
                 self.set_items(&items)?;
             }
             b'a' => {
@@ -233,7 +259,7 @@ impl<'p> Machine<'p> {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (module, name) = (self.text_of(module)?, self.text_of(name)?);
                 let known = self.known(&module, &name)?;
-                self.push(Value::Known(known));
+                self.push(Value::Known(known))?;
             }
             _ => return Ok(false),
         }
@@ -245,11 +271,17 @@ impl<'p> Machine<'p> {
             ("collections", "OrderedDict") => Ok(Known::OrderedDict),
             ("torch._utils", "_rebuild_tensor_v2") => Ok(Known::RebuildTensor),
             ("torch._utils", "_rebuild_parameter") => Ok(Known::RebuildParameter),
-            ("torch", class) if STORAGES.contains(&class) => {
-                Ok(Known::StorageClass(class.to_owned()))
-            }
-            _ => Err(self.refused(format!("`{module}.{name}`"))),
+            ("torch", class) => STORAGES
+                .into_iter()
+                .find(|known| *known == class)
+                .map(Known::StorageClass)
+                .ok_or_else(|| self.unknown(module, name)),
+            _ => Err(self.unknown(module, name)),
         }
+    }
+
+    fn unknown(&self, module: &str, name: &str) -> Error {
+        self.refused(format!("`{}`", format!("{module}.{name}").escape_debug()))
     }
 
     /// REDUCE: what a call of one of the accepted names would give.
@@ -261,15 +293,19 @@ impl<'p> Machine<'p> {
         };
         let value = match &self.values[function] {
             Value::Known(Known::OrderedDict) if arguments.is_empty() => Value::Dict(Vec::new()),
-            Value::Known(Known::RebuildTensor) => Value::Tensor(self.tensor(&arguments)?),
-            Value::Known(Known::RebuildParameter) => match arguments.first() {
-                Some(&tensor) => self.values[tensor].clone(),
-                None => return Err(self.damaged("a parameter without a tensor")),
-            },
+            Value::Known(Known::RebuildTensor) => {
+                self.charge(TENSOR)?;
+                Value::Tensor(Rc::new(self.tensor(&arguments)?))
+            }
+            Value::Known(Known::RebuildParameter) => {
+                match arguments.first().map(|&id| &self.values[id]) {
+                    Some(Value::Tensor(tensor)) => Value::Tensor(Rc::clone(tensor)),
+                    _ => return Err(self.damaged("a parameter without a tensor")),
+                }
+            }
             _ => return Err(self.refused("a call of something that is no function".into())),
         };
-        self.push(value);
-        Ok(())
+        self.push(value)
     }
 
     /// Arguments: storage, offset, shape, strides, and what is of no use here.
@@ -283,7 +319,7 @@ impl<'p> Machine<'p> {
         };
         match (value(0), arguments.get(1)) {
             (Some(Value::Storage(storage)), Some(&offset)) => Ok(Tensor {
-                storage: storage.clone(),
+                storage: Rc::clone(storage),
                 offset: self.count(offset)?,
                 shape: axes(2)?,
                 strides: axes(3)?,
@@ -304,14 +340,14 @@ impl<'p> Machine<'p> {
                 Value::Text(kind),
                 Value::Known(Known::StorageClass(class)),
                 Value::Text(key),
-            ] if kind == "storage" => Storage {
-                class: class.clone(),
-                key: key.clone(),
+            ] if **kind == *"storage" => Storage {
+                class,
+                key: Rc::clone(key),
             },
             _ => return Err(self.refused("a reference to something that is no storage".into())),
         };
-        self.push(Value::Storage(storage));
-        Ok(())
+        self.charge(size_of::<Storage>())?;
+        self.push(Value::Storage(Rc::new(storage)))
     }
 
     /// BUILD: a state dict carries version numbers as attributes of its OrderedDict; they are dropped.
@@ -327,6 +363,7 @@ impl<'p> Machine<'p> {
     fn set_items(&mut self, items: &[Id]) -> Result<()> {
         let target = self.top()?;
         let complete = items.len().is_multiple_of(2);
+        self.charge(items.len() * PLACE)?;
         match &mut self.values[target] {
             Value::Dict(entries) if complete => {
                 entries.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
@@ -338,6 +375,7 @@ impl<'p> Machine<'p> {
 
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         let target = self.top()?;
+        self.charge(items.len() * PLACE)?;
         match &mut self.values[target] {
             Value::List(list) => {
                 list.extend(items);
@@ -348,14 +386,18 @@ impl<'p> Machine<'p> {
     }
 
     /// All tensors below `root`.
-    fn flatten(&self, root: Id) -> Result<Vec<(String, Tensor)>> {
+    fn flatten(&mut self, root: Id) -> Result<Vec<(String, Rc<Tensor>)>> {
         let mut found = Vec::new();
         let mut open = vec![(String::new(), root, 0)];
-        let mut named = 0;
         while let Some((prefix, id, depth)) = open.pop() {
             match &self.values[id] {
-                Value::Tensor(tensor) => found.push((prefix, tensor.clone())),
+                Value::Tensor(tensor) => {
+                    found.push((prefix, Rc::clone(tensor)));
+                    self.charge(TENSOR)?;
+                }
                 Value::Dict(entries) => {
+                    // One dictionary may be referred to many times, so its entries are charged each time.
+                    let mut charged = 0;
                     for &(key, value) in entries {
                         let Some(key) = self.key(key) else { continue };
                         let name = if depth == 0 {
@@ -363,12 +405,13 @@ impl<'p> Machine<'p> {
                         } else {
                             format!("{prefix}.{key}")
                         };
-                        named += name.len() + 1;
-                        if depth == MAX_DEPTH || named > MAX_NAMES {
+                        charged += name.len() + 2 * size_of::<(String, Id, usize)>();
+                        if depth == MAX_DEPTH || charged > self.budget {
                             return Err(self.refused("dictionaries without end".into()));
                         }
                         open.push((name, value, depth + 1));
                     }
+                    self.charge(charged)?;
                 }
                 _ => {}
             }
@@ -379,7 +422,7 @@ impl<'p> Machine<'p> {
     /// The name of an entry; `None` for keys that are neither texts nor whole numbers.
     fn key(&self, id: Id) -> Option<String> {
         match &self.values[id] {
-            Value::Text(text) => Some(text.clone()),
+            Value::Text(text) => Some(text.to_string()),
             Value::Int(number) => Some(number.to_string()),
             Value::Bool(flag) => Some(flag.to_string()),
             _ => None,

@@ -1,9 +1,18 @@
 //! Reading the program, the stack, the memo, and errors.
 
-use super::{Id, MAX_TEXT, Machine, Value};
+use super::{Id, MAX_TEXT, MEMO, Machine, PLACE, VALUE, Value};
 use crate::error::{Error, Result};
 
 impl Machine<'_> {
+    /// Takes bytes from the budget, before they are allocated.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<()> {
+        let left = self.budget.checked_sub(bytes);
+        self.budget = left.ok_or_else(|| {
+            self.refused("a pickle that builds far more than tensors need".into())
+        })?;
+        Ok(())
+    }
+
     pub(super) fn take(&mut self, count: usize) -> Result<&[u8]> {
         let end = self
             .at
@@ -38,13 +47,16 @@ impl Machine<'_> {
     }
 
     pub(super) fn text(&mut self, width: usize) -> Result<Value> {
+        let start = self.at;
         let bytes = self.counted(width)?;
         if bytes.len() > MAX_TEXT {
             return Ok(Value::Plain);
         }
-        let text = String::from_utf8(bytes.to_vec());
-        text.map(Value::Text)
-            .map_err(|_| self.damaged("a text that is not UTF-8"))
+        let text = std::str::from_utf8(bytes).map(|text| Value::Text(text.into()));
+        let text = text.map_err(|_| self.damaged("a text that is not UTF-8"))?;
+        // Its bytes, and the counters beside them.
+        self.charge(self.at - start + 2 * size_of::<usize>())?;
+        Ok(text)
     }
 
     /// LONG1: a whole number of any length; one beyond 64 bits has no meaning here.
@@ -67,14 +79,19 @@ impl Machine<'_> {
         let rest = &self.program[self.at..];
         let length = rest.iter().position(|byte| *byte == b'\n');
         let length = length.ok_or_else(|| self.damaged("ends in the middle"))?;
+        if length > MAX_TEXT {
+            return Err(self.refused(format!("a name of {length} bytes")));
+        }
         let line = String::from_utf8_lossy(&rest[..length]).into_owned();
         self.at += length + 1;
         Ok(line)
     }
 
-    pub(super) fn push(&mut self, value: Value) {
+    pub(super) fn push(&mut self, value: Value) -> Result<()> {
+        self.charge(VALUE)?;
         self.stack.push(self.values.len());
         self.values.push(value);
+        Ok(())
     }
 
     /// The height of the stack below which lies what the innermost open mark protects.
@@ -101,6 +118,7 @@ impl Machine<'_> {
             .checked_sub(count)
             .filter(|from| *from >= self.floor());
         let from = from.ok_or_else(|| self.damaged("takes more than it has put down"))?;
+        self.charge(count * PLACE)?;
         Ok(self.stack.split_off(from))
     }
 
@@ -109,11 +127,14 @@ impl Machine<'_> {
             .marks
             .pop()
             .ok_or_else(|| self.damaged("closes what it has not opened"))?;
-        Ok(self.stack.split_off(from.min(self.stack.len())))
+        let from = from.min(self.stack.len());
+        self.charge((self.stack.len() - from) * PLACE)?;
+        Ok(self.stack.split_off(from))
     }
 
     pub(super) fn memoize(&mut self, key: u64) -> Result<bool> {
         let top = self.top()?;
+        self.charge(MEMO)?;
         self.memo.insert(key, top);
         Ok(true)
     }
@@ -121,13 +142,14 @@ impl Machine<'_> {
     pub(super) fn recall(&mut self, key: u64) -> Result<bool> {
         let id = self.memo.get(&key).copied();
         let id = id.ok_or_else(|| self.damaged("recalls what it has not kept"))?;
+        self.charge(PLACE)?;
         self.stack.push(id);
         Ok(true)
     }
 
     pub(super) fn text_of(&self, id: Id) -> Result<String> {
         match &self.values[id] {
-            Value::Text(text) => Ok(text.clone()),
+            Value::Text(text) => Ok(text.to_string()),
             _ => Err(self.damaged("a name that is no text")),
         }
     }

@@ -1,0 +1,30 @@
+//! What the fuzz targets share: an allocator that counts, detectors without weights, and components that must not be built.
+
+// Targets of a fuzzer stop the process on what must not happen.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod memory;
+pub mod pickles;
+pub mod states;
+mod unbuilt;
+
+#[path = "../../tests/src/backbone.rs"]
+mod backbone;
+
+// Links the components that configs and states name.
+use rareclip_baselines as _;
+use rareclip_index_exact as _;
+use rareclip_mutual as _;
+use rareclip_neighbours as _;
+use rareclip_process as _;
+use rareclip_prompt as _;
+use rareclip_rarity as _;
+use rareclip_statistics as _;
+
+rareclip_core::register! {
+    backbone "pixels" => backbone::PixelOptions;
+    backbone "unbuilt" => unbuilt::UnbuiltBackbone;
+    prompt "unbuilt" => unbuilt::UnbuiltPrompt;
+    bank "unbuilt" => unbuilt::UnbuiltBank;
+    scorer "unbuilt" => unbuilt::UnbuiltScorer;
+}

@@ -1,0 +1,65 @@
+//! Components whose options can be read and checked, and whose construction stops the process.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::{
+    Backbone, BackboneFactory, BoxError, MemoryBank, MemoryBankFactory, PromptHead,
+    PromptHeadFactory, Scorer, ScorerFactory,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Options of each kind that a config can have.
+macro_rules! options {
+    ($($name:ident)*) => {$(
+        /// A component that must not be built.
+        #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            /// Whole numbers in a range.
+            #[schemars(range(min = 1, max = 1000))]
+            pub blocks: Vec<usize>,
+            /// A share.
+            #[schemars(range(min = 0.0, max = 1.0))]
+            pub share: f32,
+            /// Text.
+            pub text: String,
+        }
+    )*};
+}
+
+options! { UnbuiltBackbone UnbuiltPrompt UnbuiltBank UnbuiltScorer }
+
+impl BackboneFactory for UnbuiltBackbone {
+    fn build(&self, _: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        panic!("a backbone was built")
+    }
+}
+
+impl PromptHeadFactory for UnbuiltPrompt {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, _: &BackboneSpec) -> Result<Arc<dyn PromptHead>, BoxError> {
+        panic!("a prompt head was built")
+    }
+}
+
+impl MemoryBankFactory for UnbuiltBank {
+    fn blocks(&self) -> Vec<usize> {
+        self.blocks.clone()
+    }
+
+    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        panic!("a bank was built")
+    }
+}
+
+impl ScorerFactory for UnbuiltScorer {
+    fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+        panic!("a scorer was built")
+    }
+}
