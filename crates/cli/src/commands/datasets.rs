@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
-use rareclip_imaging::{Limits, decode_file};
+use rareclip_imaging::{Limits, Preset, decode_file, mask_marked, upright_size};
 use rareclip_models::Settings;
 use serde_json::{Value, json};
 
@@ -206,8 +206,8 @@ fn sizes(category: &Category) -> String {
         .iter()
         .step_by(step)
         .map(|sample| size(&sample.path));
-    let sizes: Vec<(u32, u32)> = sizes.filter_map(Result::ok).collect();
-    let range = |side: fn(&(u32, u32)) -> u32| {
+    let sizes: Vec<(usize, usize)> = sizes.filter_map(Result::ok).collect();
+    let range = |side: fn(&(usize, usize)) -> usize| {
         let (low, high) = (sizes.iter().map(side).min(), sizes.iter().map(side).max());
         match (low?, high?) {
             (low, high) if low == high => Some(low.to_string()),
@@ -220,10 +220,9 @@ fn sizes(category: &Category) -> String {
     }
 }
 
-/// Width and height of an image, from its header.
-fn size(path: &Path) -> anyhow::Result<(u32, u32)> {
-    let reader = image::ImageReader::open(path)?.with_guessed_format()?;
-    Ok(reader.into_dimensions()?)
+/// Width and height of an image as it is shown upright, from its header.
+fn size(path: &Path) -> anyhow::Result<(usize, usize)> {
+    Ok(upright_size(path, &Limits::default())?)
 }
 
 fn verify(dataset: &Dataset, full: bool) -> anyhow::Result<Exit> {
@@ -270,10 +269,11 @@ fn check(sample: &Sample, full: bool) -> Vec<String> {
                 report(path, format!("the mask cannot be read: {error}"));
             }
             Ok(mask) => {
-                marked += mask.to_gray().iter().filter(|value| **value > 0).count();
-                let found = (mask.width(), mask.height());
+                let defects = mask_marked(&mask, Preset::Product);
+                marked += defects.iter().filter(|marked| **marked).count();
+                let found = mask.upright_size();
                 if let Ok((width, height)) = image
-                    && found != (width as usize, height as usize)
+                    && found != (width, height)
                 {
                     let problem = format!(
                         "the mask is {} x {} pixels, its image {} is {width} x {height}",
