@@ -97,12 +97,7 @@ fn region(
 ///
 /// # Errors
 /// [`Error::Image`].
-pub fn pixels(
-    sample: &Sample,
-    map_side: usize,
-    side: usize,
-    preset: Preset,
-) -> Result<Pixels> {
+pub fn pixels(sample: &Sample, map_side: usize, side: usize, preset: Preset) -> Result<Pixels> {
     let files = match sample.pixel_truth() {
         PixelTruth::Unknown => return Ok(Pixels::Unknown),
         PixelTruth::Normal => return Ok(Pixels::Normal),

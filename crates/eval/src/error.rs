@@ -170,7 +170,9 @@ pub enum EvalError {
     #[error(
         "the results of {} (line {first_line}) and {} (line {second_line}) both match the truth of {}; \
          evaluate the images of one folder at a time, or name the images in the truth with their folders",
-        Quoted(first), Quoted(second), Quoted(truth)
+        Quoted(first),
+        Quoted(second),
+        Quoted(truth)
     )]
     SharedTruth {
         /// The image in the truth.

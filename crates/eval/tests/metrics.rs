@@ -207,9 +207,17 @@ fn image_scores_must_be_finite_and_labelled() {
 fn one_class_alone_has_no_metrics() {
     for label in [false, true] {
         let metrics = image_metrics(&[0.1, 0.6, 0.5], &[label; 3]).unwrap();
-        assert_eq!((metrics.images, metrics.anomalous), (3, 3 * usize::from(label)));
         assert_eq!(
-            (metrics.auroc, metrics.ap, metrics.f1_max, metrics.f1_threshold),
+            (metrics.images, metrics.anomalous),
+            (3, 3 * usize::from(label))
+        );
+        assert_eq!(
+            (
+                metrics.auroc,
+                metrics.ap,
+                metrics.f1_max,
+                metrics.f1_threshold
+            ),
             (None, None, None, None)
         );
         // Exact, and folded into a histogram.
@@ -220,7 +228,12 @@ fn one_class_alone_has_no_metrics() {
             pixels.push(map.view(), Some(mask.view())).unwrap();
             let metrics = pixels.finish();
             assert_eq!(
-                (metrics.auroc, metrics.ap, metrics.f1_max, metrics.f1_threshold),
+                (
+                    metrics.auroc,
+                    metrics.ap,
+                    metrics.f1_max,
+                    metrics.f1_threshold
+                ),
                 (None, None, None, None)
             );
             assert_eq!(metrics.aupro, None);

@@ -46,8 +46,14 @@ fn labels_are_read_with_a_byte_order_mark_and_other_columns() {
     assert_eq!(truth.samples().len(), 2);
     for (text, words) in [
         ("image\n0.png\n", "column `label`: there is no such column"),
-        ("image,label,image\n0.png,1,1.png\n", "column `image`: there are several"),
-        ("image,label\n0.png,2\n", "line 2, column `label`: \"2\": expected 0 or 1"),
+        (
+            "image,label,image\n0.png,1,1.png\n",
+            "column `image`: there are several",
+        ),
+        (
+            "image,label\n0.png,2\n",
+            "line 2, column `label`: \"2\": expected 0 or 1",
+        ),
         ("image,label\n,1\n", "line 2, column `image`: is empty"),
     ] {
         let found = error(text);
@@ -67,13 +73,18 @@ fn the_shared_label_files_are_refused_by_both_lines() {
         return;
     }
     for (name, words) in [
-        ("basename.csv", "\"000.png\" is labelled 0 on line 2 and 1 on line 8"),
+        (
+            "basename.csv",
+            "\"000.png\" is labelled 0 on line 2 and 1 on line 8",
+        ),
         (
             "dup_conflict.csv",
             "\"test/good/000.png\" is labelled 0 on line 2 and 1 on line 14",
         ),
     ] {
-        let text = Truth::read_labels(&folder.join(name)).unwrap_err().to_string();
+        let text = Truth::read_labels(&folder.join(name))
+            .unwrap_err()
+            .to_string();
         assert!(text.contains(words), "{text}");
     }
 }
@@ -81,7 +92,9 @@ fn the_shared_label_files_are_refused_by_both_lines() {
 #[test]
 fn two_results_never_share_a_truth() {
     let truth = labels("image,label\n0.png,0\nb/1.png,1\n").unwrap();
-    let found = truth.matched([(1, "a/0.png"), (3, "b/1.png"), (4, "c/9.png")]).unwrap();
+    let found = truth
+        .matched([(1, "a/0.png"), (3, "b/1.png"), (4, "c/9.png")])
+        .unwrap();
     let labels: Vec<_> = found.iter().map(|sample| sample.map(|s| s.label)).collect();
     assert_eq!(labels, [Some(Some(false)), Some(Some(true)), None]);
     let error = truth.matched([(1, "a/0.png"), (3, "b/0.png")]).unwrap_err();
@@ -93,7 +106,10 @@ fn two_results_never_share_a_truth() {
         "{error}"
     );
     let text = error.to_string();
-    assert!(text.contains("\"a/0.png\" (line 1) and \"b/0.png\" (line 3)"), "{text}");
+    assert!(
+        text.contains("\"a/0.png\" (line 1) and \"b/0.png\" (line 3)"),
+        "{text}"
+    );
 }
 
 /// Two categories with images of the same names.
@@ -116,22 +132,41 @@ fn results_of_one_category_do_not_match_the_truth_of_another() {
     let truth = truth_of(root.path().join("bottle"));
     let image = |path: &Path, file: &str| path.join(file).display().to_string();
     // In and outside the folder, named from anywhere.
-    for fine in ["bottle/test/cut/0.png", "test/cut/0.png", "copy/test/cut/0.png", "./test/cut/0.png"] {
+    for fine in [
+        "bottle/test/cut/0.png",
+        "test/cut/0.png",
+        "copy/test/cut/0.png",
+        "./test/cut/0.png",
+    ] {
         let found = truth.matched([(1, fine)]).unwrap();
         assert_eq!(found[0].unwrap().label, Some(true), "{fine}");
     }
     let whole = image(root.path(), "bottle/test/good/0.png");
-    assert_eq!(truth.matched([(1, whole.as_str())]).unwrap()[0].unwrap().label, Some(false));
-    for foreign in ["cable/test/cut/0.png".to_owned(), image(root.path(), "cable/test/cut/0.png")] {
+    assert_eq!(
+        truth.matched([(1, whole.as_str())]).unwrap()[0]
+            .unwrap()
+            .label,
+        Some(false)
+    );
+    for foreign in [
+        "cable/test/cut/0.png".to_owned(),
+        image(root.path(), "cable/test/cut/0.png"),
+    ] {
         let error = truth.matched([(7, foreign.as_str())]).unwrap_err();
-        assert!(matches!(error, EvalError::ForeignCategory { line: 7, .. }), "{error}");
+        assert!(
+            matches!(error, EvalError::ForeignCategory { line: 7, .. }),
+            "{error}"
+        );
         assert!(error.to_string().contains("cable"), "{error}");
     }
     // All categories at once: every result has a truth of its own.
     let truth = truth_of(root.path().to_owned());
     let results = ["bottle/test/cut/0.png", "cable/test/cut/0.png"];
     let found = truth.matched((1..).zip(results)).unwrap();
-    let ids: Vec<_> = found.iter().map(|sample| sample.unwrap().id.as_str()).collect();
+    let ids: Vec<_> = found
+        .iter()
+        .map(|sample| sample.unwrap().id.as_str())
+        .collect();
     assert_eq!(ids, results);
 }
 
@@ -140,15 +175,35 @@ fn what_a_manifest_or_list_names_twice_is_refused_with_both_places() {
     let root = tree(&["a.png", "b.png"]);
     let open = |name: &str, text: &str| {
         let file = write(&root, name, text);
-        Dataset::open(&Spec::new(Some(Kind::Manifest), file)).unwrap_err().to_string()
+        Dataset::open(&Spec::new(Some(Kind::Manifest), file))
+            .unwrap_err()
+            .to_string()
     };
     let text = open("m.csv", "image,label\na.png,0\nb.png,1\n./a.png,1\n");
-    assert!(text.contains("line 4") && text.contains("first on line 2"), "{text}");
-    let text = open("m.jsonl", "{\"image\": \"a.png\"}\n\n{\"image\": \"a.png\"}\n");
-    assert!(text.contains("line 3") && text.contains("first on line 1"), "{text}");
-    let text = open("k.jsonl", "{\"image\": \"a.png\", \"label\": 0, \"label\": 1}\n");
-    assert!(text.contains("line 1") && text.contains("`label` is given twice"), "{text}");
+    assert!(
+        text.contains("line 4") && text.contains("first on line 2"),
+        "{text}"
+    );
+    let text = open(
+        "m.jsonl",
+        "{\"image\": \"a.png\"}\n\n{\"image\": \"a.png\"}\n",
+    );
+    assert!(
+        text.contains("line 3") && text.contains("first on line 1"),
+        "{text}"
+    );
+    let text = open(
+        "k.jsonl",
+        "{\"image\": \"a.png\", \"label\": 0, \"label\": 1}\n",
+    );
+    assert!(
+        text.contains("line 1") && text.contains("`label` is given twice"),
+        "{text}"
+    );
     let list = write(&root, "list.txt", "a.png\nb.png\n\n./a.png\n");
     let text = read_list(&list).unwrap_err().to_string();
-    assert!(text.contains("line 4") && text.contains("first on line 1"), "{text}");
+    assert!(
+        text.contains("line 4") && text.contains("first on line 1"),
+        "{text}"
+    );
 }

@@ -62,12 +62,7 @@ pub fn select(samples: &[Sample], list: &Path) -> Result<Vec<Sample>, EvalError>
     entries.iter().map(find).collect()
 }
 
-fn entry_error(
-    list: &Path,
-    line: usize,
-    entry: &str,
-    problem: impl Into<String>,
-) -> EvalError {
+fn entry_error(list: &Path, line: usize, entry: &str, problem: impl Into<String>) -> EvalError {
     EvalError::ListEntry {
         list: list.to_owned(),
         line,
