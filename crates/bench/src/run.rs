@@ -1,6 +1,6 @@
 //! The benchmark itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use rareclip_core::{Backbone, Detector, Learning, PushOptions, Slot, Stream};
 use rareclip_eval::dataset::{Category, Sample};
+use rareclip_imaging::Preset;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -56,7 +57,7 @@ pub fn run(
             contenders: &contenders,
             category,
             keys: BTreeMap::new(),
-            truths: BTreeMap::new(),
+            truths: HashMap::new(),
             stopped,
         };
         session.encode(&mut pace)?;
@@ -220,8 +221,8 @@ struct Session<'a> {
     category: &'a Category,
     /// Per image its cache key and file size.
     keys: BTreeMap<&'a Path, (String, u64)>,
-    /// What the maps of the test images are compared with, by the side of the maps.
-    truths: BTreeMap<usize, Vec<Truth>>,
+    /// What the maps of the test images are compared with, by the side of the maps and whether images are turned upright.
+    truths: HashMap<(usize, Preset), Vec<Truth>>,
     stopped: &'a dyn Fn() -> bool,
 }
 
@@ -299,14 +300,15 @@ impl<'a> Session<'a> {
             pace.step(label, images.len() as u64, None, doing);
             return Ok(run);
         }
-        let side = contender.detector.spec().input.side;
-        if self.plan.side > 0 && !self.truths.contains_key(&side) {
+        let input = &contender.detector.spec().input;
+        let (side, preset) = (input.side, input.preset);
+        if self.plan.side > 0 && !self.truths.contains_key(&(side, preset)) {
             let truth = |sample| {
                 let saturations = &self.category.saturations;
-                Truth::of(sample, saturations, side, self.plan.side)
+                Truth::of(sample, saturations, side, self.plan.side, preset)
             };
             let truths: Result<Vec<Truth>> = self.category.test.iter().map(truth).collect();
-            self.truths.insert(side, truths?);
+            self.truths.insert((side, preset), truths?);
         }
         memory::reset_peak();
         let mut recorder = Recorder::new(self.plan.side, images.len());
@@ -366,8 +368,8 @@ impl<'a> Session<'a> {
 
     /// What the map of an image is compared with; `number` counts in the order of the turn.
     fn truth(&self, turn: &Turn<'_>, number: usize) -> &Truth {
-        let side = turn.contender.detector.spec().input.side;
-        let truths = self.truths.get(&side);
+        let input = &turn.contender.detector.spec().input;
+        let truths = self.truths.get(&(input.side, input.preset));
         truths.map_or(&Truth::UNKNOWN, |all| &all[turn.order[number]])
     }
 

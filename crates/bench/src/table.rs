@@ -214,6 +214,17 @@ fn percent(spread: Option<Spread>) -> String {
     spread.map_or_else(|| "n/a".into(), Spread::percent)
 }
 
+/// The mean over categories in percent, with the number of categories where not all are in.
+fn mean_of(benchmark: &Benchmark, detector: &str, metric: Metric) -> String {
+    match mean(benchmark, detector, metric) {
+        None => "n/a".into(),
+        Some((spread, count)) if count < benchmark.categories.len() => {
+            format!("{} ({count} categories)", spread.percent())
+        }
+        Some((spread, _)) => spread.percent(),
+    }
+}
+
 /// The metrics that are defined for any detector.
 pub fn metrics(benchmark: &Benchmark) -> Vec<Metric> {
     let defined = |metric: &Metric| benchmark.runs.iter().any(|run| metric.of(run).is_some());
@@ -228,15 +239,10 @@ pub fn overview(benchmark: &Benchmark) -> Table {
     header.extend(["ms an image", "peak MiB", "published image AUROC"].map(str::to_owned));
     let rows = benchmark.detectors.iter().map(|detector| {
         let mut row = vec![detector.clone()];
-        for &metric in &metrics {
-            row.push(match mean(benchmark, detector, metric) {
-                None => "n/a".into(),
-                Some((spread, count)) if count < benchmark.categories.len() => {
-                    format!("{} ({count} categories)", spread.percent())
-                }
-                Some((spread, _)) => spread.percent(),
-            });
-        }
+        let means = metrics
+            .iter()
+            .map(|metric| mean_of(benchmark, detector, *metric));
+        row.extend(means);
         let (ms, peak) = cost(benchmark, detector);
         row.push(format!("{ms:.0}"));
         row.push(peak.map_or("n/a".into(), |bytes| format!("{}", bytes >> 20)));
@@ -287,7 +293,7 @@ pub fn by_category(benchmark: &Benchmark, metric: Metric) -> Table {
     let means = benchmark
         .detectors
         .iter()
-        .map(|detector| percent(mean(benchmark, detector, metric).map(|mean| mean.0)));
+        .map(|detector| mean_of(benchmark, detector, metric));
     rows.push(["mean".to_owned()].into_iter().chain(means).collect());
     Table {
         title: format!("{} in percent", metric.name()),

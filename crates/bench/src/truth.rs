@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use rareclip_eval::dataset::{PixelTruth, Sample, Saturation};
 use rareclip_eval::metrics::SaturatedRegion;
 use rareclip_imaging::{
-    Limits, Orientation, Picture, Pixels as PixelData, decode_file, mask_binary,
-    resize_mask_nearest,
+    Limits, Picture, Preset, decode_file, mask_marked, resize_marked, resize_mask_nearest,
 };
 
 use crate::{Error, Result};
@@ -48,18 +47,19 @@ impl Truth {
         saturations: &[Saturation],
         map_side: usize,
         side: usize,
+        preset: Preset,
     ) -> Result<Self> {
         let regions = match sample.pixel_truth() {
             PixelTruth::Unknown => None,
             _ if saturations.is_empty() => None,
             PixelTruth::Normal => Some(Vec::new()),
             PixelTruth::Masks(files) => {
-                let region = |file: &PathBuf| region(file, saturations, map_side, side);
+                let region = |file: &PathBuf| region(file, saturations, map_side, side, preset);
                 Some(files.iter().map(region).collect::<Result<_>>()?)
             }
         };
         Ok(Self {
-            pixels: pixels(sample, map_side, side)?,
+            pixels: pixels(sample, map_side, side, preset)?,
             regions,
         })
     }
@@ -71,11 +71,14 @@ fn region(
     saturations: &[Saturation],
     map_side: usize,
     side: usize,
+    preset: Preset,
 ) -> Result<SaturatedRegion> {
     let picture = read(file)?;
-    let gray = picture.to_gray();
-    let value = gray.iter().copied().max().unwrap_or(0);
-    let area = gray.iter().filter(|value| **value > 0).count() as u64;
+    // The largest of any channel: class ids may stand in one of them.
+    let colours = picture.to_rgb(Preset::Reference);
+    let value = colours.data().iter().copied().max().unwrap_or(0);
+    let marked = mask_marked(&picture, preset);
+    let area = marked.iter().filter(|marked| **marked).count() as u64;
     let saturation = saturations
         .iter()
         .find(|saturation| saturation.pixel_value == value)
@@ -84,29 +87,34 @@ fn region(
             value,
         })?;
     Ok(SaturatedRegion {
-        mask: resized(&picture, file, map_side, side)?,
+        mask: resized(marked.view(), file, map_side, side)?,
         share: saturation.share(area),
     })
 }
 
 /// The mask of `sample`: resized to the `map_side` of the detector's maps as the published code does (bilinear, > 0.5), then to `side`
-/// by nearest neighbour. Several files are united first.
+/// by nearest neighbour. Several files are united first, each turned upright where `preset` turns images.
 ///
 /// # Errors
 /// [`Error::Image`].
-pub fn pixels(sample: &Sample, map_side: usize, side: usize) -> Result<Pixels> {
+pub fn pixels(sample: &Sample, map_side: usize, side: usize, preset: Preset) -> Result<Pixels> {
     let files = match sample.pixel_truth() {
         PixelTruth::Unknown => return Ok(Pixels::Unknown),
         PixelTruth::Normal => return Ok(Pixels::Normal),
         PixelTruth::Masks(files) => files,
     };
     let first = files.first().map(PathBuf::as_path).unwrap_or(Path::new(""));
-    resized(&merged(files)?, first, map_side, side).map(Pixels::Mask)
+    resized(merged(files, preset)?.view(), first, map_side, side).map(Pixels::Mask)
 }
 
-fn resized(mask: &Picture, file: &Path, map_side: usize, side: usize) -> Result<Array2<bool>> {
+fn resized(
+    marked: ArrayView2<'_, bool>,
+    file: &Path,
+    map_side: usize,
+    side: usize,
+) -> Result<Array2<bool>> {
     let wrong = Error::image(file);
-    let mask = mask_binary(mask, map_side).map_err(&wrong)?;
+    let mask = resize_marked(marked, map_side).map_err(&wrong)?;
     let mask = resize_mask_nearest(mask.view(), side, side).map_err(&wrong)?;
     Ok(mask.mapv(|value| value > 0))
 }
@@ -115,35 +123,30 @@ fn read(path: &Path) -> Result<Picture> {
     decode_file(path, &Limits::default()).map_err(Error::image(path))
 }
 
-/// The masks of one image as one: the largest value of each pixel, so above 0 where any of them is.
-fn merged(files: &[PathBuf]) -> Result<Picture> {
+/// The masks of one image as one: marked where any of them is, each turned as `preset` turns images.
+fn merged(files: &[PathBuf], preset: Preset) -> Result<Array2<bool>> {
     let [first_path, rest @ ..] = files else {
         return Err(Error::NoMask);
     };
-    let first = read(first_path)?;
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let (width, height) = (first.width(), first.height());
-    let mut union = first.to_gray();
+    let mut union = mask_marked(&read(first_path)?, preset);
     for path in rest {
-        let mask = read(path)?;
-        if (mask.width(), mask.height()) != (width, height) {
+        let mask = mask_marked(&read(path)?, preset);
+        if mask.dim() != union.dim() {
             return Err(Error::MaskSizes {
                 first: first_path.clone(),
                 other: path.clone(),
             });
         }
-        let values = union.iter_mut().zip(mask.to_gray());
-        values.for_each(|(value, other)| *value = (*value).max(other));
+        union.zip_mut_with(&mask, |marked, other| *marked |= other);
     }
-    let picture = Picture::new(width, height, PixelData::Gray8(union), Orientation::Upright);
-    picture.map_err(Error::image(first_path))
+    Ok(union)
 }
 
 #[cfg(test)]
 mod tests {
     use rareclip_eval::dataset::{Dataset, Kind, Spec};
+
+    use rareclip_imaging::Preset;
 
     use super::{Pixels, Truth, merged};
     use crate::Error;
@@ -175,7 +178,13 @@ mod tests {
 
     fn truth(dataset: &Dataset, image: usize, side: usize) -> Result<Truth, Error> {
         let category = &dataset.categories[0];
-        Truth::of(&category.test[image], &category.saturations, 8, side)
+        Truth::of(
+            &category.test[image],
+            &category.saturations,
+            8,
+            side,
+            Preset::Product,
+        )
     }
 
     const CONFIG: &str = r#"[
@@ -230,11 +239,12 @@ mod tests {
             std::fs::write(&path, png).unwrap();
             files.push(path);
         }
-        assert_eq!(merged(&files).unwrap().to_gray(), [0, 254, 3]);
-        assert_eq!(merged(&files[1..]).unwrap().to_gray(), [0, 0, 3]);
+        let union = |files: &[_]| merged(files, Preset::Product).unwrap();
+        assert_eq!(union(&files), ndarray::arr2(&[[false, true, true]]));
+        assert_eq!(union(&files[1..]), ndarray::arr2(&[[false, false, true]]));
         let other = rareclip_imaging::encode_png_gray(ndarray::Array2::from_elem((2, 2), 1).view());
         std::fs::write(&files[1], other.unwrap()).unwrap();
-        let error = merged(&files).unwrap_err().to_string();
+        let error = merged(&files, Preset::Product).unwrap_err().to_string();
         assert!(error.contains("differ in size"), "{error}");
     }
 }

@@ -3,6 +3,9 @@
 use rareclip_core::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
+/// Bytes of a file name that most file systems take, without an ending such as `.png`.
+const MAX_STEM: usize = 255 - 4;
+
 /// The result of one image. `error` is set where the image could not be scored; the numbers are absent then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
@@ -70,7 +73,8 @@ impl ResultRow {
         }
     }
 
-    /// The stem of this image's picture files: its index and the name of its file.
+    /// The stem of this image's picture files: its index and the name of its file, at most 80 characters of
+    /// it, and cut so that a name with an ending of four bytes fits the 255 bytes of file systems.
     pub fn file_stem(&self) -> String {
         let name = self.image.rsplit('/').next().unwrap_or(&self.image);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
@@ -85,11 +89,39 @@ impl ResultRow {
             })
             .take(80)
             .collect();
-        format!("{:06}_{safe}", self.index)
+        let stem = format!("{:06}_{safe}", self.index);
+        stem[..stem.floor_char_boundary(MAX_STEM)].to_owned()
     }
 
     /// Whether the image was called anomalous.
     pub fn is_anomalous(&self) -> bool {
         self.verdict == Some(Verdict::Anomalous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stem(index: u64, image: &str) -> String {
+        ResultRow::failed(index, image.to_owned(), String::new()).file_stem()
+    }
+
+    #[test]
+    fn stems_are_cut_by_bytes_between_characters() {
+        assert_eq!(stem(7, "a/b/part 1.png"), "000007_part_1");
+        assert_eq!(
+            stem(7, &"x".repeat(200)),
+            format!("000007_{}", "x".repeat(80))
+        );
+        for letter in ["\u{1d4d0}", "\u{4e2d}", "\u{e9}", "x"] {
+            for index in [0, u64::MAX] {
+                let stem = stem(index, &format!("{}.png", letter.repeat(100)));
+                assert!(stem.len() + ".png".len() <= 255, "{} bytes", stem.len());
+                assert!(stem.ends_with(letter));
+            }
+        }
+        // 60 letters of four bytes fit, so that they are not cut.
+        assert_eq!(stem(0, &"\u{1d4d0}".repeat(60)).chars().count(), 67);
     }
 }

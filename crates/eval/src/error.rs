@@ -1,5 +1,6 @@
 //! The error type of this crate.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// What can go wrong while reading a data set or computing a metric.
@@ -163,7 +164,43 @@ pub enum EvalError {
         /// The line.
         entry: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: String,
+    },
+    /// Two results belong to one truth.
+    #[error(
+        "the results of {} (line {first_line}) and {} (line {second_line}) both match the truth of {}; \
+         evaluate the images of one folder at a time, or name the images in the truth with their folders",
+        Quoted(first),
+        Quoted(second),
+        Quoted(truth)
+    )]
+    SharedTruth {
+        /// The image in the truth.
+        truth: String,
+        /// The image of the first result.
+        first: String,
+        /// Its line among the results, from 1.
+        first_line: u64,
+        /// The image of the second result.
+        second: String,
+        /// Its line among the results.
+        second_line: u64,
+    },
+    /// A result belongs to another category than the truth.
+    #[error(
+        "the result of {} (line {line}) is of {}, but the truth is of {}; \
+         name the data set that the images were scanned from",
+        Quoted(image), folder.display(), root.display()
+    )]
+    ForeignCategory {
+        /// The image of the result.
+        image: String,
+        /// Its line among the results, from 1.
+        line: u64,
+        /// The folder next to that of the truth that the image lies in.
+        folder: PathBuf,
+        /// The folder of the truth.
+        root: PathBuf,
     },
     /// A region saturates at no share of it.
     #[error("image {image}: a region saturates at the share {share}, expected above 0 and up to 1")]
@@ -181,4 +218,13 @@ pub enum EvalError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+/// A name in an error, quoted.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
 }

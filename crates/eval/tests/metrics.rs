@@ -204,6 +204,47 @@ fn image_scores_must_be_finite_and_labelled() {
 }
 
 #[test]
+fn one_class_alone_has_no_metrics() {
+    for label in [false, true] {
+        let metrics = image_metrics(&[0.1, 0.6, 0.5], &[label; 3]).unwrap();
+        assert_eq!(
+            (metrics.images, metrics.anomalous),
+            (3, 3 * usize::from(label))
+        );
+        assert_eq!(
+            (
+                metrics.auroc,
+                metrics.ap,
+                metrics.f1_max,
+                metrics.f1_threshold
+            ),
+            (None, None, None, None)
+        );
+        // Exact, and folded into a histogram.
+        for budget in [usize::MAX, 0] {
+            let mut pixels = PixelAccumulator::new(budget);
+            let map = array![[0.1, 0.2], [0.3, 0.4]];
+            let mask = Array2::from_elem((2, 2), label);
+            pixels.push(map.view(), Some(mask.view())).unwrap();
+            let metrics = pixels.finish();
+            assert_eq!(
+                (
+                    metrics.auroc,
+                    metrics.ap,
+                    metrics.f1_max,
+                    metrics.f1_threshold
+                ),
+                (None, None, None, None)
+            );
+            assert_eq!(metrics.aupro, None);
+            if let Some(bounds) = metrics.error_bounds {
+                assert_eq!((bounds.auroc, bounds.ap, bounds.f1_max), (0.0, 0.0, 0.0));
+            }
+        }
+    }
+}
+
+#[test]
 fn no_images_have_no_metrics() {
     let metrics = image_metrics(&[], &[]).unwrap();
     assert_eq!(

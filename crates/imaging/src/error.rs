@@ -11,7 +11,7 @@ pub enum Format {
     Jpeg,
     /// Windows bitmap.
     Bmp,
-    /// Tagged Image File Format; the first image of the file.
+    /// Tagged Image File Format and BigTIFF; the first page at full resolution.
     Tiff,
     /// WebP; the first frame.
     WebP,
@@ -64,7 +64,7 @@ pub enum ImagingError {
     },
     /// A valid file in a mode that is not supported.
     #[error(
-        "unsupported kind of {format} image: {what}; convert it to 8-bit or 16-bit gray or RGB"
+        "unsupported kind of {format} image: {what}; convert it to unsigned 8-bit or 16-bit gray or RGB"
     )]
     Unsupported {
         /// The format of the file.

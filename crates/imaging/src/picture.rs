@@ -129,13 +129,13 @@ impl Orientation {
         )
     }
 
-    /// Turns `width` x `height` interleaved pixels of `C` bytes; returns data, width, height.
-    pub(crate) fn apply<const C: usize>(
+    /// Turns `width` x `height` interleaved pixels of `C` values; returns data, width, height.
+    pub(crate) fn apply<const C: usize, T: Copy>(
         self,
-        data: Vec<u8>,
+        data: Vec<T>,
         width: usize,
         height: usize,
-    ) -> (Vec<u8>, usize, usize) {
+    ) -> (Vec<T>, usize, usize) {
         if self == Self::Upright {
             return (data, width, height);
         }
@@ -172,6 +172,7 @@ pub struct Picture {
     height: usize,
     pixels: Pixels,
     orientation: Orientation,
+    further_images: usize,
 }
 
 impl From<RgbPicture> for Picture {
@@ -181,6 +182,7 @@ impl From<RgbPicture> for Picture {
             height: rgb.height(),
             pixels: Pixels::Rgb8(rgb.into_data()),
             orientation: Orientation::Upright,
+            further_images: 0,
         }
     }
 }
@@ -214,7 +216,20 @@ impl Picture {
             height,
             pixels,
             orientation,
+            further_images: 0,
         })
+    }
+
+    /// The same picture, from a file that holds `further` images more.
+    pub fn with_further_images(mut self, further: usize) -> Self {
+        self.further_images = further;
+        self
+    }
+
+    /// Further images in the file, which were not read: pages of TIFF, frames of an animated PNG or
+    /// WebP. Reduced-resolution versions of an image do not count.
+    pub fn further_images(&self) -> usize {
+        self.further_images
     }
 
     /// Width in pixels as stored, before the EXIF orientation.
@@ -230,6 +245,19 @@ impl Picture {
     /// The pixels in the mode of the file.
     pub fn pixels(&self) -> &Pixels {
         &self.pixels
+    }
+
+    /// The pixels, taken out.
+    pub fn into_pixels(self) -> Pixels {
+        self.pixels
+    }
+
+    /// Width and height in pixels after the EXIF orientation.
+    pub fn upright_size(&self) -> (usize, usize) {
+        match self.orientation.swaps_sides() {
+            true => (self.height, self.width),
+            false => (self.width, self.height),
+        }
     }
 
     /// The EXIF orientation; upright where the file has none.
@@ -255,6 +283,28 @@ impl Picture {
         }
     }
 
+    /// Whether each stored pixel has a colour channel above 0, at the full width of its bits.
+    /// Palettes are looked up, alpha is ignored.
+    pub(crate) fn above_zero(&self) -> Vec<bool> {
+        fn any<T: Copy + Into<u16>>(v: &[T], channels: usize, colours: usize) -> Vec<bool> {
+            v.chunks_exact(channels)
+                .map(|pixel| pixel[..colours].iter().any(|&v| v.into() > 0))
+                .collect()
+        }
+        match &self.pixels {
+            Pixels::Bilevel(v) | Pixels::Gray8(v) => any(v, 1, 1),
+            Pixels::GrayAlpha8(v) => any(v, 2, 1),
+            Pixels::Rgb8(v) => any(v, 3, 3),
+            Pixels::Rgba8(v) => any(v, 4, 3),
+            Pixels::Palette8 { indices, palette } => any(&look_up(indices, palette), 3, 3),
+            Pixels::Gray16(v) => any(v, 1, 1),
+            Pixels::GrayAlpha16(v) => any(v, 2, 1),
+            Pixels::Rgb16(v) => any(v, 3, 3),
+            Pixels::Rgba16(v) => any(v, 4, 3),
+            Pixels::Cmyk8(v) => any(&cmyk_to_rgb(v), 3, 3),
+        }
+    }
+
     /// Gray stays one channel, since resampling one channel equals resampling three copies of it.
     pub(crate) fn flatten(&self, preset: crate::Preset) -> (Flat, usize, usize) {
         let flat = self.flatten_stored(preset);
@@ -263,11 +313,11 @@ impl Picture {
         }
         match flat {
             Flat::Gray(v) => {
-                let (v, w, h) = self.orientation.apply::<1>(v, self.width, self.height);
+                let (v, w, h) = self.orientation.apply::<1, _>(v, self.width, self.height);
                 (Flat::Gray(v), w, h)
             }
             Flat::Rgb(v) => {
-                let (v, w, h) = self.orientation.apply::<3>(v, self.width, self.height);
+                let (v, w, h) = self.orientation.apply::<3, _>(v, self.width, self.height);
                 (Flat::Rgb(v), w, h)
             }
         }
@@ -381,7 +431,7 @@ mod tests {
     fn turned(exif: u32) -> (Vec<u8>, usize, usize) {
         // 1 2 3
         // 4 5 6
-        Orientation::from_exif(exif).apply::<1>(vec![1, 2, 3, 4, 5, 6], 3, 2)
+        Orientation::from_exif(exif).apply::<1, _>(vec![1, 2, 3, 4, 5, 6], 3, 2)
     }
 
     #[test]

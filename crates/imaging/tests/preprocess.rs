@@ -261,10 +261,10 @@ fn masks_equal_the_golden_masks() {
         "m4_lgrades_260x300",
     ] {
         let picture = read(&folder.join(format!("masks/{name}.png")));
-        let soft = mask_soft(&picture, 70).unwrap();
+        let soft = mask_soft(&picture, 70, Preset::Reference).unwrap();
         let worst = distance(&soft, &golden.f32(&format!("{name}.size_70")));
         assert!(worst < 1e-7, "{name}: {worst}");
-        let binary = mask_binary(&picture, 70).unwrap();
+        let binary = mask_binary(&picture, 70, Preset::Reference).unwrap();
         assert_eq!(
             binary.clone().into_dyn(),
             golden.u8(&format!("{name}.size_70_binary"))

@@ -5,7 +5,8 @@ use std::path::Path;
 use ndarray::{Array2, s};
 use rareclip_bench::Original;
 use rareclip_imaging::{
-    Filter, Limits, Orientation, Picture, Pixels, Preset, decode_file, resize, resize_mask_nearest,
+    Filter, Limits, Orientation, Picture, Pixels, Preset, decode_file, mask_marked, resize,
+    resize_mask_nearest,
 };
 
 use crate::{Error, Result};
@@ -47,7 +48,7 @@ pub(crate) fn mosaic(
             colours[start..start + 3 * width].copy_from_slice(line);
         }
         for mask in files.masks {
-            let mask = marked(mask, width, height)?;
+            let mask = marked(mask, (width, height), preset)?;
             let mut there = defects.slice_mut(s![row..row + height, column..column + width]);
             there.zip_mut_with(&mask, |defect, marked| *defect = (*defect).max(*marked));
         }
@@ -57,15 +58,11 @@ pub(crate) fn mosaic(
     Ok((picture.map_err(Error::image(four[0].image))?, defects))
 }
 
-/// A mask at a size, 1 where it is above 0.
-fn marked(path: &Path, width: usize, height: usize) -> Result<Array2<u8>> {
+/// A mask at a width and height, 1 where it is above 0.
+fn marked(path: &Path, (width, height): (usize, usize), preset: Preset) -> Result<Array2<u8>> {
     let wrong = Error::image(path);
     let picture = decode_file(path, &Limits::default()).map_err(&wrong)?;
-    let (rows, columns) = (picture.height(), picture.width());
-    let gray = picture.to_gray();
-    let mask = Array2::from_shape_fn((rows, columns), |(y, x)| {
-        u8::from(gray[y * columns + x] > 0)
-    });
+    let mask = mask_marked(&picture, preset).mapv(u8::from);
     resize_mask_nearest(mask.view(), height, width).map_err(wrong)
 }
 

@@ -380,7 +380,12 @@ impl Session<'_, '_> {
                 AnomalyMap::from_patches(prior.view(), spec.grid, spec.input.side, Some(BLUR));
             let map = upsample_bilinear(map?.values.view(), VALIDATION_SIDE, VALIDATION_SIDE);
             let map = map.map_err(rareclip_core::Error::from)?;
-            match pixels(item.sample, spec.input.side, VALIDATION_SIDE)? {
+            match pixels(
+                item.sample,
+                spec.input.side,
+                VALIDATION_SIDE,
+                spec.input.preset,
+            )? {
                 Pixels::Unknown => {}
                 Pixels::Normal => found.push(map.view(), None)?,
                 Pixels::Mask(mask) => found.push(map.view(), Some(mask.view()))?,

@@ -116,10 +116,11 @@ impl<'a> Source<'a> {
 
     /// An image and its mask.
     pub(crate) fn example(&self, item: &Item<'_>) -> Result<Example> {
-        let side = self.backbone.spec().input.side;
+        let input = &self.backbone.spec().input;
+        let side = input.side;
         Ok(Example {
             features: self.features(item)?,
-            mask: match truth::pixels(item.sample, side, side)? {
+            mask: match truth::pixels(item.sample, side, side, input.preset)? {
                 Pixels::Mask(mask) => mask.mapv(u8::from),
                 Pixels::Normal => Array2::zeros((side, side)),
                 Pixels::Unknown => {
@@ -151,7 +152,7 @@ impl<'a> Source<'a> {
             rareclip_imaging::Pixels::Gray8(marked.into_iter().collect()),
             rareclip_imaging::Orientation::Upright,
         );
-        let mask = mask.and_then(|mask| mask_binary(&mask, input.side));
+        let mask = mask.and_then(|mask| mask_binary(&mask, input.side, input.preset));
         Ok(Example {
             features: self.encode(&picture, files[0].image)?,
             mask: mask.map_err(wrong)?,

@@ -82,7 +82,12 @@ fn mask(file: &Path) -> Array2<u8> {
     if !file.exists() {
         return Array2::zeros((SIDE, SIDE));
     }
-    mask_binary(&decode_file(file, &Limits::default()).unwrap(), SIDE).unwrap()
+    mask_binary(
+        &decode_file(file, &Limits::default()).unwrap(),
+        SIDE,
+        Preset::Reference,
+    )
+    .unwrap()
 }
 
 /// The largest relative difference of losses.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
-use rareclip_imaging::{Limits, decode_file};
+use rareclip_imaging::{Limits, Picture, Preset, decode_file, mask_marked, upright_size};
 use rareclip_models::Settings;
 use serde_json::{Value, json};
 
@@ -206,8 +206,8 @@ fn sizes(category: &Category) -> String {
         .iter()
         .step_by(step)
         .map(|sample| size(&sample.path));
-    let sizes: Vec<(u32, u32)> = sizes.filter_map(Result::ok).collect();
-    let range = |side: fn(&(u32, u32)) -> u32| {
+    let sizes: Vec<(usize, usize)> = sizes.filter_map(Result::ok).collect();
+    let range = |side: fn(&(usize, usize)) -> usize| {
         let (low, high) = (sizes.iter().map(side).min(), sizes.iter().map(side).max());
         match (low?, high?) {
             (low, high) if low == high => Some(low.to_string()),
@@ -220,10 +220,9 @@ fn sizes(category: &Category) -> String {
     }
 }
 
-/// Width and height of an image, from its header.
-fn size(path: &Path) -> anyhow::Result<(u32, u32)> {
-    let reader = image::ImageReader::open(path)?.with_guessed_format()?;
-    Ok(reader.into_dimensions()?)
+/// Width and height of an image as it is shown upright, from its header.
+fn size(path: &Path) -> anyhow::Result<(usize, usize)> {
+    Ok(upright_size(path, &Limits::default())?)
 }
 
 fn verify(dataset: &Dataset, full: bool) -> anyhow::Result<Exit> {
@@ -254,10 +253,17 @@ fn check(sample: &Sample, full: bool) -> Vec<String> {
         problems.push(format!("{}: {problem}", path.display()));
     };
     let image = size(&sample.path).and_then(|size| {
-        if full {
-            decode_file(&sample.path, &Limits::default())?;
+        let picture = match full {
+            true => Some(decode_file(&sample.path, &Limits::default())?),
+            false => None,
+        };
+        Ok((size, picture))
+    });
+    let image = image.map(|(size, picture)| {
+        if let Some(problem) = picture.as_ref().and_then(further_images) {
+            report(&sample.path, problem);
         }
-        Ok(size)
+        size
     });
     if let Err(error) = &image {
         report(&sample.path, format!("cannot be read: {error:#}"));
@@ -270,10 +276,14 @@ fn check(sample: &Sample, full: bool) -> Vec<String> {
                 report(path, format!("the mask cannot be read: {error}"));
             }
             Ok(mask) => {
-                marked += mask.to_gray().iter().filter(|value| **value > 0).count();
-                let found = (mask.width(), mask.height());
+                if let Some(problem) = further_images(&mask) {
+                    report(path, problem);
+                }
+                let defects = mask_marked(&mask, Preset::Product);
+                marked += defects.iter().filter(|marked| **marked).count();
+                let found = mask.upright_size();
                 if let Ok((width, height)) = image
-                    && found != (width as usize, height as usize)
+                    && found != (width, height)
                 {
                     let problem = format!(
                         "the mask is {} x {} pixels, its image {} is {width} x {height}",
@@ -296,6 +306,12 @@ fn check(sample: &Sample, full: bool) -> Vec<String> {
         );
     }
     problems
+}
+
+/// The problem of a file with several images.
+fn further_images(picture: &Picture) -> Option<String> {
+    let further = picture.further_images();
+    (further > 0).then(|| format!("holds {further} further images, which are not read"))
 }
 
 fn pull(name: &str) -> anyhow::Result<Exit> {
@@ -390,6 +406,38 @@ mod tests {
             let dataset = open(&root.path().display().to_string(), &[]).unwrap();
             assert_eq!(verify(&dataset, false).unwrap(), Exit::Failure);
         }
+    }
+
+    /// A JPEG file with an orientation.
+    fn tagged(jpeg: &[u8], value: u8) -> Vec<u8> {
+        let mut segment = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01".to_vec();
+        segment.extend_from_slice(&[0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0, 0, 0, 0, 0]);
+        [&jpeg[..2], &segment, &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn sizes_are_compared_upright() {
+        // An image of 4 x 3 stored pixels that is shown as 3 x 4.
+        let picture = rareclip_imaging::RgbPicture::new(4, 3, vec![90; 36]).unwrap();
+        let jpeg = rareclip_imaging::encode_jpeg(&picture, 90).unwrap();
+        for (mask, fine) in [(gray(3, 4, 1), true), (gray(4, 3, 1), false)] {
+            let root = category(&mask);
+            std::fs::remove_file(root.path().join("test/cut/0.png")).unwrap();
+            std::fs::write(root.path().join("test/cut/0.jpg"), tagged(&jpeg, 6)).unwrap();
+            let found = problems(&root, true);
+            assert_eq!(found.is_empty(), fine, "{found:?}");
+            if !fine {
+                assert!(found[0].contains("4 x 3 pixels, its image"), "{found:?}");
+                assert!(found[0].ends_with("is 3 x 4"), "{found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_class_id_in_one_channel_marks_a_defect() {
+        let mask = rareclip_imaging::RgbPicture::new(4, 3, [1, 0, 0].repeat(12)).unwrap();
+        let root = category(&rareclip_imaging::encode_png(&mask).unwrap());
+        assert!(problems(&root, true).is_empty());
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! `rareclip evaluate`: the results of a scan against the ground truth.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use ndarray::Array2;
 use rareclip_bench::truth::{self, Pixels};
-use rareclip_eval::dataset::{Category, Mask, Sample};
+use rareclip_eval::dataset::{Sample, Truth};
 use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
-use rareclip_imaging::upsample_bilinear;
+use rareclip_imaging::{Preset, upsample_bilinear};
 use serde_json::json;
 
 use super::{datasets, say};
@@ -17,18 +16,15 @@ use crate::exit::Exit;
 use crate::results::ResultRow;
 use crate::scan::output;
 
-/// What is true of the images, by name.
-type Truth = HashMap<String, Sample>;
-
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let rows = output::read_rows(&output::results_path(&args.out))?;
     let truth = read_truth(&args.truth)?;
     let mut scores = Vec::new();
     let mut labels = Vec::new();
     let mut skipped = 0usize;
-    for row in &rows {
-        let label = find(&truth, &row.image).and_then(|sample| sample.label);
-        match (row.score, label) {
+    let matched = matched(&rows, &truth)?;
+    for (row, sample) in rows.iter().zip(&matched) {
+        match (row.score, sample.and_then(|sample| sample.label)) {
             (Some(score), Some(label)) => {
                 scores.push(f64::from(score));
                 labels.push(label);
@@ -49,7 +45,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let pixel = if args.image_only {
         None
     } else {
-        pixels(args, &rows, &truth)?
+        pixels(args, &rows, &truth, &matched)?
     };
     if args.json {
         say(json!({ "image": image, "pixel": pixel, "skipped": skipped }))?;
@@ -80,81 +76,37 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
 
 fn read_truth(spec: &str) -> anyhow::Result<Truth> {
     if let Some(path) = spec.strip_prefix("labels:") {
-        return read_labels(Path::new(path));
+        return Truth::read_labels(Path::new(path)).with_context(|| format!("--truth {spec}"));
     }
     let data = datasets::open(spec, &[]).with_context(|| format!("--truth {spec}"))?;
-    let samples = data.categories.iter().flat_map(Category::samples);
-    Ok(samples
-        .map(|sample| (sample.id.clone(), sample.clone()))
-        .collect())
+    Ok(Truth::of_dataset(&data))
 }
 
-fn read_labels(path: &Path) -> anyhow::Result<Truth> {
-    let context = || format!("labels {}", path.display());
-    let mut reader = csv::Reader::from_path(path).with_context(context)?;
-    let header = reader.headers().with_context(context)?.clone();
-    let column = |name: &str| {
-        header
-            .iter()
-            .position(|found| found.trim() == name)
-            .with_context(|| {
-                format!(
-                    "labels {}: no column `{name}` in its first line",
-                    path.display()
-                )
-            })
-    };
-    let (image, label) = (column("image")?, column("label")?);
-    let mut truth = HashMap::new();
-    for (number, record) in reader.records().enumerate() {
-        let record = record.with_context(context)?;
-        let anomalous = match record.get(label).map(str::trim) {
-            Some("1") => true,
-            Some("0") => false,
-            found => bail!(
-                "labels {}, line {}: label is {}, expected 0 or 1",
-                path.display(),
-                number + 2,
-                found.unwrap_or("missing")
-            ),
-        };
-        let name = record.get(image).unwrap_or_default().trim().to_owned();
-        let sample = Sample {
-            id: name.clone(),
-            path: name.clone().into(),
-            label: Some(anomalous),
-            defect: String::new(),
-            mask: Mask::None,
-        };
-        truth.insert(name, sample);
-    }
-    Ok(truth)
-}
-
-/// The truth of an image by its name, or by the longest end of it: results may carry folders in front.
-fn find<'a>(truth: &'a Truth, image: &str) -> Option<&'a Sample> {
-    let mut name = image;
-    loop {
-        if let Some(found) = truth.get(name) {
-            return Some(found);
-        }
-        name = name.split_once('/')?.1;
-    }
+/// The truth of each row, `None` also for one without a score. A truth belongs to one scored row at most.
+fn matched<'t>(rows: &[ResultRow], truth: &'t Truth) -> anyhow::Result<Vec<Option<&'t Sample>>> {
+    let scored = (1..)
+        .zip(rows)
+        .filter(|(_, row)| row.score.is_some())
+        .map(|(line, row)| (line, row.image.as_str()));
+    let mut found = truth.matched(scored)?.into_iter();
+    let of = |row: &ResultRow| row.score.and_then(|_| found.next().flatten());
+    Ok(rows.iter().map(of).collect())
 }
 
 fn pixels(
     args: &EvaluateArgs,
     rows: &[ResultRow],
     truth: &Truth,
+    matched: &[Option<&Sample>],
 ) -> anyhow::Result<Option<PixelMetrics>> {
     let maps = args.out.join("maps");
-    let masked = truth.values().any(|sample| !sample.mask.is_none());
+    let masked = truth.samples().iter().any(|sample| !sample.mask.is_none());
     if !masked || !maps.is_dir() {
         return Ok(None);
     }
     let mut pixels = PixelAccumulator::default();
-    for row in rows {
-        let (Some(_), Some(sample)) = (row.score, find(truth, &row.image)) else {
+    for (row, sample) in rows.iter().zip(matched) {
+        let Some(sample) = sample else {
             continue;
         };
         let path = maps.join(format!("{}.npy", row.file_stem()));
@@ -162,7 +114,7 @@ fn pixels(
             .with_context(|| format!("map {} (scan with --maps)", path.display()))?;
         let side = map.nrows();
         let map = upsample_bilinear(map.view(), args.side, args.side)?;
-        let mask = match truth::pixels(sample, side, args.side)? {
+        let mask = match truth::pixels(sample, side, args.side, Preset::default())? {
             Pixels::Unknown => continue,
             Pixels::Normal => None,
             Pixels::Mask(mask) => Some(mask),

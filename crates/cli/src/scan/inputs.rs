@@ -29,6 +29,8 @@ pub(crate) fn collect(specs: &[String], root: Option<&Path>) -> anyhow::Result<V
         if spec == "-" {
             for line in std::io::stdin().lock().lines() {
                 let line = line.context("list of images on stdin")?;
+                // Only the first line can have a byte-order mark; no name starts with one.
+                let line = line.trim_start_matches('\u{feff}').to_owned();
                 let line = line.trim();
                 if !line.is_empty() {
                     inputs.push(input(line, root));

@@ -33,6 +33,11 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, rareclip_imaging::ImagingError> {
     let start = Instant::now();
     let picture = decode_file(path, limits)?;
+    if picture.further_images() > 0 {
+        let further = picture.further_images();
+        let path = path.display();
+        tracing::warn!(%path, further, "The file holds further images; only the first is scored.");
+    }
     let tensor = recipe.tensor(&picture)?.insert_axis(Axis(0));
     Ok(Prepared {
         tensor,

@@ -162,9 +162,14 @@ impl Walk<'_> {
         self.tally.anomalous += u64::from(row.is_anomalous());
         if let Some(output) = &self.output {
             let preset = self.detector.spec().input.preset;
-            self.meter.measure(Stage::Output, || {
+            let written = self.meter.measure(Stage::Output, || {
                 output.pictures(&row, picture, map, scale, preset)
-            })?;
+            });
+            // The result matters more than its pictures.
+            if let Err(error) = written {
+                let error = format!("{error:#}");
+                tracing::warn!(image = %row.image, %error, "Picture not written.");
+            }
         }
         Ok(row)
     }

@@ -8,7 +8,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 use serde_json::Value;
 
 use super::check::{self, ConfigError};
-use super::{DetectorConfig, schema_of};
+use super::{DetectorConfig, schema_of, text};
 
 /// Files that extend one another deeper than this are taken for a circle.
 const MAX_EXTENDS: usize = 16;
@@ -69,7 +69,7 @@ impl ConfigBuilder {
     pub fn toml(mut self, name: &str, text: &str) -> Result<Self, ConfigError> {
         self.push_text(
             name,
-            Toml::string(text).data(),
+            Toml::string(text::without_mark(text)).data(),
             Path::new(""),
             &mut Vec::new(),
         )?;
@@ -122,6 +122,13 @@ impl ConfigBuilder {
     /// [`ConfigError`] with every problem found, each with its source, key path, what was found, what is allowed
     /// and the nearest name.
     pub fn build(self) -> Result<DetectorConfig, ConfigError> {
+        for layer in &self.layers {
+            if let Some((key, value)) = text::not_finite(&layer.dict) {
+                let source = Some(layer.metadata.name.to_string());
+                let problem = format!("is {value}, expected a finite number");
+                return Err(ConfigError::single(&key, source, problem));
+            }
+        }
         let figment = self.layers.into_iter().fold(Figment::new(), Figment::merge);
         let value: Value = figment
             .extract()
@@ -145,11 +152,18 @@ impl ConfigBuilder {
         trail.push(canonical);
         let text = std::fs::read_to_string(path)
             .map_err(|error| fail(format!("cannot be read: {error}")))?;
+        let text = text::without_mark(&text);
         let ending = path.extension().and_then(|ending| ending.to_str());
         let parsed = match ending {
-            Some("toml") => Toml::string(&text).data(),
-            Some("yaml" | "yml") => Yaml::string(&text).data(),
-            Some("json") => Json::string(&text).data(),
+            Some("toml") => Toml::string(text).data(),
+            Some("yaml" | "yml") => {
+                text::check_keys::<Yaml>(text).map_err(fail)?;
+                Yaml::string(text).data()
+            }
+            Some("json") => {
+                text::check_keys::<Json>(text).map_err(fail)?;
+                Json::string(text).data()
+            }
             other => {
                 return Err(fail(format!(
                     "ending {} is none of .toml, .yaml, .yml, .json",

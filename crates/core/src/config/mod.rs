@@ -5,6 +5,7 @@ mod choice;
 mod detector;
 mod difference;
 mod layers;
+mod text;
 
 pub use check::{ConfigError, Problem, nearest};
 pub use choice::{Choice, OpenSlot};

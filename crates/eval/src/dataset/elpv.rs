@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::table::{Once, Place, file_below, read_text};
+use super::table::{Once, Place, file_below, on_line, read_text};
 use super::{Category, Kind, Options, Sample};
 use crate::EvalError;
 
@@ -42,7 +42,7 @@ pub(super) fn read(root: &Path, options: &Options) -> Result<Vec<Category>, Eval
             continue;
         };
         let image = file_below(root, image).map_err(|problem| place.error("image", problem))?;
-        once.check(&image.id)
+        once.check(&image.id, on_line(line))
             .map_err(|problem| place.error("image", problem))?;
         let defect = format!("defect-{chance:.2}");
         let defect = (chance >= 0.5).then_some(defect.as_str());

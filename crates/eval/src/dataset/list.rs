@@ -1,6 +1,6 @@
 //! List files that choose and order samples.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::Sample;
@@ -16,7 +16,7 @@ pub fn read_list(list: &Path) -> Result<Vec<(usize, String)>, EvalError> {
         path: list.to_owned(),
         source,
     })?;
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut entries = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim();
@@ -25,13 +25,9 @@ pub fn read_list(list: &Path) -> Result<Vec<(usize, String)>, EvalError> {
         }
         let id = line.replace('\\', "/");
         let id = id.strip_prefix("./").unwrap_or(&id).to_owned();
-        if !seen.insert(id.clone()) {
-            return Err(entry_error(
-                list,
-                index + 1,
-                line,
-                "is named twice; remove one",
-            ));
+        if let Some(first) = seen.insert(id.clone(), index + 1) {
+            let problem = format!("is named twice, first on line {first}; remove one");
+            return Err(entry_error(list, index + 1, line, problem));
         }
         entries.push((index + 1, id));
     }
@@ -66,11 +62,11 @@ pub fn select(samples: &[Sample], list: &Path) -> Result<Vec<Sample>, EvalError>
     entries.iter().map(find).collect()
 }
 
-fn entry_error(list: &Path, line: usize, entry: &str, problem: &'static str) -> EvalError {
+fn entry_error(list: &Path, line: usize, entry: &str, problem: impl Into<String>) -> EvalError {
     EvalError::ListEntry {
         list: list.to_owned(),
         line,
         entry: entry.to_owned(),
-        problem,
+        problem: problem.into(),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::scan::stem;
-use super::table::{Csv, Once, Place, Row, file_below, read_text};
+use super::table::{Csv, Once, Place, Row, Unique, file_below, on_line, read_text};
 use super::{ANOMALOUS, Category, GOOD, Kind, Mask, Options, Sample};
 use crate::EvalError;
 
@@ -67,7 +67,7 @@ fn rows(text: &str, json: bool, file: &Path) -> Result<Vec<Row<6>>, EvalError> {
     let mut once = Once::default();
     for name in &table.header {
         known_or_foreign(name, place)?;
-        once.check(name)
+        once.check(name, "in the same line")
             .map_err(|problem| place.error(name, problem))?;
     }
     Ok(table.rows(COLUMNS).collect())
@@ -80,8 +80,10 @@ fn json_rows(text: &str, file: &Path) -> Result<Vec<Row<6>>, EvalError> {
             continue;
         }
         let place = Place { file, line };
-        let object: Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| place.error("(whole line)", format!("no JSON object: {error}")))?;
+        let Unique(object) = serde_json::from_str(text).map_err(|error| {
+            let problem = format!("is not a JSON object with unique keys: {error}");
+            place.error("(whole line)", problem)
+        })?;
         for key in object.keys() {
             known_or_foreign(key, place)?;
         }
@@ -129,7 +131,7 @@ fn add(
         return Err(place.error("image", "is empty"));
     }
     let image = file_below(root, image).map_err(|problem| place.error("image", problem))?;
-    once.check(&image.id)
+    once.check(&image.id, on_line(row.line))
         .map_err(|problem| place.error("image", problem))?;
     let mut sample = match truth(&row.fields, place)? {
         None => Sample::unlabelled(image.id, image.path),

@@ -20,6 +20,7 @@ mod sample;
 mod scan;
 mod spec;
 mod table;
+mod truth;
 mod visa;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ pub use sample::{
     ANOMALOUS, Category, Dataset, GOOD, Mask, PixelTruth, Sample, Saturation, UNLABELLED,
 };
 pub use spec::{Options, Spec, TestSet};
+pub use truth::Truth;
 
 impl Dataset {
     /// Reads the data set that `spec` names. One category folder of a data set of several will do as its root.

@@ -168,7 +168,7 @@ impl Reader<'_> {
                     .map_err(|problem| self.error(place(key), problem))
             };
             let image = file("image_path", &entry.image_path)?;
-            once.check(&image.id)
+            once.check(&image.id, format!("at {}", place("image_path")))
                 .map_err(|problem| self.error(place("image_path"), problem))?;
             let anomalous = meta.normal_class.as_deref() != Some(entry.anomaly_class.as_str());
             let defect = anomalous.then_some(entry.anomaly_class.as_str());

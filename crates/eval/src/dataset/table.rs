@@ -1,7 +1,11 @@
 //! Files that name files: paths in them, and CSV.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::fmt::{Display, Formatter};
 use std::path::{Component, Path, PathBuf};
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use crate::EvalError;
 
@@ -58,16 +62,53 @@ impl Place<'_> {
     }
 }
 
-/// Refuses what is named twice.
+/// Refuses what is named twice. Keeps where each name was first.
 #[derive(Default)]
-pub(super) struct Once(HashSet<String>);
+pub(super) struct Once(HashMap<String, String>);
 
 impl Once {
-    pub(super) fn check(&mut self, id: &str) -> Result<(), String> {
-        if self.0.insert(id.to_owned()) {
-            return Ok(());
+    /// `place` completes the sentence "it was first named ...".
+    pub(super) fn check(&mut self, id: &str, place: impl Display) -> Result<(), String> {
+        match self.0.get(id) {
+            Some(first) => Err(format!("{id} is named twice, first {first}; remove one")),
+            None => {
+                self.0.insert(id.to_owned(), place.to_string());
+                Ok(())
+            }
         }
-        Err(format!("{id} is named twice; remove one"))
+    }
+}
+
+/// The place of a line in [`Once::check`].
+pub(super) fn on_line(line: u64) -> String {
+    format!("on line {line}")
+}
+
+/// A JSON object without a repeated key, whose earlier values would be lost.
+pub(super) struct Unique(pub(super) Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Unique;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Unique, A::Error> {
+                let mut map = Map::new();
+                while let Some((key, value)) = access.next_entry::<String, Value>()? {
+                    if map.contains_key(&key) {
+                        return Err(A::Error::custom(format!("the key `{key}` is given twice")));
+                    }
+                    map.insert(key, value);
+                }
+                Ok(Unique(map))
+            }
+        }
+        deserializer.deserialize_map(Keys)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::scan::name_of;
-use super::table::{Csv, Once, Place, Row, file_below};
+use super::table::{Csv, Once, Place, Row, file_below, on_line};
 use super::{ANOMALOUS, Category, Kind, Mask, Options, Sample, classes};
 use crate::EvalError;
 
@@ -86,7 +86,7 @@ fn add(
     };
     let [_, split, label, image, mask] = &row.fields;
     let image = file_below(root, image).map_err(|problem| place.error("image", problem))?;
-    once.check(&image.id)
+    once.check(&image.id, on_line(row.line))
         .map_err(|problem| place.error("image", problem))?;
     let anomalous = match label.as_str() {
         "normal" => false,

@@ -4,11 +4,9 @@
 //! Thresholding is inclusive: "positive" means score >= threshold. Equal scores always share a threshold, so ties
 //! count half in the AUROC and never depend on the order of the input, as in scikit-learn.
 //!
-//! | metric | only normal data | only anomalous data | no data |
-//! | --- | --- | --- | --- |
-//! | AUROC | n/a | n/a | n/a |
-//! | AP, best F1 | 0 | 1 | n/a |
-//! | AUPRO, sPRO | n/a | n/a | n/a |
+//! Every metric compares normal with anomalous data, so each is n/a where one of the two is absent: a perfect or
+//! worthless value that says nothing of the scores must not enter a mean. The scikit-learn functions return 0 for the AP
+//! and best F1 of normal data alone, and 1 for those of anomalous data alone.
 
 mod bootstrap;
 mod delong;

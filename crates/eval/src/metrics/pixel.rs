@@ -23,11 +23,11 @@ pub struct PixelMetrics {
     pub regions: u64,
     /// Area under the receiver operating characteristic, 0 to 1. `None` if only one class is present.
     pub auroc: Option<f64>,
-    /// Average precision: sum over thresholds of recall step times precision, 0 to 1.
+    /// Average precision: sum over thresholds of recall step times precision, 0 to 1. `None` if only one class is present.
     pub ap: Option<f64>,
-    /// Largest F1 over all thresholds, 0 to 1.
+    /// Largest F1 over all thresholds, 0 to 1. `None` if only one class is present.
     pub f1_max: Option<f64>,
-    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None` without anomalous pixels.
+    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None` where `f1_max` is.
     pub f1_threshold: Option<f64>,
     /// Area under the per-region overlap (Bergmann et al., MVTec AD, IJCV 2021, section 5.2) over all thresholds, up to a
     /// false-positive rate of 0.3 (interpolated there), divided by 0.3. 0 to 1. `None` without regions or normal pixels.

@@ -202,15 +202,14 @@ impl Sweep {
     }
 
     pub(super) fn finish(self) -> SweepResult {
-        let any = self.normal + self.anomalous > 0;
         let doubled_pairs = 2.0 * self.normal as f64 * self.anomalous as f64;
         let ranked = doubled_pairs > 0.0;
         let located = self.normal > 0 && self.regions > 0;
         SweepResult {
             auroc: ranked.then(|| self.doubled_wins as f64 / doubled_pairs),
-            ap: any.then(|| self.ap.value.value()),
-            f1_max: any.then_some(self.best_f1),
-            f1_threshold: (any && self.anomalous > 0).then_some(self.best_threshold),
+            ap: ranked.then(|| self.ap.value.value()),
+            f1_max: ranked.then_some(self.best_f1),
+            f1_threshold: ranked.then_some(self.best_threshold),
             aupro: located.then(|| self.pro.value.value() / AUPRO_FPR_LIMIT),
             bounds: ErrorBounds {
                 auroc: if ranked {
@@ -218,8 +217,8 @@ impl Sweep {
                 } else {
                     0.0
                 },
-                ap: self.ap.bound(),
-                f1_max: if any {
+                ap: if ranked { self.ap.bound() } else { 0.0 },
+                f1_max: if ranked {
                     (self.highest_f1 - self.best_f1).max(0.0)
                 } else {
                     0.0

@@ -5,6 +5,7 @@ mod encode;
 mod header;
 mod jpeg;
 mod png;
+mod size;
 mod tiff;
 mod via_image;
 
@@ -14,6 +15,7 @@ use ndarray::Array3;
 
 pub use encode::{encode_jpeg, encode_png, encode_png_gray};
 pub use header::{ImageHeader, probe};
+pub use size::upright_size;
 
 use crate::{
     InputRecipe, Limits, Orientation, Picture,
@@ -26,7 +28,8 @@ pub fn detect_format(bytes: &[u8]) -> Option<Format> {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Format::Png),
         [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
         [b'B', b'M', ..] => Some(Format::Bmp),
-        [b'I', b'I', 42, 0, ..] | [b'M', b'M', 0, 42, ..] => Some(Format::Tiff),
+        // 43 is BigTIFF.
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Format::Tiff),
         [
             b'R',
             b'I',
@@ -49,7 +52,8 @@ pub fn detect_format(bytes: &[u8]) -> Option<Format> {
 /// Decodes an image file into a picture in the file's own mode.
 ///
 /// The format is taken from the content, not from a name. Of files with several images the first is
-/// read.
+/// read, and [`Picture::further_images`] counts the others. A page of a TIFF file that is marked as a
+/// reduced-resolution version of another is not an image.
 ///
 /// # Errors
 /// [`ImagingError::Empty`], [`ImagingError::UnknownFormat`], [`ImagingError::TooLarge`] (found on

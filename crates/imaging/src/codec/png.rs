@@ -60,13 +60,23 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
             "the size of the pixel data exceeds the address space",
         )
     })?;
+    let default_is_frame = reader.info().frame_control.is_some();
     let mut data = vec![0; size];
     reader.next_frame(&mut data).map_err(&failed)?;
+    // The orientation may stand behind the pixels. A file that ends there is whole for this purpose.
+    let _ = reader.finish();
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
     let pixels = pixels(data, info);
     let orientation = exif_orientation(info.exif_metadata.as_deref());
-    Picture::new(width, height, pixels, orientation).map_err(|e| corrupt(Format::Png, e))
+    // The default image of an animation may or may not be its first frame.
+    let frames = info
+        .animation_control
+        .map_or(0, |control| control.num_frames);
+    let further = (frames as usize).saturating_sub(usize::from(default_is_frame));
+    let picture = Picture::new(width, height, pixels, orientation);
+    let picture = picture.map_err(|e| corrupt(Format::Png, e))?;
+    Ok(picture.with_further_images(further))
 }
 
 fn pixels(data: Vec<u8>, info: &Info<'_>) -> Pixels {

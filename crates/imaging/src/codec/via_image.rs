@@ -63,13 +63,24 @@ pub(super) fn decode_webp(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let exif = decoder.exif_metadata().map_err(failed(format, limits))?;
     let data = read(decoder, format, limits, 4)?;
     let pixels = eight_bit(data, colour, format)?;
-    Picture::new(
-        width as usize,
-        height as usize,
-        pixels,
-        exif_orientation(exif.as_deref()),
-    )
-    .map_err(|e| corrupt(format, e))
+    let orientation = exif_orientation(exif.as_deref());
+    let picture = Picture::new(width as usize, height as usize, pixels, orientation);
+    let picture = picture.map_err(|e| corrupt(format, e))?;
+    Ok(picture.with_further_images(frames(bytes).saturating_sub(1)))
+}
+
+/// Frames of an animation: the `ANMF` chunks of the file.
+fn frames(bytes: &[u8]) -> usize {
+    let (mut at, mut frames) = (12, 0);
+    while let Some(&[a, b, c, d, s0, s1, s2, s3]) =
+        bytes.get(at..).and_then(|rest| rest.first_chunk::<8>())
+    {
+        frames += usize::from([a, b, c, d] == *b"ANMF");
+        // Chunks are padded to an even length.
+        let length = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+        at = at.saturating_add(8 + length + length % 2);
+    }
+    frames
 }
 
 pub(super) fn eight_bit(data: Vec<u8>, colour: ColorType, format: Format) -> Result<Pixels> {

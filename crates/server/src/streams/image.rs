@@ -36,6 +36,13 @@ pub(super) fn decode(
     };
     let (tensor, picture) = read().map_err(|source| ServiceError::Image { name, source })?;
     let time = start.elapsed();
+    if picture.further_images() > 0 {
+        let further = picture.further_images();
+        tracing::warn!(
+            further,
+            "The file holds further images; only the first is scored."
+        );
+    }
     let rgb = picture.to_rgb(recipe.preset);
     drop(picture);
     let picture = shrink(rgb, LONGEST_SIDE);

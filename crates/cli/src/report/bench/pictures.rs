@@ -162,7 +162,7 @@ fn small(sample: &Sample, preset: Preset) -> anyhow::Result<Small> {
     if let PixelTruth::Masks(files) = sample.pixel_truth() {
         for path in files {
             let mask = decode_file(path, &limits).context("mask")?;
-            let mask = mask_binary(&mask, SIDE)?.mapv(f32::from);
+            let mask = mask_binary(&mask, SIDE, preset)?.mapv(f32::from);
             match &mut union {
                 Some(union) => union.zip_mut_with(&mask, |all, one| *all = all.max(*one)),
                 None => union = Some(mask),

@@ -81,6 +81,19 @@ fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     Picture::new(width, height, pixels, orientation).map_err(|e| corrupt(Format::Jpeg, e))
 }
 
+/// Size and RGB of a JPEG file of luminance and chrominance, as part of a file of another format.
+pub(super) fn decode_ycc(bytes: &[u8], limits: &Limits) -> Result<((usize, usize), Vec<u8>)> {
+    let picture = decode(bytes, limits)?;
+    let size = (picture.width(), picture.height());
+    match picture.into_pixels() {
+        Pixels::Rgb8(pixels) => Ok((size, pixels)),
+        other => {
+            let what = format!("{} where YCbCr is announced", other.mode());
+            Err(unsupported(Format::Jpeg, what))
+        }
+    }
+}
+
 fn interleaved(mut decoder: Decoder<'_>, format: PixelFormat) -> Result<Vec<u8>> {
     decoder.set_output_format(format);
     Ok(decoder.decode_image().map_err(failed)?.into_vec())
