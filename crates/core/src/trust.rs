@@ -92,7 +92,7 @@ impl Trust {
                 Ok(())
             }
             None => Err(unknown(format!(
-                "expected SLOT/NAME of a component of this program{}. See `rareclip components list`",
+                "expected SLOT/NAME of a component of this program{} (see `rareclip components list`)",
                 nearest(name, names.iter().map(String::as_str))
             ))),
         }
