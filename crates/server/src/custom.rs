@@ -14,6 +14,7 @@ use crate::building::Builds;
 use crate::detectors::Entry;
 use crate::error::ServiceError;
 use crate::settings::Settings;
+use crate::text;
 
 /// Detectors that are kept ready.
 const READY: usize = 256;
@@ -21,18 +22,13 @@ const READY: usize = 256;
 const WAITING: usize = 64;
 /// The longest config in bytes, written as JSON.
 const LONGEST_CONFIG: usize = 64 << 10;
-/// The longest name in bytes.
-const LONGEST_NAME: usize = 64;
-/// The longest description in bytes.
-const LONGEST_DESCRIPTION: usize = 1 << 10;
-
 /// Problems of a config that an answer names.
 const PROBLEMS: usize = 8;
 
 /// Where a config comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// From a request.
+    /// From a request, whose text has been checked.
     Request,
     /// From the database: an earlier release may have taken a name that is refused by now.
     Stored,
@@ -152,12 +148,12 @@ impl Custom {
 /// The config in `table`, if a request may give it. Builds nothing.
 fn checked(
     table: &Map<String, Value>,
-    text: &str,
+    json: &str,
     origin: Origin,
     settings: &Settings,
 ) -> Result<DetectorConfig, ServiceError> {
-    if text.len() > LONGEST_CONFIG {
-        let found = text.len();
+    if json.len() > LONGEST_CONFIG {
+        let found = json.len();
         return Err(invalid(format!(
             "the config has {found} bytes, at most {LONGEST_CONFIG} are allowed; leave out options that have their default"
         )));
@@ -178,31 +174,11 @@ fn checked(
         .calibration
         .check()
         .map_err(|error| refused(&error))?;
-    match origin {
-        Origin::Request => {
-            check_text("name", &config.name, 1, LONGEST_NAME)?;
-            check_text("description", &config.description, 0, LONGEST_DESCRIPTION)?;
-        }
-        Origin::Stored => {
-            config.name = cleaned(&config.name, LONGEST_NAME);
-            config.description = cleaned(&config.description, LONGEST_DESCRIPTION);
-        }
+    if origin == Origin::Stored {
+        config.name = cleaned(&config.name, text::DETECTOR.most());
+        config.description = cleaned(&config.description, text::DESCRIPTION.most());
     }
     Ok(config)
-}
-
-fn check_text(key: &str, text: &str, least: usize, most: usize) -> Result<(), ServiceError> {
-    let problem = if text.chars().any(char::is_control) {
-        "it holds control characters, e.g. a line break".to_owned()
-    } else if !(least..=most).contains(&text.len()) {
-        format!("it has {} bytes, expected {least} to {most}", text.len())
-    } else {
-        return Ok(());
-    };
-    Err(ServiceError::Invalid {
-        place: format!("detector.{key}"),
-        problem,
-    })
 }
 
 /// As much of a text as fits into `most` bytes, without control characters.
@@ -232,12 +208,15 @@ fn built(
     };
     let spec = host.detector.spec();
     Detector::check_memory(config, spec, settings.memory_bytes, &trusted).map_err(misfit)?;
+    let detector = host.detector.variant(config).map_err(misfit)?;
+    // A stream builds its memory when it needs it: many configs that are kept ready must not hold one each.
+    detector.release();
     Ok(Entry {
         name: match config.name.as_str() {
             "unnamed" | "" => format!("{} (own config)", host.name),
             name => name.to_owned(),
         },
-        detector: host.detector.variant(config).map_err(misfit)?,
+        detector,
         encoder: Arc::clone(&host.encoder),
     })
 }
@@ -318,15 +297,5 @@ mod tests {
     fn a_stored_text_is_cut_between_characters_and_cleaned() {
         assert_eq!(cleaned("a\nb\u{0}c", 64), "abc");
         assert_eq!(cleaned("\u{e4}\u{e4}\u{e4}", 5), "\u{e4}\u{e4}");
-    }
-
-    #[test]
-    fn names_have_1_to_64_bytes_and_no_control_characters() {
-        let check = |text: &str| check_text("name", text, 1, LONGEST_NAME);
-        assert!(check(&"a".repeat(64)).is_ok());
-        for text in ["", "a\nb", "a\u{7f}b", &"a".repeat(65)] {
-            let error = check(text).unwrap_err().to_string();
-            assert!(error.starts_with("detector.name: "), "{error}");
-        }
     }
 }

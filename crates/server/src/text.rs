@@ -25,8 +25,10 @@ pub(crate) const KEY: Text = Text {
 pub(crate) const NOTE: Text = Text::bytes(0, 2048);
 /// The name of a stream or detector that a request asks for.
 pub(crate) const NAME: Text = Text::bytes(1, 256);
-/// The description of a detector.
-pub(crate) const DESCRIPTION: Text = Text::bytes(0, 2048);
+/// The name in a detector's config.
+pub(crate) const DETECTOR: Text = Text::bytes(1, 64);
+/// The description in a detector's config.
+pub(crate) const DESCRIPTION: Text = Text::bytes(0, 1024);
 /// Any other text in a detector's config.
 pub(crate) const OPTION: Text = Text::bytes(0, 1024);
 
@@ -40,6 +42,11 @@ impl Text {
             most,
             characters: most,
         }
+    }
+
+    /// The longest text in bytes.
+    pub(crate) const fn most(self) -> usize {
+        self.most
     }
 
     /// Checks `text`, which stands in `field`.

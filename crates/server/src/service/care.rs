@@ -350,7 +350,7 @@ fn check_detector(choice: &DetectorChoice) -> Result<()> {
         DetectorChoice::Name(name) => text::NAME.check("detector", name),
         DetectorChoice::Config(table) => table.iter().try_for_each(|(key, value)| {
             let rule = match key.as_str() {
-                "name" => text::NAME,
+                "name" => text::DETECTOR,
                 "description" => text::DESCRIPTION,
                 _ => text::OPTION,
             };

@@ -95,10 +95,6 @@ impl Service {
             )
             .await
             .map_err(|error| error.to_string());
-        if let (Ok(entry), DetectorChoice::Config(_)) = (&entry, &row.detector) {
-            // A memory is built when an image comes.
-            entry.detector.release();
-        }
         let figures = row
             .view
             .as_deref()

@@ -11,8 +11,8 @@ use crate::common::picture;
 const FIELDS: [(&str, usize, &str); 13] = [
     ("NewStream.name", 64, "name"),
     ("NewStream.detector", 256, "detector"),
-    ("detector.name", 256, "detector.name"),
-    ("detector.description", 2048, "detector.description"),
+    ("detector.name", 64, "detector.name"),
+    ("detector.description", 1024, "detector.description"),
     ("detector.bank.type", 1024, "detector.bank.type"),
     ("Feedback.note", 2048, "note"),
     ("NewSnapshot.note", 2048, "note"),

@@ -447,3 +447,21 @@ async fn describing_a_detector_builds_nothing() {
     }
     assert_eq!(gate(GATE).started, before);
 }
+
+#[tokio::test]
+async fn a_config_that_is_kept_ready_holds_no_memory_of_a_stream() {
+    const GATE: u32 = 40;
+    open_gate(GATE);
+    let site = patient(Duration::from_secs(60)).await;
+    site.post("/v1/streams", json!({"name": "own"}))
+        .await
+        .is(201);
+    // The name is taken by a stream with another detector, so no stream takes what was built.
+    site.post("/v1/streams", gated(GATE)).await.is(409);
+    assert_eq!(gate(GATE).started, 1);
+    let mut other = gated(GATE);
+    other["name"] = "other".into();
+    site.post("/v1/streams", other).await.is(201);
+    // Had the first build been kept, the new stream would have taken it over.
+    assert_eq!(gate(GATE).started, 2);
+}
