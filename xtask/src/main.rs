@@ -3,10 +3,12 @@
 // Its answers are for people, on stdout.
 #![allow(clippy::print_stdout)]
 
+mod advisories;
 mod api;
 mod book;
 mod demo;
 mod examples;
+mod fuzz;
 mod native;
 mod setup;
 mod steps;
@@ -44,6 +46,8 @@ enum Task {
     Examples,
     /// Check the links of every page and build the book.
     Book,
+    /// Fuzz what reads bytes of requests and files.
+    Fuzz(fuzz::FuzzArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -61,6 +65,7 @@ fn main() -> anyhow::Result<()> {
             examples::test()
         }
         Task::Book => book::build().map(|page| println!("{}", page.display())),
+        Task::Fuzz(args) => fuzz::fuzz(&args),
         Task::Ci => {
             tools::lint()?;
             tools::test(&tools::TestArgs::default())

@@ -72,18 +72,22 @@ pub(crate) fn lint() -> anyhow::Result<()> {
     let docs = ["doc", "--workspace", "--no-deps"];
     run(with(&native, &docs).env("RUSTDOCFLAGS", "-D warnings"))?;
     crate::examples::lint()?;
+    crate::fuzz::lint()?;
     crate::api::check(&crate::api::ApiArgs::default())?;
     crate::book::build()?;
     for (name, version) in TOOLS {
         let tool = tool(name, version, &[])?;
-        let mut command = Command::new(tool);
+        let mut command = Command::new(&tool);
         command.current_dir(root());
         match name {
-            // The advisory database is not in a package registry: it is checked where the network allows.
             "cargo-deny" => command.args(["check", "bans", "licenses", "sources"]),
             _ => &mut command,
         };
         run(&mut command)?;
+        if name == "cargo-deny" {
+            // The database is not in a package registry: it is checked where the network allows.
+            crate::advisories::check(&tool)?;
+        }
     }
     Ok(())
 }

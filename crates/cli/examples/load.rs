@@ -6,15 +6,16 @@
 //! Needs `target/release/rareclip` (`cargo build --release -p rareclip`).
 #![allow(clippy::print_stdout)]
 
+mod common;
+
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use common::{Server, data_folder, memory_mib};
 use ndarray::Axis;
 use rareclip_cli as _;
 use rareclip_core::config::ConfigBuilder;
@@ -22,61 +23,6 @@ use rareclip_core::{Detector, PushOptions};
 use rareclip_imaging::{Limits, decode_file};
 use rareclip_server::api::Answer;
 use rareclip_server::model::ResultRecord;
-
-/// The service as a process of its own, so that its memory is its own.
-struct Server {
-    child: Child,
-    address: String,
-    data: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.data);
-    }
-}
-
-impl Server {
-    fn start(config: &str, options: &[String]) -> anyhow::Result<Self> {
-        let data = std::env::temp_dir().join(format!("rareclip-load-{}", std::process::id()));
-        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/rareclip");
-        let mut child = Command::new(&program)
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--config",
-                config,
-                "--data",
-            ])
-            .arg(&data)
-            .args(options)
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| program.display().to_string())?;
-        let stdout = child.stdout.take().context("no pipe")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line
-            .split_whitespace()
-            .find(|word| word.starts_with("http://"))
-            .map(|word| word.trim_end_matches([',', ';']).to_owned());
-        Ok(Self {
-            address: address.with_context(|| format!("the service said `{line}`"))?,
-            child,
-            data,
-        })
-    }
-
-    fn resident_mib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-        Ok(kib.context("no VmRSS")? / 1024)
-    }
-}
 
 /// An answer that a client was given.
 struct Given {
@@ -104,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     ensure!(!images.is_empty(), "{folder} is empty");
 
     let options = arguments.get(5..).unwrap_or_default();
-    let server = Server::start(config, options)?;
+    let server = Server::start(config, &data_folder(), options)?;
     let (given, seconds, memory) = load(&server, &images, minutes, clients, streams)?;
     let rate = given.len() as f64 / seconds;
     println!(
@@ -192,7 +138,7 @@ fn load(
                 60.0 * minutes as f64 * f64::from(sample) / f64::from(samples),
             );
             std::thread::sleep(until.saturating_sub(start.elapsed()));
-            memory.push(server.resident_mib()?);
+            memory.push(memory_mib(server.id(), "VmRSS")?);
         }
         stop.store(true, Ordering::Relaxed);
         Ok(())

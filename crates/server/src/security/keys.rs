@@ -163,9 +163,7 @@ impl KeyRing {
         if !(1..=64).contains(&name.len()) || !name.chars().all(allowed) {
             return Err(KeyError::Name(name.into()));
         }
-        let mut held = self.lock();
-        // Another process may have written since; its keys must not be lost.
-        let mut keys = read(&self.path)?;
+        let (mut keys, exclusive) = self.change()?;
         if keys.iter().any(|key| key.name == name) {
             return Err(KeyError::Exists(name.into()));
         }
@@ -180,7 +178,7 @@ impl KeyRing {
             created_at: jiff::Timestamp::now().to_string(),
             sha256: digest(&secret),
         });
-        self.write(&mut held, keys)?;
+        self.write(keys, exclusive)?;
         Ok(secret)
     }
 
@@ -196,14 +194,13 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError`]: there is no such key, or the file cannot be written.
     pub fn revoke(&self, name: &str) -> Result<(), KeyError> {
-        let mut held = self.lock();
-        let mut keys = read(&self.path)?;
+        let (mut keys, exclusive) = self.change()?;
         let before = keys.len();
         keys.retain(|key| key.name != name);
         if keys.len() == before {
             return Err(KeyError::Unknown(name.into()));
         }
-        self.write(&mut held, keys)
+        self.write(keys, exclusive)
     }
 
     /// What the secret allows; `None` if it is no key, or if the file cannot be read at present.
@@ -253,7 +250,15 @@ impl KeyRing {
         held.stamp = now;
     }
 
-    fn write(&self, held: &mut Held, keys: Vec<KeyInfo>) -> Result<(), KeyError> {
+    /// The keys in the file, which only the caller may change until it drops the lock: neither another process nor another thread
+    /// loses a change to this one.
+    fn change(&self) -> Result<(Vec<KeyInfo>, Exclusive), KeyError> {
+        // Before the mutex of this ring: whoever waits for another process must not keep requests waiting.
+        let exclusive = Exclusive::of(&self.path)?;
+        Ok((read(&self.path)?, exclusive))
+    }
+
+    fn write(&self, keys: Vec<KeyInfo>, exclusive: Exclusive) -> Result<(), KeyError> {
         let io = |source| KeyError::Io {
             path: self.path.clone(),
             source,
@@ -261,10 +266,13 @@ impl KeyRing {
         let file = File { keys };
         let text = serde_json::to_vec_pretty(&file).map_err(|e| io(io::Error::other(e)))?;
         replace(&self.path, &text).map_err(io)?;
+        let mut held = self.lock();
         held.locked |= !file.keys.is_empty();
         held.keys = file.keys;
         held.readable = true;
         held.stamp = stamp(&self.path);
+        // Only now: another change in between would be taken for this one.
+        drop(exclusive);
         Ok(())
     }
 }
@@ -281,6 +289,43 @@ impl KeyRing {
         let keys = self.list();
         let found = keys.iter().find(|key| key.sha256 == sha256);
         found.map(|key| key.scope)
+    }
+}
+
+/// The right to change a file of keys, held until it is dropped or the process ends.
+#[derive(Debug)]
+struct Exclusive {
+    /// The lock is on this file beside the keys, since theirs is replaced by every change.
+    _lock: fs::File,
+}
+
+impl Exclusive {
+    /// Waits until nothing else changes the file `path`.
+    fn of(path: &Path) -> Result<Self, KeyError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let beside = PathBuf::from(name);
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let locked = fs::create_dir_all(folder_of(path))
+            .and_then(|()| options.open(&beside))
+            .and_then(|file| file.lock().map(|()| file));
+        match locked {
+            Ok(file) => Ok(Self { _lock: file }),
+            Err(source) => Err(KeyError::Io {
+                path: beside,
+                source,
+            }),
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
@@ -317,23 +362,18 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file that only its owner may read, whole or not at all, also when the power fails.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    let folder = folder_of(path);
+    // Made for its owner alone.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    // The new name is on disk only with the folder.
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| drop(fs::remove_file(&temporary)))
+    fs::File::open(folder)?.sync_all()?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -374,6 +414,66 @@ mod tests {
         ring.add("a", Scope::Read).unwrap();
         let mode = fs::metadata(folder.path().join("keys.json")).unwrap();
         assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn the_lock_is_for_the_owner_alone_and_survives_the_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, ring) = ring();
+        ring.add("a", Scope::Read).unwrap();
+        let mode = fs::metadata(folder.path().join("keys.json.lock")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        fs::remove_file(folder.path().join("keys.json")).unwrap();
+        ring.add("b", Scope::Read).unwrap();
+        assert_eq!(ring.list().len(), 1);
+    }
+
+    /// Every thread adds keys of its own and revokes keys that were there; `ring` gives the ring that a thread works with.
+    fn from_many_threads(path: &Path, ring: impl Fn() -> std::sync::Arc<KeyRing> + Sync) {
+        const THREADS: usize = 8;
+        const EACH: usize = 6;
+        let old = |thread, number| format!("old-{thread}-{number}");
+        let first = KeyRing::open(path).unwrap();
+        for (thread, number) in (0..THREADS).flat_map(|t| (0..EACH).map(move |n| (t, n))) {
+            first.add(&old(thread, number), Scope::Read).unwrap();
+        }
+        let ring = &ring;
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || {
+                    let ring = ring();
+                    for number in 0..EACH {
+                        let secret = ring.add(&format!("new-{thread}-{number}"), Scope::Score);
+                        ring.revoke(&old(thread, number)).unwrap();
+                        assert_eq!(ring.check(&secret.unwrap()), Some(Scope::Score));
+                    }
+                });
+            }
+        });
+        for ring in [ring(), std::sync::Arc::new(first)] {
+            let mut names: Vec<String> = ring.list().into_iter().map(|key| key.name).collect();
+            names.sort();
+            let all = (0..THREADS).flat_map(|t| (0..EACH).map(move |n| format!("new-{t}-{n}")));
+            assert_eq!(names, all.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn no_change_is_lost_among_many_threads_with_a_ring_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let own = || std::sync::Arc::new(KeyRing::open(&path).unwrap());
+        from_many_threads(&path, own);
+    }
+
+    #[test]
+    fn no_change_is_lost_among_many_threads_with_one_ring() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.json");
+        let shared = std::sync::Arc::new(KeyRing::open(&path).unwrap());
+        from_many_threads(&path, || std::sync::Arc::clone(&shared));
     }
 
     #[test]
