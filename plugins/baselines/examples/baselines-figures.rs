@@ -9,7 +9,9 @@ use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{BoxError, Detector, PushOptions};
 use rareclip_eval::dataset::{Dataset, PixelTruth, Sample, Spec};
 use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
-use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
+use rareclip_imaging::{
+    Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
+};
 
 /// Side that maps and masks are compared at, in pixels.
 const SIDE: usize = 256;
@@ -21,7 +23,11 @@ fn mask(sample: &Sample) -> Result<Option<Array2<bool>>, BoxError> {
     };
     let mut all = Array2::from_elem((SIDE, SIDE), false);
     for file in files {
-        let mask = mask_binary(&decode_file(file, &Limits::default())?, SIDE)?;
+        let mask = mask_binary(
+            &decode_file(file, &Limits::default())?,
+            SIDE,
+            Preset::Product,
+        )?;
         let mask = resize_mask_nearest(mask.view(), SIDE, SIDE)?;
         all.zip_mut_with(&mask, |all, &mask| *all |= mask > 0);
     }

@@ -11,7 +11,9 @@ use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{BoxError, Detector, FeatureSource, Features};
 use rareclip_eval::dataset::{Dataset, PixelTruth, Sample, Spec};
 use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
-use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
+use rareclip_imaging::{
+    Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
+};
 use rareclip_mutual as _;
 use rareclip_vit_ort as _;
 
@@ -45,7 +47,11 @@ fn mask(sample: &Sample, side: usize) -> Result<Option<Array2<bool>>, BoxError> 
     };
     let mut all = Array2::from_elem((SIDE, SIDE), false);
     for file in files {
-        let mask = mask_binary(&decode_file(file, &Limits::default())?, side)?;
+        let mask = mask_binary(
+            &decode_file(file, &Limits::default())?,
+            side,
+            Preset::Product,
+        )?;
         let mask = resize_mask_nearest(mask.view(), SIDE, SIDE)?;
         all.zip_mut_with(&mask, |all, &mask| *all |= mask > 0);
     }

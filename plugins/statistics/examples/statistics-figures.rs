@@ -12,7 +12,9 @@ use rareclip_core::{
     AnomalyMap, Backbone, BackboneFactory, Blur, BoxError, Features, MemoryBankFactory,
 };
 use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
-use rareclip_imaging::{Limits, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear};
+use rareclip_imaging::{
+    Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
+};
 use rareclip_statistics::{GaussianOptions, SubspaceOptions};
 use rareclip_vit_ort::{Tokens, VitOptions};
 
@@ -50,7 +52,11 @@ fn mask(root: &Path, image: &Path) -> Result<Option<Array2<bool>>, BoxError> {
     }
     let name = format!("{}_mask.png", part(image.file_stem()).unwrap_or_default());
     let path = root.join("ground_truth").join(kind).join(name);
-    let mask = mask_binary(&decode_file(&path, &Limits::default())?, SIDE)?;
+    let mask = mask_binary(
+        &decode_file(&path, &Limits::default())?,
+        SIDE,
+        Preset::Product,
+    )?;
     let small = resize_mask_nearest(mask.view(), COMPARED, COMPARED)?;
     Ok(Some(small.mapv(|value| value > 0)))
 }
