@@ -78,6 +78,7 @@ pub fn body(file: &[u8]) -> &[u8] {
 /// Loads the bytes of a state file into a new stream; `None` where they are refused.
 pub fn loaded(detector: &Detector, bytes: Vec<u8>) -> Option<Stream> {
     let path = Path::new("import");
+    Snapshot::check_foreign(path, &bytes).ok()?;
     let snapshot = Snapshot::from_bytes(path, bytes).ok()?;
     let mut reader = snapshot.reader().ok()?;
     let mut stream = detector.open_stream().unwrap();

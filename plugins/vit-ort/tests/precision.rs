@@ -227,7 +227,7 @@ fn bf16_is_taken_or_refused_by_name_with_the_alternatives() {
                 .all(|word| text.contains(word)),
             "{text}"
         ),
-        Error::Model(_) => assert!(text.contains("no/such/model"), "{text}"),
+        Error::Model(_) | Error::Vit(_) => assert!(text.contains("no/such/model"), "{text}"),
         other => panic!("{other}"),
     }
 }

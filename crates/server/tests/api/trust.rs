@@ -339,8 +339,7 @@ async fn names_and_descriptions_are_short_and_without_control_characters() {
         new["detector"][key] = text.into();
         refused(&site, new, &[&format!("detector.{key}")]).await;
     }
-    let mut new = stream(bank(json!({})), rarity());
-    new["detector"]["description"] = " ".repeat(70_000).into();
+    let new = stream(bank(json!({"blocks": vec![1; 40_000]})), rarity());
     refused(&site, new, &["at most 65536"]).await;
     let mut new = stream(bank(json!({})), rarity());
     new["detector"]["name"] = "a".repeat(64).into();
