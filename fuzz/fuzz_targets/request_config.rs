@@ -17,12 +17,20 @@ fuzz_target!(|data: &[u8]| {
         // As the service checks it before any component resolves its options.
         let trust = Trust::of(registry::components());
         let bank = config.bank.as_ref().map(|bank| bank.table());
-        for (slot, table) in [(Slot::Bank, bank), (Slot::Scorer, Some(config.scorer.table()))] {
+        for (slot, table) in [
+            (Slot::Bank, bank),
+            (Slot::Scorer, Some(config.scorer.table())),
+        ] {
             let Some(table) = table else { continue };
             if trust.check(slot, table, slot.name()).is_ok() {
-                let name = table["type"].as_str().expect("a trusted component has a name");
+                let name = table["type"]
+                    .as_str()
+                    .expect("a trusted component has a name");
                 let component = registry::find(slot, name).expect("a trusted component is linked");
-                assert!(component.reaches.is_empty(), "{slot} {name} reaches something");
+                assert!(
+                    component.reaches.is_empty(),
+                    "{slot} {name} reaches something"
+                );
             }
         }
         let blocks = config.blocks();
