@@ -242,7 +242,7 @@ impl Walk<'_> {
             }
             return;
         }
-        // What an absent option means is no choice of the request.
+        // The default is what the operator gets too: a request that writes it out changes nothing.
         if self.free || value.is_null() || schema.get("default") == Some(value) {
             return;
         }

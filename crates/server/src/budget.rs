@@ -50,7 +50,7 @@ impl Budget {
         self.kib >= bytes.div_ceil(KIB)
     }
 
-    /// Makes `held` cover `bytes`; false if there is no room.
+    /// Makes `held` cover `bytes`; false if it does not fit.
     pub(crate) fn grow(&self, held: &mut Held, bytes: usize) -> bool {
         let wanted = bytes.div_ceil(KIB);
         let Ok(more) = u32::try_from(wanted.saturating_sub(held.kib)) else {

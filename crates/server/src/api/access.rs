@@ -60,7 +60,7 @@ fn is_safe(method: &Method) -> bool {
     [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
-/// Whether there are no keys and have been none.
+/// Whether the ring is open: it does not hold a key and has not held one.
 fn unlocked(api: &Api) -> bool {
     let ring = api.options.keys.as_deref();
     ring.is_none_or(|ring| ring.is_open())

@@ -66,7 +66,7 @@ fn no_room(api: &Api) -> ApiError {
     )
 }
 
-/// Counts the bytes of large answers until they are sent, and refuses those that there is no room for. What has changed
+/// Counts the bytes of large answers until they are sent, and refuses those that do not fit. What has changed
 /// something is answered in any case.
 pub(crate) async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);

@@ -253,7 +253,7 @@ impl KeyRing {
     /// The keys in the file, which only the caller may change until it drops the lock: neither another process nor another thread
     /// loses a change to this one.
     fn change(&self) -> Result<(Vec<KeyInfo>, Exclusive), KeyError> {
-        // Before the mutex of this ring: whoever waits for another process must not keep requests waiting.
+        // Before the mutex of this ring: a caller that waits for another process must not delay requests.
         let exclusive = Exclusive::of(&self.path)?;
         Ok((read(&self.path)?, exclusive))
     }

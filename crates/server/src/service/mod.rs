@@ -130,7 +130,7 @@ impl Service {
         })
     }
 
-    /// Side in pixels of the images that a stream's detector takes; 0 where there is no such stream.
+    /// Side in pixels of the images that a stream's detector takes; 0 if the stream does not exist.
     pub(crate) fn image_side(&self, name: &str) -> usize {
         let entry = self
             .handle(name)
