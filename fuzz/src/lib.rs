@@ -22,9 +22,9 @@ use rareclip_rarity as _;
 use rareclip_statistics as _;
 
 rareclip_core::register! {
-    backbone "pixels" => backbone::PixelOptions;
-    backbone "unbuilt" => unbuilt::UnbuiltBackbone;
-    prompt "unbuilt" => unbuilt::UnbuiltPrompt;
-    bank "unbuilt" => unbuilt::UnbuiltBank;
-    scorer "unbuilt" => unbuilt::UnbuiltScorer;
+    backbone backbone::PixelOptions;
+    backbone unbuilt::UnbuiltBackbone;
+    prompt unbuilt::UnbuiltPrompt;
+    bank unbuilt::UnbuiltBank;
+    scorer unbuilt::UnbuiltScorer;
 }

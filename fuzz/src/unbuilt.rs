@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
     Backbone, BackboneFactory, BoxError, MemoryBank, MemoryBankFactory, PromptHead,
-    PromptHeadFactory, Scorer, ScorerFactory,
+    PromptHeadFactory, Scorer, ScorerFactory, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,12 +32,14 @@ macro_rules! options {
 
 options! { UnbuiltBackbone UnbuiltPrompt UnbuiltBank UnbuiltScorer }
 
+#[typetag::serde(name = "unbuilt")]
 impl BackboneFactory for UnbuiltBackbone {
     fn build(&self, _: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         panic!("a backbone was built")
     }
 }
 
+#[typetag::serde(name = "unbuilt")]
 impl PromptHeadFactory for UnbuiltPrompt {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -48,6 +50,7 @@ impl PromptHeadFactory for UnbuiltPrompt {
     }
 }
 
+#[typetag::serde(name = "unbuilt")]
 impl MemoryBankFactory for UnbuiltBank {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -58,6 +61,7 @@ impl MemoryBankFactory for UnbuiltBank {
     }
 }
 
+#[typetag::serde(name = "unbuilt")]
 impl ScorerFactory for UnbuiltScorer {
     fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         panic!("a scorer was built")

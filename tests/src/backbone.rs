@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,7 @@ const WIDTH: usize = 8;
 /// The last block.
 const BLOCKS: usize = 100;
 
+#[typetag::serde(name = "pixels")]
 impl BackboneFactory for PixelOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         if !self.image_size.is_multiple_of(self.patch) {

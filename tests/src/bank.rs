@@ -7,6 +7,7 @@ use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
+    typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ impl Default for WindowOptions {
     }
 }
 
+#[typetag::serde(name = "window")]
 impl MemoryBankFactory for WindowOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use ndarray::{Array1, ArrayView2};
 use rareclip_core::index::{Hit, IndexError};
-use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ pub struct BruteForceOptions {
     pub overlook: usize,
 }
 
+#[typetag::serde(name = "brute-force")]
 impl VectorIndexFactory for BruteForceOptions {
     fn build(&self, width: usize, _capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Ok(Box::new(BruteForce {

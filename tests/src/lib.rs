@@ -12,8 +12,8 @@ pub use index::BruteForceOptions;
 pub use scorer::LargestOptions;
 
 rareclip_core::register! {
-    backbone "pixels" => PixelOptions;
-    bank "window" => WindowOptions;
-    index "brute-force" => BruteForceOptions;
-    scorer "largest" => LargestOptions;
+    backbone PixelOptions;
+    bank WindowOptions;
+    index BruteForceOptions;
+    scorer LargestOptions;
 }

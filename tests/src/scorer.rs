@@ -5,7 +5,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    AnomalyMap, BoxError, Branch, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory,
+    AnomalyMap, BoxError, Branch, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
 };
 use rareclip_imaging::upsample_bilinear;
 use schemars::JsonSchema;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct LargestOptions {}
 
+#[typetag::serde(name = "largest")]
 impl ScorerFactory for LargestOptions {
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         Ok(Box::new(Largest {

@@ -134,7 +134,7 @@ fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
             Error::detector(&entrant.label)(rareclip_core::Error::from(error))
         };
         let identity = entrant.config.identity().map_err(wrong)?;
-        let blocks = entrant.config.blocks().map_err(wrong)?;
+        let blocks = entrant.config.blocks();
         let table = identity["backbone"].clone();
         match tables.iter().position(|(known, ..)| *known == table) {
             None => {
@@ -150,12 +150,11 @@ fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
     let mut groups = Vec::new();
     for (table, blocks, entrant) in &tables {
         let failed = Error::detector(&entrant.label);
-        let options = entrant.config.backbone.resolve();
-        let options = options.map_err(|error| Error::detector(&entrant.label)(error.into()))?;
-        let backbone = options.build(blocks).map_err(|source| {
+        let factory = &entrant.config.backbone;
+        let backbone = factory.build(blocks).map_err(|source| {
             failed(rareclip_core::Error::Component {
                 slot: Slot::Backbone,
-                name: entrant.config.backbone.name().to_owned(),
+                name: factory.name().to_owned(),
                 source,
             })
         })?;

@@ -29,8 +29,8 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     let args = args::Args::parse();
     let result = logging::start(&args.logging).and_then(|()| {
-        plugins::register();
-        plugins::check(&rareclip_core::Registry::of_program())?;
+        plugins::require();
+        plugins::check()?;
         commands::run(args.command)
     });
     match result {

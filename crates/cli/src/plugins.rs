@@ -1,12 +1,12 @@
-//! The plugins that come with the program, and whether every linked plugin is registered.
+//! The plugins that come with the program, and whether every plugin that it requires is linked.
 
 use anyhow::ensure;
-use rareclip_core::{Component, Registry, Trust, registry};
+use rareclip_core::{Component, Declaration, Trust, registry};
 
-/// The components of the plugins that come with the program, as its features say.
+/// The declarations of the plugins that come with the program, as its features say.
 ///
-/// A function, since a constant would hold copies of these lists, which are told from those of link time by their place in memory.
-fn built_in() -> Vec<&'static [Component]> {
+/// A function, because a constant would hold copies: declarations are compared by address.
+fn crates() -> Vec<&'static [Declaration]> {
     #[allow(unused_mut, reason = "without features there are no more")]
     let mut all = vec![
         rareclip_baselines::COMPONENTS,
@@ -27,45 +27,44 @@ fn built_in() -> Vec<&'static [Component]> {
     all
 }
 
-/// Registers the plugins of this program by hand: it does not depend on link-time registration.
-pub(crate) fn register() {
-    built_in().into_iter().for_each(registry::register);
+/// The components of the plugins that come with the program.
+fn built_in() -> impl Iterator<Item = &'static Component> {
+    let crates = crates();
+    let all = registry::components().iter();
+    all.filter(move |component| component.is_of(&crates))
+}
+
+/// Requires the plugins that come with the program.
+pub(crate) fn require() {
+    crates().into_iter().for_each(registry::require);
 }
 
 /// The components that a service builds from configs of requests: those that come with the program and reach nothing, and the
 /// `SLOT/NAME`s in `allowed`.
 pub(crate) fn trust(allowed: &[String]) -> anyhow::Result<Trust> {
-    let mut trust = Trust::of(built_in().into_iter().flatten());
+    let mut trust = Trust::of(built_in());
     for name in allowed {
         trust.allow(name)?;
     }
     Ok(trust)
 }
 
-/// Refuses a program in which two crates claim one name, and says where plugins have to be registered by hand.
-pub(crate) fn check(registry: &Registry) -> anyhow::Result<()> {
-    let clashes = registry.clashes();
+/// Refuses a program in which two crates claim one name, or in which the components of a required crate are missing.
+pub(crate) fn check() -> anyhow::Result<()> {
+    let clashes = registry::clashes();
     ensure!(
         clashes.is_empty(),
         "two components claim one name: {}; link only one of these crates",
         clashes.join("; ")
     );
-    if let Some(notice) = notice(registry) {
-        tracing::warn!("{notice}");
-    }
+    let missing: Vec<&str> = registry::missing().into_iter().collect();
+    ensure!(
+        missing.is_empty(),
+        "the components of {} are linked, but did not register: link-time constructors do not run on this platform or with this \
+         linker. Build for a platform that the crate `inventory` supports, and keep the section of constructors when linking",
+        missing.join(", ")
+    );
     Ok(())
-}
-
-/// What is to be said where link-time registration does not run: which crates are known all the same, and how others get to be.
-pub(crate) fn notice(registry: &Registry) -> Option<String> {
-    let silent: Vec<&str> = registry.silent().into_iter().collect();
-    (!silent.is_empty()).then(|| {
-        format!(
-            "link-time registration does not run on this platform or with this linker: {} did not register and were registered by \
-             hand. Any other plugin that is linked in is unknown until `main` calls its `register()` before `rareclip_cli::main()`",
-            silent.join(", ")
-        )
-    })
 }
 
 #[cfg(test)]
@@ -76,24 +75,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn registering_by_hand_adds_nothing_to_what_registered_at_link_time() {
-        let names = |registry: &Registry| -> Vec<_> {
-            let all = registry.components();
-            all.iter().map(|one| (one.slot, one.name)).collect()
-        };
-        register();
-        let program = Registry::of_program();
-        check(&program).unwrap();
-        assert_eq!(notice(&program), None);
-        assert_eq!(names(&program), names(&Registry::by_hand(&built_in())));
-        register();
-        assert_eq!(names(&Registry::of_program()), names(&program));
-    }
-
-    #[test]
-    fn without_constructors_the_built_in_components_are_there_and_a_notice_names_their_crates() {
-        let registry = Registry::by_hand(&built_in());
-        check(&registry).unwrap();
+    fn every_plugin_that_comes_with_the_program_is_linked_with_all_its_components() {
+        require();
+        check().unwrap();
+        let declared: usize = crates().iter().map(|declared| declared.len()).sum();
+        assert_eq!(built_in().count(), declared);
         for (slot, name) in [
             (Slot::Backbone, "thumbnail"),
             (Slot::Prompt, "tpb"),
@@ -101,11 +87,7 @@ mod tests {
             (Slot::Scorer, "rarity"),
             (Slot::Index, "exact"),
         ] {
-            assert!(registry.find(slot, name).is_some(), "{slot} {name}");
-        }
-        let notice = notice(&registry).unwrap();
-        for part in ["rareclip-baselines, ", "rareclip-rarity, ", "`register()`"] {
-            assert!(notice.contains(part), "{part} is missing in {notice}");
+            assert!(registry::find(slot, name).is_some(), "{slot} {name}");
         }
     }
 
@@ -145,9 +127,9 @@ mod tests {
     #[test]
     fn every_number_of_a_built_in_component_is_bounded_and_every_list_has_a_longest_length() {
         let mut found = Vec::new();
-        for component in built_in().into_iter().flatten() {
+        for component in built_in() {
             let path = format!("{}/{}", component.slot, component.name);
-            unbounded(&(component.schema)(), &path, &mut found);
+            unbounded(component.schema(), &path, &mut found);
         }
         assert!(found.is_empty(), "{}", found.join("\n"));
         // The walk finds what it looks for.
@@ -162,9 +144,8 @@ mod tests {
 
     #[test]
     fn components_that_reach_something_declare_it() {
-        let registry = Registry::by_hand(&built_in());
         for slot in [Slot::Backbone, Slot::Prompt, Slot::Bank, Slot::Scorer] {
-            let process = registry.find(slot, "process").unwrap();
+            let process = registry::find(slot, "process").unwrap();
             let all = [Reach::Commands, Reach::Sockets, Reach::Files];
             assert_eq!(process.reaches, all);
         }
@@ -178,9 +159,9 @@ mod tests {
             "file",
             "path",
         ];
-        for component in built_in().into_iter().flatten() {
+        for component in built_in() {
             let mut options = Vec::new();
-            crate::options::each(&(component.schema)(), &mut |name, _| {
+            crate::options::each(component.schema(), &mut |name, _| {
                 options.push(name.rsplit('.').next().unwrap_or(name).to_owned());
             });
             let names_one = options
@@ -198,14 +179,13 @@ mod tests {
 
     #[test]
     fn a_service_trusts_the_plugins_that_reach_nothing_and_what_is_allowed_by_name() {
-        register();
         let check = |trust: &Trust, slot: Slot, name: &str| {
             let table = json!({ "type": name });
             let table = table.as_object().cloned().unwrap_or_default();
             trust.check(slot, &table, slot.name())
         };
         let trusted = trust(&[]).unwrap();
-        for component in built_in().into_iter().flatten() {
+        for component in built_in() {
             let accepted = check(&trusted, component.slot, component.name).is_ok();
             assert_eq!(accepted, component.reaches.is_empty(), "{}", component.name);
         }
@@ -214,17 +194,5 @@ mod tests {
         assert!(check(&trusted, Slot::Scorer, "process").is_err());
         let message = trust(&["bank/proces".into()]).unwrap_err().to_string();
         assert!(message.contains("did you mean `bank/process`"), "{message}");
-    }
-
-    #[test]
-    fn two_crates_with_one_name_are_refused_by_name() {
-        const ACME: &[Component] = &[Component::scorer::<rareclip_rarity::RarityOptions>(
-            "rarity", "acme", "2.0.0",
-        )];
-        let registry = Registry::by_hand(&[rareclip_rarity::COMPONENTS, ACME]);
-        let message = check(&registry).unwrap_err().to_string();
-        for part in ["scorer `rarity`", "rareclip-rarity 0", "acme 2.0.0"] {
-            assert!(message.contains(part), "{part} is missing in {message}");
-        }
     }
 }

@@ -48,7 +48,7 @@ impl ResultRow {
             verdict: Some(judgement.verdict),
             error: None,
             threshold: judgement.threshold,
-            calibration: Some(judgement.calibration.clone()),
+            calibration: Some(judgement.calibration.to_string()),
             map_median: Some(outcome.map_median),
             scale_low: Some(scale.0),
             scale_high: Some(scale.1),

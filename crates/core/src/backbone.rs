@@ -80,6 +80,7 @@ pub fn encode_one(
 }
 
 /// Builds a [`Backbone`] from its options; implemented by the options struct of a plugin.
+#[typetag::serde(tag = "type")]
 pub trait BackboneFactory: Debug + Send + Sync {
     /// Builds the backbone so that it gives the tokens of `blocks` (1-based, ascending).
     ///

@@ -129,6 +129,7 @@ pub trait MemoryBank: Send {
 }
 
 /// Builds a [`MemoryBank`] from its options; implemented by the options struct of a plugin.
+#[typetag::serde(tag = "type")]
 pub trait MemoryBankFactory: Debug + Send + Sync {
     /// The blocks (1-based) it reads.
     fn blocks(&self) -> Vec<usize>;

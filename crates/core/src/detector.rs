@@ -1,15 +1,15 @@
-//! The composition of the four rooms.
+//! The composition of the four slots.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView4;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::backbone::BackboneSpec;
 use crate::update::UpdateGate;
 use crate::{
-    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, Learning, MemoryBankFactory,
-    PromptHead, Result, ScorerFactory, Slot, Stream, registry,
+    Backbone, BoxError, Calibrator, DetectorConfig, Error, Features, Learning, PromptHead, Result,
+    Slot, Stream, registry,
 };
 
 /// A detector built from its config; streams are opened from it and share its weights.
@@ -18,8 +18,6 @@ pub struct Detector {
     identity: Value,
     backbone: Arc<dyn Backbone>,
     prompt: Option<Arc<dyn PromptHead>>,
-    bank: Option<Box<dyn MemoryBankFactory>>,
-    scorer: Box<dyn ScorerFactory>,
     learning: Learning,
     /// The first stream, which was opened when the detector was built: one that cannot be opened later would be found out
     /// too late.
@@ -37,13 +35,12 @@ fn component<T>(slot: Slot, name: &str, result: Result<T, BoxError>) -> Result<T
 /// The bytes that a component may take of `budget`; 0 if they are unknown and may be.
 fn within(
     slot: Slot,
-    table: &Map<String, Value>,
+    name: &'static str,
     bound: Option<u64>,
     budget: u64,
     trusted: &dyn Fn(Slot) -> bool,
 ) -> Result<u64> {
-    let name = table.get("type").and_then(Value::as_str);
-    let name = name.unwrap_or_default().to_owned();
+    let name = name.to_owned();
     match bound {
         Some(bound) if bound <= budget => Ok(bound),
         Some(bound) => Err(Error::TooLarge {
@@ -60,10 +57,8 @@ fn within(
 
 /// The options of a component that its memory grows with: those marked `x-memory`.
 fn sizes(slot: Slot, name: &str) -> String {
-    let schema = registry::find(slot, name).map(|one| (one.schema)());
-    let properties = schema
-        .as_ref()
-        .and_then(|schema| schema["properties"].as_object());
+    let schema = registry::find(slot, name).map(|one| one.schema());
+    let properties = schema.and_then(|schema| schema["properties"].as_object());
     let marked = properties.into_iter().flatten();
     let marked = marked.filter(|(_, option)| option["x-memory"] == true);
     let names: Vec<String> = marked.map(|(name, _)| format!("`{name}`")).collect();
@@ -79,13 +74,9 @@ impl Detector {
     /// # Errors
     /// [`Error::Config`] on an unknown component or a wrong option, [`Error::Component`] when one cannot be built.
     pub fn build(config: &DetectorConfig) -> Result<Self> {
-        let blocks = config.blocks()?;
-        let backbone = component(
-            Slot::Backbone,
-            config.backbone.name(),
-            config.backbone.resolve()?.build(&blocks),
-        )?;
-        Self::build_on(config, backbone)
+        let factory = &config.backbone;
+        let backbone = factory.build(&config.blocks());
+        Self::build_on(config, component(Slot::Backbone, factory.name(), backbone)?)
     }
 
     /// Builds every other component that `config` names on a backbone that is there already: one made from the same
@@ -94,16 +85,11 @@ impl Detector {
     /// # Errors
     /// As for [`build`](Self::build).
     pub fn build_on(config: &DetectorConfig, backbone: Arc<dyn Backbone>) -> Result<Self> {
-        let config = config.resolved()?;
-        let prompt = match &config.prompt {
-            Some(choice) => Some(component(
-                Slot::Prompt,
-                choice.name(),
-                choice.resolve()?.build(backbone.spec()),
-            )?),
-            None => None,
-        };
-        Self::assemble(config, backbone, prompt)
+        let prompt = config.prompt.as_ref().map(|factory| {
+            let prompt = factory.build(backbone.spec());
+            component(Slot::Prompt, factory.name(), prompt)
+        });
+        Self::assemble(config, backbone, prompt.transpose()?)
     }
 
     /// Builds the bank and the scorer of `config` on the backbone and the prompt head of this detector, whose tables must be
@@ -112,7 +98,6 @@ impl Detector {
     /// # Errors
     /// As for [`build`](Self::build).
     pub fn variant(&self, config: &DetectorConfig) -> Result<Self> {
-        let config = config.resolved()?;
         let prompt = config.prompt.as_ref().and(self.prompt.clone());
         Self::assemble(config, Arc::clone(&self.backbone), prompt)
     }
@@ -130,41 +115,32 @@ impl Detector {
     ) -> Result<()> {
         let mut left = budget;
         let mut bank_blocks = Vec::new();
-        if let Some(choice) = &config.bank {
-            let bank = choice.resolve()?;
+        if let Some(bank) = &config.bank {
             bank_blocks = bank.blocks();
-            let bound = component(Slot::Bank, choice.name(), bank.capacity_bytes(backbone))?;
-            left -= within(Slot::Bank, choice.table(), bound, left, trusted)?;
+            let bound = component(Slot::Bank, bank.name(), bank.capacity_bytes(backbone))?;
+            left -= within(Slot::Bank, bank.name(), bound, left, trusted)?;
         }
-        let choice = &config.scorer;
-        let bound = choice.resolve()?.capacity_bytes(backbone, &bank_blocks);
-        let bound = component(Slot::Scorer, choice.name(), bound)?;
-        within(Slot::Scorer, choice.table(), bound, left, trusted).map(drop)
+        let scorer = &config.scorer;
+        let bound = scorer.capacity_bytes(backbone, &bank_blocks);
+        let bound = component(Slot::Scorer, scorer.name(), bound)?;
+        within(Slot::Scorer, scorer.name(), bound, left, trusted).map(drop)
     }
 
     fn assemble(
-        config: DetectorConfig,
+        config: &DetectorConfig,
         backbone: Arc<dyn Backbone>,
         prompt: Option<Arc<dyn PromptHead>>,
     ) -> Result<Self> {
-        let bank = config
-            .bank
-            .as_ref()
-            .map(|choice| choice.resolve())
-            .transpose()?;
-        let scorer = config.scorer.resolve()?;
         let mut identity = config.identity()?;
         identity["backbone"]["weights"] = backbone.spec().weights.clone().into();
         if let Some(prompt) = &prompt {
             identity["prompt"]["weights_sha256"] = prompt.weights().into();
         }
         let detector = Self {
-            config,
+            config: config.clone(),
             identity,
             backbone,
             prompt,
-            bank,
-            scorer,
             learning: Learning::Online,
             first: Mutex::default(),
         };
@@ -191,7 +167,7 @@ impl Detector {
         drop(first);
     }
 
-    /// The config, with every default written out.
+    /// The config.
     pub fn config(&self) -> &DetectorConfig {
         &self.config
     }
@@ -239,29 +215,19 @@ impl Detector {
 
     fn new_stream(&self) -> Result<Stream> {
         let spec = self.backbone.spec();
-        let bank = match (&self.bank, &self.config.bank) {
-            (Some(bank), Some(choice)) => {
-                Some(component(Slot::Bank, choice.name(), bank.build(spec))?)
-            }
-            _ => None,
-        };
-        let policy = self
-            .bank
+        let DetectorConfig { bank, scorer, .. } = &self.config;
+        let bank_blocks = bank.as_ref().map(|bank| bank.blocks()).unwrap_or_default();
+        let policy = bank.as_ref().map(|bank| bank.update()).unwrap_or_default();
+        let bank = bank
             .as_ref()
-            .map(|bank| bank.update())
-            .unwrap_or_default();
-        let bank_blocks = self
-            .bank
-            .as_ref()
-            .map(|bank| bank.blocks())
-            .unwrap_or_default();
-        let scorer = self.scorer.build(spec, &bank_blocks);
-        let scorer = component(Slot::Scorer, self.config.scorer.name(), scorer)?;
+            .map(|bank| component(Slot::Bank, bank.name(), bank.build(spec)));
+        let built = scorer.build(spec, &bank_blocks);
+        let scorer = component(Slot::Scorer, scorer.name(), built)?;
         Ok(Stream::new(
             self.config.clone(),
             self.identity.clone(),
             self.prompt.clone(),
-            bank,
+            bank.transpose()?,
             UpdateGate::new(policy),
             scorer,
             Calibrator::new(self.config.calibration.clone()),

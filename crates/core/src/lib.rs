@@ -1,7 +1,7 @@
 //! Traits, registry, configuration, detector and stream of rareclip.
 //!
-//! An image walks through four rooms - [`Backbone`], [`PromptHead`], [`MemoryBank`], [`Scorer`] - and every
-//! published detector is a choice of what stands in each room, written down in a config file.
+//! An image passes through four slots - [`Backbone`], [`PromptHead`], [`MemoryBank`], [`Scorer`] - and every
+//! published detector is a choice of the component in each slot, written in a config file.
 //!
 //! ```text
 //! tensor -> Backbone -> Features -.-> PromptHead -> Prior     (optional; stateless)
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A [`Detector`] is the composition; a [`Stream`] is a detector plus the state of one camera and one
-//! product. Components are declared with [`register!`] and found by name in a [`DetectorConfig`].
+//! product. A [`DetectorConfig`] holds the components of its slots; plugins declare theirs with [`register!`].
 
 pub mod backbone;
 pub mod bank;
@@ -35,7 +35,7 @@ pub mod update;
 pub use backbone::{Backbone, BackboneFactory};
 pub use bank::{BankStatus, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
-pub use config::{Choice, ConfigError, DetectorConfig};
+pub use config::{ConfigError, DetectorConfig};
 pub use detector::Detector;
 pub use device::{Device, UnknownDevice};
 pub use error::{BoxError, Error, Result};
@@ -43,12 +43,15 @@ pub use files::write_whole;
 pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
-pub use registry::{Component, Registry, Slot};
+pub use registry::{Component, Declaration, Slot};
 pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use trust::{Reach, Trust};
 pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
 pub use update::UpdatePolicy;
+
+/// The version of `typetag` that the factory traits are made with: plugins say `use rareclip_core::typetag;`.
+pub use typetag;
 
 /// What the macros of this crate refer to; not a part of the public interface.
 #[doc(hidden)]

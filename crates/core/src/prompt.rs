@@ -19,6 +19,7 @@ pub trait PromptHead: Send + Sync {
 }
 
 /// Builds a [`PromptHead`] from its options; implemented by the options struct of a plugin.
+#[typetag::serde(tag = "type")]
 pub trait PromptHeadFactory: Debug + Send + Sync {
     /// The blocks (1-based) it reads.
     fn blocks(&self) -> Vec<usize>;

@@ -95,6 +95,7 @@ pub trait Scorer: Send {
 }
 
 /// Builds a [`Scorer`] from its options; implemented by the options struct of a plugin.
+#[typetag::serde(tag = "type")]
 pub trait ScorerFactory: Debug + Send + Sync {
     /// The blocks (1-based) it reads beyond those of the bank; empty where it reads what the bank reads.
     fn blocks(&self) -> Vec<usize> {

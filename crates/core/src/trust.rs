@@ -115,7 +115,7 @@ impl Trust {
         if self.allows(slot, name) {
             return true;
         }
-        let schema = (component.schema)();
+        let schema = component.schema();
         table.iter().any(|(key, value)| {
             let inner = slot_of(&schema["properties"][key]);
             match (inner, value) {
@@ -157,7 +157,7 @@ impl Trust {
         };
         let Some(component) = registry::find(slot, name) else {
             let names = registry::components_of(slot);
-            let hint = nearest(name, names.iter().map(|one| one.name));
+            let hint = nearest(name, names.map(|one| one.name));
             let name = shortened(name);
             let message = format!("this program has no {slot} component `{name}`{hint}");
             return problems.push(problem(&format!("{key}.type"), message));
@@ -166,10 +166,10 @@ impl Trust {
         if let Some(reason) = self.refusal(component).filter(|_| !allowed) {
             return problems.push(problem(key, reason));
         }
-        let schema = (component.schema)();
+        let schema = component.schema();
         let mut options = table.clone();
         options.remove("type");
-        if let Err(error) = check_value(&schema, &Value::Object(options), key) {
+        if let Err(error) = check_value(schema, &Value::Object(options), key) {
             return problems.extend(error.problems);
         }
         let none = Map::new();

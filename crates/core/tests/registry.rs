@@ -3,71 +3,51 @@
 
 mod common;
 
-use common::{COMPONENTS, LargestOptions, MeanOptions};
-use rareclip_core::{Choice, Component, MemoryBankFactory, Registry, ScorerFactory};
+use rareclip_core::{MemoryBankFactory, ScorerFactory, registry};
+use serde_json::json;
 
-fn names(registry: &Registry) -> Vec<String> {
-    let all = registry.components();
-    all.iter()
-        .map(|one| format!("{}/{}", one.slot, one.name))
+fn names() -> Vec<String> {
+    let all = registry::components().iter();
+    all.map(|one| format!("{}/{}", one.slot, one.name))
         .collect()
 }
 
 #[test]
 fn a_linked_crate_is_registered_without_a_call() {
+    assert_eq!(names(), ["backbone/gray", "bank/mean", "scorer/largest"]);
+}
+
+#[test]
+fn a_required_crate_that_is_linked_is_not_missing() {
+    common::register();
+    common::register();
+    assert!(registry::missing().is_empty());
+    assert!(registry::clashes().is_empty());
+    assert_eq!(names().len(), 3);
+}
+
+#[test]
+fn a_table_becomes_the_component_whose_name_is_its_type() {
+    let table = json!({ "block": 3, "type": "mean" });
+    let bank = <dyn MemoryBankFactory>::from_table(table.as_object().unwrap().clone()).unwrap();
+    assert_eq!((bank.name(), bank.blocks()), ("mean", vec![3]));
+    let written = bank.table().unwrap();
+    assert_eq!(written["keep"]["type"], "all");
     assert_eq!(
-        names(&Registry::of_program()),
-        ["backbone/gray", "bank/mean", "scorer/largest"]
+        *<dyn MemoryBankFactory>::from_table(written).unwrap(),
+        *bank
     );
-    assert!(Registry::of_program().silent().is_empty());
 }
 
 #[test]
-fn registering_by_hand_as_well_is_no_clash() {
-    let before = names(&Registry::of_program());
-    common::register();
-    common::register();
-    assert_eq!(names(&Registry::of_program()), before);
-    assert!(Registry::of_program().clashes().is_empty());
-}
-
-#[test]
-fn where_no_constructor_runs_a_config_finds_what_was_registered_by_hand() {
-    let nothing = Registry::by_hand(&[]);
-    let bank = Choice::<dyn MemoryBankFactory>::named("mean");
-    let message = bank.resolve_in(&nothing).unwrap_err().to_string();
-    assert!(message.contains("no bank component"), "{message}");
-
-    let by_hand = Registry::by_hand(&[COMPONENTS]);
-    assert_eq!(bank.resolve_in(&by_hand).unwrap().blocks(), [1]);
-    let scorer = Choice::<dyn ScorerFactory>::named("largest");
-    assert!(scorer.resolve_in(&by_hand).unwrap().blocks().is_empty());
-    let silent: Vec<&str> = by_hand.silent().into_iter().collect();
-    assert_eq!(silent, [env!("CARGO_PKG_NAME")]);
-}
-
-#[test]
-fn two_crates_with_one_name_clash_by_name() {
-    const ACME: &[Component] = &[Component::scorer::<LargestOptions>(
-        "largest", "acme", "1.2.3",
-    )];
-    let registry = Registry::by_hand(&[COMPONENTS, ACME]);
-    let clashes = registry.clashes();
-    let [clash] = clashes.as_slice() else {
-        panic!("{clashes:?}")
-    };
-    for part in ["scorer `largest`", "acme 1.2.3", env!("CARGO_PKG_NAME")] {
-        assert!(clash.contains(part), "{part} is missing in {clash}");
-    }
-}
-
-#[test]
-fn two_versions_of_one_crate_clash() {
-    const OLD: &[Component] = &[Component::bank::<MeanOptions>("acme", "acme", "0.1.0")];
-    const NEW: &[Component] = &[Component::bank::<MeanOptions>("acme", "acme", "0.2.0")];
-    let clashes = Registry::by_hand(&[OLD, NEW]).clashes().join("");
+fn a_component_that_the_program_does_not_have_is_refused_with_the_nearest() {
+    let table = json!({ "type": "larges" }).as_object().unwrap().clone();
+    let message = <dyn ScorerFactory>::from_table(table)
+        .unwrap_err()
+        .to_string();
     assert!(
-        clashes.contains("acme 0.1.0") && clashes.contains("acme 0.2.0"),
-        "{clashes}"
+        message.contains("scorer.type: found \"larges\""),
+        "{message}"
     );
+    assert!(message.contains("did you mean `largest`?"), "{message}");
 }

@@ -1,12 +1,13 @@
 //! Which components and options a config from a request may choose.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
-    BoxError, Choice, Component, MemoryBank, MemoryBankFactory, Slot, Trust, VectorIndex,
-    VectorIndexFactory, register,
+    BoxError, Component, MemoryBank, MemoryBankFactory, Slot, Trust, VectorIndex,
+    VectorIndexFactory, register, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -51,7 +52,7 @@ struct Options {
     #[schemars(extend("x-text" = "harmless"))]
     label: Option<String>,
     anything: Value,
-    index: Choice<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Default for Options {
@@ -66,11 +67,12 @@ impl Default for Options {
             text: "usual".into(),
             label: None,
             anything: Value::Null,
-            index: Choice::named("plain"),
+            index: rareclip_core::index::named("plain"),
         }
     }
 }
 
+#[typetag::serde(name = "harmless")]
 impl MemoryBankFactory for Options {
     fn blocks(&self) -> Vec<usize> {
         TOUCHED.fetch_add(1, Ordering::Relaxed);
@@ -88,24 +90,65 @@ impl MemoryBankFactory for Options {
 #[serde(deny_unknown_fields, default)]
 struct Plain {}
 
+#[typetag::serde(name = "plain")]
 impl VectorIndexFactory for Plain {
     fn build(&self, _: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Err("not built in this test".into())
     }
 }
 
+/// The same options under another name.
+macro_rules! also {
+    ($($name:literal => $factory:ident for $options:ident($inner:ty) { $($method:item)* })+) => {$(
+        #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        struct $options($inner);
+
+        #[typetag::serde(name = $name)]
+        impl $factory for $options {
+            $($method)*
+        }
+    )+};
+}
+
+also! {
+    "acme" => MemoryBankFactory for Acme(Options) {
+        fn blocks(&self) -> Vec<usize> {
+            self.0.blocks()
+        }
+
+        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+            self.0.build(backbone)
+        }
+    }
+    "runner" => MemoryBankFactory for Runner(Options) {
+        fn blocks(&self) -> Vec<usize> {
+            self.0.blocks()
+        }
+
+        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+            self.0.build(backbone)
+        }
+    }
+    "loader" => VectorIndexFactory for Loader(Plain) {
+        fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
+            self.0.build(width, capacity)
+        }
+    }
+}
+
 register! {
-    bank "harmless" => Options;
-    bank "acme" => Options;
-    bank "runner" => Options, reaches [commands, sockets];
-    index "plain" => Plain;
-    index "loader" => Plain, reaches [files, weights,];
+    bank Options;
+    bank Acme;
+    bank Runner, reaches [commands, sockets];
+    index Plain;
+    index Loader, reaches [files, weights,];
 }
 
 /// Trusts every component of this file but `acme`.
 fn trust() -> Trust {
     let ours = |one: &&Component| one.name != "acme";
-    Trust::of(COMPONENTS.iter().filter(ours))
+    Trust::of(rareclip_core::registry::components().iter().filter(ours))
 }
 
 fn check(trust: &Trust, table: Value) -> Result<(), String> {

@@ -100,7 +100,7 @@ impl Custom {
         if let Some(entry) = locked(&self.kept).ready.get(&key) {
             return Ok(Arc::clone(entry));
         }
-        let config = checked(table, &key, origin, settings)?;
+        let config = checked(table, &key, origin, named, settings)?;
         let work = async {
             loop {
                 match self.turn(&key)? {
@@ -150,6 +150,7 @@ fn checked(
     table: &Map<String, Value>,
     json: &str,
     origin: Origin,
+    named: &[Arc<Entry>],
     settings: &Settings,
 ) -> Result<DetectorConfig, ServiceError> {
     if json.len() > LONGEST_CONFIG {
@@ -168,8 +169,10 @@ fn checked(
         let trusted = settings.trust.check(slot, options, slot.name());
         trusted.map_err(|error| refused(&error))?;
     }
-    let mut config: DetectorConfig = serde_json::from_value(Value::Object(table.clone()))
-        .map_err(|error| invalid(format!("{error}; see `rareclip config schema`")))?;
+    // Before the tables are read: reading one runs code of its component.
+    alike(table, named)?;
+    let config = DetectorConfig::from_value(Value::Object(table.clone()), &|_| None);
+    let mut config = config.map_err(|error| refused(&error))?;
     config
         .calibration
         .check()
@@ -202,9 +205,13 @@ fn built(
     let host = host(config, named)?;
     let trust = &settings.trust;
     let bank = config.bank.as_ref().map(|bank| bank.table());
+    let bank = bank.transpose().map_err(|error| refused(&error))?;
+    let scorer = config.scorer.table().map_err(|error| refused(&error))?;
     let trusted = |slot| match slot {
-        Slot::Bank => bank.is_some_and(|table| trust.allows_part_of(slot, table)),
-        _ => trust.allows_part_of(slot, config.scorer.table()),
+        Slot::Bank => bank
+            .as_ref()
+            .is_some_and(|table| trust.allows_part_of(slot, table)),
+        _ => trust.allows_part_of(slot, &scorer),
     };
     let spec = host.detector.spec();
     Detector::check_memory(config, spec, settings.memory_bytes, &trusted).map_err(misfit)?;
@@ -229,44 +236,46 @@ fn misfit(error: rareclip_core::Error) -> ServiceError {
     }
 }
 
-/// The detector of the service whose backbone and prompt head a config shares. Compares the names of the components first, so
-/// that no component runs but those that the service was started with.
+fn no_host(named: &[Arc<Entry>]) -> ServiceError {
+    let names: Vec<&str> = named.iter().map(|entry| &*entry.name).collect();
+    invalid(format!(
+        "`backbone` and `prompt` must be those of a detector that the service was started with ({}): see /v1/detectors",
+        names.join(", ")
+    ))
+}
+
+/// Refuses a config whose backbone and prompt head have not the types of those of a detector of the service.
+fn alike(config: &Map<String, Value>, named: &[Arc<Entry>]) -> Result<(), ServiceError> {
+    let chosen = |slot: Slot| {
+        let table = config.get(slot.name()).filter(|table| !table.is_null());
+        table.map(|table| table["type"].as_str().unwrap_or_default())
+    };
+    let prompt = chosen(Slot::Prompt);
+    let same = |entry: &Arc<Entry>| {
+        let own = entry.detector.config();
+        let own_prompt = own.prompt.as_ref().map(|prompt| prompt.name());
+        chosen(Slot::Backbone) == Some(own.backbone.name())
+            && (prompt.is_none() || prompt == own_prompt)
+    };
+    match named.iter().any(same) {
+        true => Ok(()),
+        false => Err(no_host(named)),
+    }
+}
+
+/// The detector of the service whose backbone and prompt head a config shares.
 fn host<'a>(
     config: &DetectorConfig,
     named: &'a [Arc<Entry>],
 ) -> Result<&'a Arc<Entry>, ServiceError> {
-    let missing = || {
-        let names: Vec<&str> = named.iter().map(|entry| &*entry.name).collect();
-        invalid(format!(
-            "`backbone` and `prompt` must be those of a detector that the service was started with ({}): see /v1/detectors",
-            names.join(", ")
-        ))
-    };
-    let alike = |entry: &&Arc<Entry>| {
-        let own = entry.detector.config();
-        let prompt = own.prompt.as_ref().map(|prompt| prompt.name());
-        let wanted = config.prompt.as_ref().map(|prompt| prompt.name());
-        own.backbone.name() == config.backbone.name() && (wanted.is_none() || wanted == prompt)
-    };
-    let alike: Vec<&Arc<Entry>> = named.iter().filter(alike).collect();
-    if alike.is_empty() {
-        return Err(missing());
-    }
-    let of_config = |mut error: ConfigError| {
-        error.problems.truncate(PROBLEMS);
-        rareclip_core::Error::from(error)
-    };
-    let backbone = config.backbone.completed().map_err(of_config)?;
-    let prompt = config.prompt.as_ref().map(|prompt| prompt.completed());
-    let prompt = prompt.transpose().map_err(of_config)?;
     let same = |entry: &&Arc<Entry>| {
         let own = entry.detector.config();
-        own.backbone == backbone && (prompt.is_none() || own.prompt == prompt)
+        let prompt = config.prompt.as_deref();
+        *own.backbone == *config.backbone && (prompt.is_none() || own.prompt.as_deref() == prompt)
     };
-    let host = alike.into_iter().find(same).ok_or_else(missing)?;
-    let blocks = config.blocks().map_err(of_config)?;
+    let host = named.iter().find(same).ok_or_else(|| no_host(named))?;
     let given: BTreeSet<usize> = host.detector.spec().blocks.iter().map(|b| b.0).collect();
-    match blocks.iter().find(|block| !given.contains(block)) {
+    match config.blocks().iter().find(|block| !given.contains(block)) {
         None => Ok(host),
         Some(block) => Err(invalid(format!(
             "the backbone of this service gives blocks {given:?}, not {block}"

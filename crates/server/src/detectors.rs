@@ -77,7 +77,7 @@ impl Detectors {
         let mut keys = Vec::new();
         for NamedConfig { config, .. } in &configs {
             let key = backbone_table(config)?;
-            let blocks = config.blocks().map_err(rareclip_core::Error::from)?;
+            let blocks = config.blocks();
             match groups.iter_mut().find(|(table, _)| *table == key) {
                 Some((_, all)) => all.extend(blocks),
                 None => groups.push((key.clone(), blocks)),
@@ -207,22 +207,19 @@ impl Detectors {
 }
 
 fn backbone_table(config: &DetectorConfig) -> Result<Value, ServiceError> {
-    let resolved = config.resolved().map_err(rareclip_core::Error::from)?;
-    Ok(serde_json::to_value(resolved.backbone).unwrap_or(Value::Null))
+    let table = config.backbone.table();
+    Ok(Value::Object(table.map_err(rareclip_core::Error::from)?))
 }
 
 fn backbone(
     config: &DetectorConfig,
     blocks: &BTreeSet<usize>,
 ) -> Result<Arc<dyn Backbone>, ServiceError> {
-    let factory = config
-        .backbone
-        .resolve()
-        .map_err(rareclip_core::Error::from)?;
+    let factory = &config.backbone;
     factory.build(blocks).map_err(|source| {
         ServiceError::Detector(rareclip_core::Error::Component {
             slot: rareclip_core::Slot::Backbone,
-            name: config.backbone.name().to_owned(),
+            name: factory.name().to_owned(),
             source,
         })
     })

@@ -1,7 +1,7 @@
 //! What goes in and out, as JSON. The same names stand in the API, on the page, and in `rareclip scan`'s results.
 
 use rareclip_core::Verdict;
-use rareclip_core::calibration::CalibrationConfig;
+use rareclip_core::calibration::{CalibrationConfig, CalibrationState, ReferenceKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -66,12 +66,82 @@ pub struct CalibrationInfo {
     /// The policy: `type` is `quantile`, `false-alarm-rate` or `fixed`.
     #[schema(value_type = Object)]
     pub policy: CalibrationConfig,
-    /// The state in words, e.g. "uncalibrated, 7 of 20 images".
+    /// The status in words, e.g. "uncalibrated, 7 of 20 images", for people; programs read `status`.
     pub state: String,
+    /// What the threshold rests on; null where the stream was stored by a version without this field.
+    #[serde(default)]
+    pub status: Option<CalibrationStatus>,
     /// Scores above it are anomalous; null while uncalibrated.
     pub threshold: Option<f32>,
     /// Scores of known normals at hand.
     pub known_normals: usize,
+}
+
+/// What the threshold of a stream rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum CalibrationStatus {
+    /// There are too few reference scores for a threshold: verdicts are `uncalibrated`.
+    WarmingUp {
+        /// Reference scores that there are.
+        have: usize,
+        /// Reference scores that the policy needs.
+        needed: usize,
+        /// What the reference scores are of.
+        reference: ReferenceScores,
+    },
+    /// A quantile of the scores of the stream.
+    Quantile {
+        /// Share of the scores that count as normal, in [0, 1).
+        quantile: f64,
+        /// Scores that it is a quantile of.
+        scores: usize,
+    },
+    /// The false-positive rate on known normals.
+    FalseAlarmRate {
+        /// Share of normal images that may be called anomalous, in (0, 1).
+        rate: f64,
+        /// Scores of known normals.
+        normals: usize,
+    },
+    /// A threshold set by hand.
+    Fixed,
+}
+
+/// What reference scores are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReferenceScores {
+    /// Images of the stream.
+    Images,
+    /// Known normals.
+    KnownNormals,
+}
+
+impl CalibrationStatus {
+    /// The status as the API says it; `None` for a state that the API does not have.
+    pub(crate) fn of(state: &CalibrationState) -> Option<Self> {
+        Some(match *state {
+            CalibrationState::WarmingUp {
+                have,
+                needed,
+                reference,
+            } => Self::WarmingUp {
+                have,
+                needed,
+                reference: match reference {
+                    ReferenceKind::Images => ReferenceScores::Images,
+                    ReferenceKind::KnownNormals => ReferenceScores::KnownNormals,
+                },
+            },
+            CalibrationState::Quantile { quantile, scores } => Self::Quantile { quantile, scores },
+            CalibrationState::FalseAlarmRate { rate, normals } => {
+                Self::FalseAlarmRate { rate, normals }
+            }
+            CalibrationState::Fixed => Self::Fixed,
+            _ => return None,
+        })
+    }
 }
 
 /// Recent scores against those that the calibration rests on (Kolmogorov-Smirnov).

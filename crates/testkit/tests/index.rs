@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use ndarray::{Array1, Array2, ArrayView2};
 use rareclip_core::index::{NONE, Neighbours, Survey, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, VectorIndex};
+use rareclip_core::{BoxError, VectorIndex, typetag};
 use rareclip_testkit::index::{check, examine};
+use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Fault {
     None,
     /// `retain` keeps as many vectors, but the first ones.
@@ -30,9 +31,10 @@ enum Fault {
     WithinIsStrict,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Faulty(Fault);
 
+#[typetag::serde(name = "faulty")]
 impl VectorIndexFactory for Faulty {
     fn build(&self, width: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         Ok(Box::new(Index {

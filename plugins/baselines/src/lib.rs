@@ -16,6 +16,6 @@ pub use thumbnail::ThumbnailOptions;
 use rareclip_core::register;
 
 register! {
-    backbone "thumbnail" => ThumbnailOptions;
-    scorer "statistic" => StatisticOptions;
+    backbone ThumbnailOptions;
+    scorer StatisticOptions;
 }

@@ -8,7 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, Features, Grid, Role, ScoreInput, Scored, Scorer};
+use rareclip_core::{
+    AnomalyMap, BoxError, Features, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +59,7 @@ pub struct StatisticOptions {
     pub seed: u64,
 }
 
+#[typetag::serde(name = "statistic")]
 impl ScorerFactory for StatisticOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![BLOCK]

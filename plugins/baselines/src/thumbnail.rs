@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::normalise;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
 use rareclip_imaging::{Filter, Preset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ impl Default for ThumbnailOptions {
     }
 }
 
+#[typetag::serde(name = "thumbnail")]
 impl BackboneFactory for ThumbnailOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         let Self { image_size, cell } = *self;

@@ -13,7 +13,7 @@ pub use index::ExactIndex;
 
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::VectorIndexFactory;
-use rareclip_core::{BoxError, VectorIndex, register};
+use rareclip_core::{BoxError, VectorIndex, register, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +24,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct ExactOptions {}
 
-register!(index "exact" => ExactOptions);
+register!(index ExactOptions);
 
+#[typetag::serde(name = "exact")]
 impl VectorIndexFactory for ExactOptions {
     fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
         Some(saturating_bytes([vectors, width, size_of::<f32>()]))

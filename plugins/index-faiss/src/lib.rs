@@ -24,10 +24,11 @@ use options::Family;
 
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::VectorIndexFactory;
-use rareclip_core::{BoxError, VectorIndex, register};
+use rareclip_core::{BoxError, VectorIndex, register, typetag};
 
-register!(index "faiss" => FaissOptions);
+register!(index FaissOptions);
 
+#[typetag::serde(name = "faiss")]
 impl VectorIndexFactory for FaissOptions {
     fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
         let flat = saturating_bytes([vectors, width, size_of::<f32>()]);

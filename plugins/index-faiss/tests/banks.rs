@@ -1,15 +1,15 @@
 //! Banks on approximate indexes: close to the exact ones, and restored as they were.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
+use std::sync::Arc;
+
 use std::path::Path;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{
-    Choice, Features, Grid, InputRecipe, Learning, MemoryBank, MemoryBankFactory, Role,
-};
+use rareclip_core::{Features, Grid, InputRecipe, Learning, MemoryBank, MemoryBankFactory, Role};
 use rareclip_index_exact as _;
 use rareclip_index_faiss as _;
 use rareclip_neighbours::{CoresetOptions, PatchOptions};
@@ -38,8 +38,8 @@ fn image(number: u64) -> Features {
     Features::new(GRID, [(1, tokens)].into(), Array1::from_vec(vec![1.0, 0.0]))
 }
 
-fn choice(index: &Value) -> Choice<dyn VectorIndexFactory> {
-    Choice::from_table(index.as_object().unwrap().clone())
+fn configured(index: &Value) -> Arc<dyn VectorIndexFactory> {
+    <dyn VectorIndexFactory>::from_table(index.as_object().unwrap().clone()).unwrap()
 }
 
 /// The approximate indexes that the banks are tried with, trained long before the bank is full.
@@ -54,7 +54,7 @@ fn approximate() -> [Value; 3] {
 fn patch_bank(index: &Value) -> Box<dyn MemoryBankFactory> {
     Box::new(PatchOptions {
         blocks: vec![1],
-        index: choice(index),
+        index: configured(index),
         ..PatchOptions::default()
     })
 }
@@ -65,7 +65,7 @@ fn coreset_bank(index: &Value) -> Box<dyn MemoryBankFactory> {
         share: 0.6,
         projection: 8,
         reweight_neighbours: 3,
-        index: choice(index),
+        index: configured(index),
         ..CoresetOptions::default()
     })
 }
@@ -75,7 +75,7 @@ fn prototype_bank(index: &Value) -> Box<dyn MemoryBankFactory> {
         blocks: vec![1],
         neighbourhoods: vec![1],
         capacity: 10.0,
-        index: choice(index),
+        index: configured(index),
         ..PrototypeOptions::default()
     })
 }

@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
 use ndarray::{Array2, Axis};
-use rareclip_core::{VectorIndex, VectorIndexFactory};
+use rareclip_core::{VectorIndex, VectorIndexFactory, typetag};
 use rareclip_index_faiss::{FaissIndex, FaissOptions, Metric};
 use rareclip_testkit::index::{check, patches, recall};
+use serde::{Deserialize, Serialize};
 
 fn options(factory: &str) -> FaissOptions {
     FaissOptions {
@@ -80,9 +81,10 @@ fn euclidean_distance_keeps_the_contract() {
 }
 
 /// Product codes where the width can be divided into four parts; the kit also uses widths that cannot.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Product(FaissOptions);
 
+#[typetag::serde(name = "product")]
 impl VectorIndexFactory for Product {
     fn build(
         &self,

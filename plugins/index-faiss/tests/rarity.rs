@@ -5,15 +5,15 @@
 #[path = "../../rarity/src/golden/fixture.rs"]
 mod fixture;
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use fixture::File;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{
-    Choice, MemoryBank, MemoryBankFactory, Role, ScoreInput, Scorer, ScorerFactory,
-};
+use rareclip_core::{MemoryBank, MemoryBankFactory, Role, ScoreInput, Scorer, ScorerFactory};
 use rareclip_index_exact as _;
 use rareclip_index_faiss as _;
 use rareclip_rarity::{
@@ -31,9 +31,9 @@ const DEVICE: &str = if cfg!(feature = "gpu") {
     "cpu"
 };
 
-fn choice(index: Value) -> Choice<dyn VectorIndexFactory> {
+fn configured(index: Value) -> Arc<dyn VectorIndexFactory> {
     match index {
-        Value::Object(table) => Choice::from_table(table),
+        Value::Object(table) => <dyn VectorIndexFactory>::from_table(table).unwrap(),
         other => panic!("{other} is no table"),
     }
 }
@@ -47,7 +47,7 @@ fn bank(params: &Value, index: Value) -> Box<dyn MemoryBank> {
             image_share: number("keep_fratio"),
             rarity_threshold: number("rare_thd"),
             keep_images: count("keep_snum"),
-            index: choice(index),
+            index: configured(index),
             ..DirectOptions::default()
         };
         return options.build(&fixture::backbone()).unwrap();
@@ -63,7 +63,7 @@ fn bank(params: &Value, index: Value) -> Box<dyn MemoryBank> {
             true => Sampler::GreedyCoreset,
             false => Sampler::SequentialCoreset,
         },
-        index: choice(index),
+        index: configured(index),
         ..PrototypeOptions::default()
     };
     options.build(&fixture::backbone()).unwrap()

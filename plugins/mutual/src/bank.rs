@@ -7,7 +7,9 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::patches::check_neighbourhoods;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role};
+use rareclip_core::{
+    BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role, typetag,
+};
 use rayon::prelude::*;
 
 use crate::error::MutualError;
@@ -15,6 +17,7 @@ use crate::neighbourhood::aggregate;
 use crate::options::{MutualOptions, require};
 use crate::scoring::Patches;
 
+#[typetag::serde(name = "mutual")]
 impl MemoryBankFactory for MutualOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

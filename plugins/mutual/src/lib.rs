@@ -23,6 +23,6 @@ pub use options::{MutualOptions, MutualScorerOptions};
 use rareclip_core::register;
 
 register! {
-    bank "mutual" => MutualOptions;
-    scorer "mutual" => MutualScorerOptions;
+    bank MutualOptions;
+    scorer MutualScorerOptions;
 }

@@ -7,11 +7,14 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::dot;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, FeatureSource, Grid, Role, ScoreInput, Scored, Scorer};
+use rareclip_core::{
+    AnomalyMap, BoxError, FeatureSource, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+};
 
 use crate::error::MutualError;
 use crate::options::{MutualScorerOptions, require};
 
+#[typetag::serde(name = "mutual")]
 impl ScorerFactory for MutualScorerOptions {
     fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
         Ok(Some(0))

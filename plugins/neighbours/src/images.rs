@@ -1,6 +1,7 @@
 //! The bank `images`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Axis};
 use rareclip_core::backbone::BackboneSpec;
@@ -8,7 +9,7 @@ use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, Memo
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::normalise;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{ImageOptions, require, require_bound};
@@ -17,6 +18,7 @@ use crate::vectors::{Vectors, vectors_bytes};
 /// The name of the only branch in saved state.
 const BRANCH: &str = "embeddings";
 
+#[typetag::serde(name = "images")]
 impl MemoryBankFactory for ImageOptions {
     /// None: the image embedding is no block.
     fn blocks(&self) -> Vec<usize> {
@@ -24,9 +26,8 @@ impl MemoryBankFactory for ImageOptions {
     }
 
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
-        let index = self.index.resolve()?;
         Ok(vectors_bytes(
-            &*index,
+            &*self.index,
             backbone.embedding_width,
             self.max_normals,
         ))
@@ -36,9 +37,8 @@ impl MemoryBankFactory for ImageOptions {
         let neighbours = self.neighbours;
         require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
         require_bound(self.max_normals)?;
-        let index = self.index.resolve()?;
         // A missing engine should be found out now.
-        let probe = index.build(backbone.embedding_width, 1)?;
+        let probe = self.index.build(backbone.embedding_width, 1)?;
         Ok(Box::new(ImageBank {
             vectors: Vectors::new(backbone.embedding_width),
             width: backbone.embedding_width,
@@ -46,7 +46,7 @@ impl MemoryBankFactory for ImageOptions {
             neighbours,
             max_normals: self.max_normals,
             most_bytes: probe.capacity_bytes(self.max_normals),
-            index,
+            index: Arc::clone(&self.index),
         }))
     }
 }
@@ -60,7 +60,7 @@ struct ImageBank {
     max_normals: usize,
     /// The most bytes that the embeddings take.
     most_bytes: usize,
-    index: Box<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
 }
 
 /// Marks an assessment as one of this bank's.

@@ -26,9 +26,9 @@ pub use scorer::{ImageScore, NearestNeighbourOptions};
 use rareclip_core::register;
 
 register! {
-    bank "patches" => PatchOptions;
-    bank "coreset" => CoresetOptions;
-    bank "images" => ImageOptions;
-    bank "windows" => WindowOptions;
-    scorer "nearest-neighbour" => NearestNeighbourOptions;
+    bank PatchOptions;
+    bank CoresetOptions;
+    bank ImageOptions;
+    bank WindowOptions;
+    scorer NearestNeighbourOptions;
 }

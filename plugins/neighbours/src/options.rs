@@ -2,9 +2,10 @@
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
-use rareclip_core::{Choice, Features, Grid};
+use rareclip_core::{Features, Grid};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use crate::error::NeighbourError;
 
@@ -13,7 +14,7 @@ use crate::error::NeighbourError;
 /// AnomalyDINO (Damm et al., WACV 2025, section 3) on a DINOv2 backbone: one block, single patches, the nearest neighbour
 /// alone. Its masking of the background and its rotated copies of the normals are steps before the backbone and not part
 /// of this bank, which sees features.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchOptions {
     /// Blocks whose tokens are remembered, 1-based; each is a branch of its own. Default 12, the last of a DINOv2-S
@@ -30,7 +31,7 @@ pub struct PatchOptions {
     #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Default for PatchOptions {
@@ -40,7 +41,7 @@ impl Default for PatchOptions {
             neighbourhoods: vec![1],
             neighbours: 1,
             max_normals: 1000,
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
         }
     }
 }
@@ -49,7 +50,7 @@ impl Default for PatchOptions {
 ///
 /// Roth et al., CVPR 2022: patches are means over a neighbourhood, blocks are put side by side (section 3.1), the memory is
 /// thinned out by greedy k-center choice on a random projection (section 3.2), and the distance is Euclidean (section 3.3).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CoresetOptions {
     /// Blocks whose tokens are put side by side, 1-based; they may differ in width. Default 6 and 9: the middle of a
@@ -81,7 +82,7 @@ pub struct CoresetOptions {
     #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Default for CoresetOptions {
@@ -95,7 +96,7 @@ impl Default for CoresetOptions {
             seed: 0,
             reweight_neighbours: 0,
             max_normals: 1000,
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
         }
     }
 }
@@ -104,7 +105,7 @@ impl Default for CoresetOptions {
 ///
 /// It says nothing of single patches: every patch has the rarity of the image, and the map is flat. A baseline, after deep
 /// nearest-neighbour anomaly detection (Bergman, Cohen, Hoshen, 2020).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageOptions {
     /// Nearest images whose cosines are averaged (paper: k). Default 2 (the paper).
@@ -114,7 +115,7 @@ pub struct ImageOptions {
     #[schemars(range(min = 1, max = 10_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Default for ImageOptions {
@@ -122,7 +123,7 @@ impl Default for ImageOptions {
         Self {
             neighbours: 2,
             max_normals: 100_000,
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
         }
     }
 }
@@ -130,7 +131,7 @@ impl Default for ImageOptions {
 /// The windows of the known normals; a window is as anomalous as its nearest normal one is far by half the cosine distance, and a
 /// patch as the harmonic mean of the windows that hold it (WinCLIP+, CVPR 2023, section 4.3). The backbone must give the same
 /// windows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowOptions {
     /// Sides of the windows in patches. Default 2 and 3 (the paper).
@@ -140,7 +141,7 @@ pub struct WindowOptions {
     #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub max_normals: usize,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Default for WindowOptions {
@@ -148,7 +149,7 @@ impl Default for WindowOptions {
         Self {
             sides: vec![2, 3],
             max_normals: 1000,
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
         }
     }
 }

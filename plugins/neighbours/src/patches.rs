@@ -1,6 +1,7 @@
 //! The bank `patches`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::{Array2, s};
 use rareclip_core::backbone::BackboneSpec;
@@ -10,12 +11,13 @@ use rareclip_core::bank::{
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{aggregate, check_neighbourhoods};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
 use crate::vectors::{Vectors, vectors_bytes};
 
+#[typetag::serde(name = "patches")]
 impl MemoryBankFactory for PatchOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -23,10 +25,9 @@ impl MemoryBankFactory for PatchOptions {
 
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
         let blocks = checked(self, backbone)?;
-        let index = self.index.resolve()?;
         let count = self.max_normals.saturating_mul(backbone.grid.patches());
         let sides = saturating_bytes([self.neighbourhoods.len()]);
-        let each = |&(_, width): &(usize, usize)| vectors_bytes(&*index, width, count);
+        let each = |&(_, width): &(usize, usize)| vectors_bytes(&*self.index, width, count);
         Ok(blocks.iter().map(each).try_fold(0u64, |sum, each| {
             Some(sum.saturating_add(each?.saturating_mul(sides)))
         }))
@@ -69,7 +70,7 @@ struct PatchBank {
     max_normals: usize,
     /// The most bytes that the vectors of all branches take.
     most_bytes: usize,
-    index: Box<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
     images: u64,
 }
 
@@ -103,7 +104,7 @@ impl PatchBank {
         let blocks = checked(options, backbone)?;
         let sides = &options.neighbourhoods;
         let neighbours = options.neighbours;
-        let index = options.index.resolve()?;
+        let index = Arc::clone(&options.index);
         // A missing engine should be found out now.
         let mut most_bytes = 0usize;
         for &(_, width) in &blocks {

@@ -6,7 +6,9 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer};
+use rareclip_core::{
+    AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,7 @@ impl Default for NearestNeighbourOptions {
     }
 }
 
+#[typetag::serde(name = "nearest-neighbour")]
 impl ScorerFactory for NearestNeighbourOptions {
     fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
         Ok(Some(0))

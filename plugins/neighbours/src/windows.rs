@@ -1,6 +1,7 @@
 //! The bank `windows`.
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, s};
 use rareclip_core::backbone::BackboneSpec;
@@ -8,12 +9,13 @@ use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, Memo
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{check_windows, normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
 
 use crate::error::{NeighbourError, absorb_nothing};
 use crate::options::{WindowOptions, require, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 
+#[typetag::serde(name = "windows")]
 impl MemoryBankFactory for WindowOptions {
     /// None: windows are no blocks.
     fn blocks(&self) -> Vec<usize> {
@@ -22,12 +24,11 @@ impl MemoryBankFactory for WindowOptions {
 
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
         self.check(backbone)?;
-        let index = self.index.resolve()?;
         let counts = self.sides.iter().map(|&side| {
             let each = windows_of(backbone.grid, side);
             self.max_normals.saturating_mul(each)
         });
-        let each = counts.map(|count| vectors_bytes(&*index, backbone.embedding_width, count));
+        let each = counts.map(|count| vectors_bytes(&*self.index, backbone.embedding_width, count));
         Ok(each
             .into_iter()
             .try_fold(0u64, |sum, each| Some(sum.saturating_add(each?))))
@@ -36,9 +37,8 @@ impl MemoryBankFactory for WindowOptions {
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
         self.check(backbone)?;
         let sides = &self.sides;
-        let index = self.index.resolve()?;
         // A missing engine should be found out now.
-        let probe = index.build(backbone.embedding_width, 1)?;
+        let probe = self.index.build(backbone.embedding_width, 1)?;
         let grid = backbone.grid;
         let most = |&side: &usize| {
             probe.capacity_bytes(self.max_normals.saturating_mul(windows_of(grid, side)))
@@ -55,7 +55,7 @@ impl MemoryBankFactory for WindowOptions {
             images: 0,
             max_normals: self.max_normals,
             most_bytes,
-            index,
+            index: Arc::clone(&self.index),
         }))
     }
 }
@@ -128,7 +128,7 @@ struct WindowBank {
     max_normals: usize,
     /// The most bytes that the windows of all branches take.
     most_bytes: usize,
-    index: Box<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
 }
 
 /// Marks an assessment as one of this bank's.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array1, Array2, ArrayView4};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, Slot};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, Slot, typetag};
 use rareclip_imaging::InputRecipe;
 use serde::Deserialize;
 
@@ -15,6 +15,7 @@ use crate::options::BackboneOptions;
 use crate::session::{Opening, Session};
 use crate::wire::finite;
 
+#[typetag::serde(name = "process")]
 impl BackboneFactory for BackboneOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         if blocks.contains(&0) {

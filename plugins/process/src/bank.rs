@@ -7,7 +7,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, Evidence, FeatureSource, Features, Learning, Role, Slot, UpdatePolicy,
+    BoxError, Evidence, FeatureSource, Features, Learning, Role, Slot, UpdatePolicy, typetag,
 };
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use crate::options::{BankOptions, open_request, widths};
 use crate::session::{Opening, Session};
 use crate::wire::{Carry, Reads, read_evidence, role};
 
+#[typetag::serde(name = "process")]
 impl MemoryBankFactory for BankOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

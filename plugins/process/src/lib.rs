@@ -29,8 +29,8 @@ pub use options::{BackboneOptions, BankOptions, PromptOptions, ScorerOptions};
 use rareclip_core::register;
 
 register! {
-    backbone "process" => BackboneOptions, reaches [commands, sockets, files];
-    prompt "process" => PromptOptions, reaches [commands, sockets, files];
-    bank "process" => BankOptions, reaches [commands, sockets, files];
-    scorer "process" => ScorerOptions, reaches [commands, sockets, files];
+    backbone BackboneOptions, reaches [commands, sockets, files];
+    prompt PromptOptions, reaches [commands, sockets, files];
+    bank BankOptions, reaches [commands, sockets, files];
+    scorer ScorerOptions, reaches [commands, sockets, files];
 }

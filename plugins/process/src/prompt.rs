@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, Slot};
+use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, Slot, typetag};
 
 use crate::frame::Frame;
 use crate::options::{PromptOptions, open_request, widths};
 use crate::session::{Opening, Session};
 use crate::wire::{Reads, finite, number};
 
+#[typetag::serde(name = "process")]
 impl PromptHeadFactory for PromptOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

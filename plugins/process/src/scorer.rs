@@ -9,6 +9,7 @@ use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     AnomalyMap, Blur, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, Slot,
+    typetag,
 };
 use serde::Deserialize;
 
@@ -19,6 +20,7 @@ use crate::options::{ScorerOptions, open_request, widths};
 use crate::session::{Opening, Session};
 use crate::wire::{Carry, Reads, finite, number, role, write_evidence, write_prior};
 
+#[typetag::serde(name = "process")]
 impl ScorerFactory for ScorerOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

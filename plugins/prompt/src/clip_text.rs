@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, typetag};
 use rareclip_models::Checkpoint;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -51,6 +51,7 @@ impl Default for ClipTextOptions {
     }
 }
 
+#[typetag::serde(name = "clip-text")]
 impl PromptHeadFactory for ClipTextOptions {
     fn blocks(&self) -> Vec<usize> {
         Some(self.block)

@@ -37,7 +37,7 @@ pub use text::{TextOverrides, TextTower};
 pub use tpb::{DirectionSource, ImageProbability, TpbOptions};
 
 rareclip_core::register! {
-    prompt "tpb" => TpbOptions, reaches [files, weights];
-    prompt "clip-text" => ClipTextOptions, reaches [files, weights];
-    scorer "prior" => PriorScorerOptions;
+    prompt TpbOptions, reaches [files, weights];
+    prompt ClipTextOptions, reaches [files, weights];
+    scorer PriorScorerOptions;
 }

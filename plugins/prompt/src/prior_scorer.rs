@@ -6,7 +6,7 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, Blur, BoxError, Grid, Role, ScoreInput, Scored, Scorer};
+use rareclip_core::{AnomalyMap, Blur, BoxError, Grid, Role, ScoreInput, Scored, Scorer, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,7 @@ impl Fusion {
     }
 }
 
+#[typetag::serde(name = "prior")]
 impl ScorerFactory for PriorScorerOptions {
     fn capacity_bytes(&self, _: &BackboneSpec, _: &[usize]) -> Result<Option<u64>, BoxError> {
         Ok(Some(0))

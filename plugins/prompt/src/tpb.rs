@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, typetag};
 use rareclip_models::Checkpoint;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -81,6 +81,7 @@ pub enum ImageProbability {
     MeanPatch,
 }
 
+#[typetag::serde(name = "tpb")]
 impl PromptHeadFactory for TpbOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

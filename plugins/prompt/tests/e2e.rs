@@ -246,13 +246,7 @@ fn the_prior_is_the_golden_one() {
         let golden = Checkpoint::open(folder.join(format!("{}.safetensors", run.name))).unwrap();
         let config = config(&fixtures, layout, run);
         let detector = Detector::build(&config).unwrap();
-        let head = config
-            .prompt
-            .unwrap()
-            .resolve()
-            .unwrap()
-            .build(detector.spec())
-            .unwrap();
+        let head = config.prompt.unwrap().build(detector.spec()).unwrap();
         let (images_golden, patches) =
             (array(&golden, "text_prob"), array(&golden, "text_map_raw"));
         let mut worst = 0.0_f32;

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rareclip_core::backbone::BackboneSpec;
@@ -10,7 +11,9 @@ use rareclip_core::bank::{
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex};
+use rareclip_core::{
+    BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex, typetag,
+};
 use rayon::prelude::*;
 
 use crate::calibrate::{loose, mean_of_largest, voters};
@@ -19,6 +22,7 @@ use crate::options::{BranchSpec, DirectOptions, branches, require};
 use crate::sampler;
 use rareclip_core::patches::aggregate;
 
+#[typetag::serde(name = "prototype-direct")]
 impl MemoryBankFactory for DirectOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -30,11 +34,10 @@ impl MemoryBankFactory for DirectOptions {
 
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
         let (specs, sample) = checked(self, backbone)?;
-        let index = self.index.resolve()?;
         let kept = saturating_bytes([self.keep_images]);
         let each = specs
             .iter()
-            .map(|spec| index.capacity_bytes(spec.width, sample));
+            .map(|spec| self.index.capacity_bytes(spec.width, sample));
         Ok(each.into_iter().try_fold(0u64, |sum, each| {
             Some(sum.saturating_add(each?.saturating_mul(kept)))
         }))
@@ -51,7 +54,7 @@ struct Rules {
     rarity_threshold: f64,
     keep_images: usize,
     normal_looseness: f64,
-    index: Box<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
 }
 
 /// One branch: the samples of the remembered images, known normals first, then oldest first.
@@ -203,7 +206,7 @@ impl DirectBank {
             rarity_threshold: options.rarity_threshold,
             keep_images: options.keep_images,
             normal_looseness: options.normal_looseness,
-            index: options.index.resolve()?,
+            index: Arc::clone(&options.index),
         };
         let branch = |spec: BranchSpec| -> Result<DirectBranch, BoxError> {
             // A missing engine should be found out now.

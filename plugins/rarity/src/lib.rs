@@ -28,7 +28,7 @@ pub use scorer::{RarityOptions, Rescoring, ShotMixing};
 use rareclip_core::register;
 
 register! {
-    bank "prototype" => PrototypeOptions;
-    bank "prototype-direct" => DirectOptions;
-    scorer "rarity" => RarityOptions;
+    bank PrototypeOptions;
+    bank DirectOptions;
+    scorer RarityOptions;
 }

@@ -3,9 +3,10 @@
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::patches::check_neighbourhoods;
-use rareclip_core::{BoxError, Choice, Features, Grid, UpdatePolicy};
+use rareclip_core::{BoxError, Features, Grid, UpdatePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use crate::error::RarityError;
 
@@ -38,7 +39,7 @@ pub enum Sampler {
 ///
 /// One branch per neighbourhood size and block, each with its own prototypes and rarity matrix (ICCV 2025, section 3.2).
 /// Memory is bounded by `capacity` and `keep_images`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrototypeOptions {
     /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
@@ -66,7 +67,7 @@ pub struct PrototypeOptions {
     /// How prototypes are chosen when there are too many. Default sequential-coreset.
     pub sampler: Sampler,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
     /// Which scored images are remembered. Default always.
     pub update: UpdatePolicy,
 }
@@ -82,7 +83,7 @@ impl Default for PrototypeOptions {
             rarity_threshold: 0.3,
             keep_images: 200,
             sampler: Sampler::default(),
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
             update: UpdatePolicy::Always,
         }
     }
@@ -92,7 +93,7 @@ impl Default for PrototypeOptions {
 ///
 /// No rarity matrix and no calibration; commonness is read off the best similarity to each remembered image. The
 /// costlier variant: its memory is `keep_images` x `image_share` images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirectOptions {
     /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
@@ -114,7 +115,7 @@ pub struct DirectOptions {
     #[schemars(range(min = -1e6, max = 0.99))]
     pub normal_looseness: f64,
     /// How the bank searches. Default exact.
-    pub index: Choice<dyn VectorIndexFactory>,
+    pub index: Arc<dyn VectorIndexFactory>,
     /// Which scored images are remembered. Default always.
     pub update: UpdatePolicy,
 }
@@ -128,7 +129,7 @@ impl Default for DirectOptions {
             rarity_threshold: 0.3,
             keep_images: 200,
             normal_looseness: 0.02,
-            index: Choice::named("exact"),
+            index: rareclip_core::index::named("exact"),
             update: UpdatePolicy::Always,
         }
     }

@@ -11,13 +11,14 @@ use rareclip_core::bank::{
     BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role, typetag};
 
 use crate::error::StatisticsError;
 use crate::moments::{Moments, triangle};
 use crate::options::{GaussianOptions, require};
 use crate::tokens::{Blocks, finite};
 
+#[typetag::serde(name = "gaussian")]
 impl MemoryBankFactory for GaussianOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

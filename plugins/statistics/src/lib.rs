@@ -24,6 +24,6 @@ pub use options::{GaussianOptions, SubspaceOptions};
 use rareclip_core::register;
 
 register! {
-    bank "gaussian" => GaussianOptions;
-    bank "subspace" => SubspaceOptions;
+    bank GaussianOptions;
+    bank SubspaceOptions;
 }

@@ -11,7 +11,7 @@ use rareclip_core::bank::{
 };
 use rareclip_core::patches::dot;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role, typetag};
 use rayon::prelude::*;
 
 use crate::error::StatisticsError;
@@ -22,6 +22,7 @@ use crate::tokens::{Blocks, finite};
 /// Patches of one product: few enough to share out among threads.
 const ROWS: usize = 128;
 
+#[typetag::serde(name = "subspace")]
 impl MemoryBankFactory for SubspaceOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

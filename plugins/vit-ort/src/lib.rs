@@ -17,6 +17,6 @@ pub use rareclip_vit::Tokens;
 pub use vit::{Precision, VitBackbone, VitOptions};
 
 rareclip_core::register! {
-    backbone "vit" => VitOptions, reaches [files, weights];
-    backbone "onnx" => OnnxOptions, reaches [files, weights];
+    backbone VitOptions, reaches [files, weights];
+    backbone OnnxOptions, reaches [files, weights];
 }

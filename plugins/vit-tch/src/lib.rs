@@ -13,4 +13,4 @@ pub use backbone::VitTchBackbone;
 pub use error::{Error, Result};
 pub use options::{Precision, VitTchOptions};
 
-rareclip_core::register!(backbone "vit-tch" => VitTchOptions, reaches [files, weights]);
+rareclip_core::register!(backbone VitTchOptions, reaches [files, weights]);

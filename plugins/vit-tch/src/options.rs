@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
 use rareclip_imaging::Preset;
 use rareclip_vit::family::{Activation, Overrides};
 use rareclip_vit::positions::PositionResize;
@@ -108,6 +108,7 @@ impl VitTchOptions {
     }
 }
 
+#[typetag::serde(name = "vit-tch")]
 impl BackboneFactory for VitTchOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         Ok(Arc::new(VitTchBackbone::new(self, blocks)?))

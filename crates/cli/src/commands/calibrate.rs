@@ -78,7 +78,11 @@ fn report(args: &CalibrateArgs, stream: &mut rareclip_core::Stream) -> anyhow::R
             .calibrator_mut()
             .set_policy(CalibrationConfig::FalseAlarmRate { rate: *rate });
         let judgement = stream.calibrator().judge(0.0);
-        thresholds.push((*rate, judgement.threshold, judgement.calibration));
+        thresholds.push((
+            *rate,
+            judgement.threshold,
+            judgement.calibration.to_string(),
+        ));
     }
     if args.json {
         let thresholds: Vec<_> = thresholds

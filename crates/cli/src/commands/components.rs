@@ -54,7 +54,7 @@ fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
         None => (None, name),
     };
     let all = registry::components();
-    let found: Vec<&&Component> = all
+    let found: Vec<&Component> = all
         .iter()
         .filter(|component| component.name == plain)
         .filter(|component| slot.is_none_or(|slot| slot == component.slot.name()))
@@ -67,11 +67,11 @@ fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
         );
     }
     for component in found {
-        let schema = (component.schema)();
+        let schema = component.schema();
         if as_json {
-            say(serde_json::to_string_pretty(&schema)?)?;
+            say(serde_json::to_string_pretty(schema)?)?;
         } else {
-            describe(component, &schema)?;
+            describe(component, schema)?;
         }
     }
     Ok(())

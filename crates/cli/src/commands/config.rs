@@ -16,8 +16,7 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
                     config,
                     set: set.clone(),
                 };
-                let checked = builtin::load(&args, &[]).and_then(|config| Ok(config.resolved()?));
-                match checked {
+                match builtin::load(&args, &[]) {
                     Ok(found) => say(format!("{}: ok ({})", args.config, found.name))?,
                     Err(error) => {
                         eprintln!("error: {}", told(&error));
@@ -28,15 +27,14 @@ pub(crate) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
             return Ok(exit);
         }
         ConfigCommand::Show { config, format } => {
-            let config = builtin::load(&config, &[])?.resolved()?;
+            let config = builtin::load(&config, &[])?;
             match format {
                 ConfigFormat::Toml => say(toml::to_string(&config)?)?,
                 ConfigFormat::Json => say(serde_json::to_string_pretty(&config)?)?,
             }
         }
         ConfigCommand::Schema => {
-            let schema = rareclip_core::config::schema_of::<DetectorConfig>();
-            say(serde_json::to_string_pretty(&schema)?)?;
+            say(serde_json::to_string_pretty(DetectorConfig::schema())?)?;
         }
         ConfigCommand::List => {
             for (name, _) in builtin::CONFIGS {

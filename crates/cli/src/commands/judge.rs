@@ -27,7 +27,7 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
             row.verdict = Some(judgement.verdict);
             row.p_value = judgement.p_value;
             row.threshold = judgement.threshold;
-            row.calibration = Some(judgement.calibration);
+            row.calibration = Some(judgement.calibration.to_string());
         }
         say(serde_json::to_string(&row)?)?;
     }

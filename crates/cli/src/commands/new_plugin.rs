@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_in_the_slot_is_refused_with_its_crate() {
-        crate::plugins::register();
+        crate::plugins::require();
         let message = check_name(Slot::Scorer, "rarity").unwrap_err().to_string();
         assert!(message.contains("from rareclip-rarity"), "{message}");
         check_name(Slot::Bank, "rarity").unwrap();

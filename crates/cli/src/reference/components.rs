@@ -33,25 +33,25 @@ pub(super) const fn slot_title(slot: Slot) -> &'static str {
 
 pub(super) fn pages() -> Vec<Page> {
     let configs = configs();
-    let all = registry::components().into_iter();
+    let all = registry::components().iter();
     all.map(|component| page(component, &configs)).collect()
 }
 
 fn page(component: &Component, configs: &[(&str, Parts)]) -> Page {
     let slot = component.slot;
-    let schema = (component.schema)();
+    let schema = component.schema();
     let mut text = format!("# {} `{}`\n\n", slot_title(slot), component.name);
     let description = schema["description"].as_str().unwrap_or_default();
     text.push_str(&with_links(description));
     text.push_str(&format!("\n\n{}.\n\n", origin(component)));
     text.push_str(&format!("{}\n\n", options::reached(component)));
     text.push_str("## Options\n\n");
-    let table = option_table(&schema);
+    let table = option_table(schema);
     match table.is_empty() {
         true => text.push_str("None.\n\n"),
         false => text.push_str(&table),
     }
-    text.push_str(&forms(&schema));
+    text.push_str(&forms(schema));
     text.push_str("## Example\n\n");
     text.push_str(&example(component));
     let users = users(component, configs);
@@ -165,7 +165,7 @@ fn section(config: &str, name: &str) -> String {
 /// The table with every default written out.
 fn defaults(component: &Component) -> String {
     let mut inner = toml::Table::new();
-    if let Value::Object(values) = (component.defaults)() {
+    if let Value::Object(values) = component.defaults() {
         inner.extend(
             values
                 .iter()
@@ -224,10 +224,10 @@ fn users<'a>(component: &Component, configs: &[(&'a str, Parts)]) -> Vec<&'a str
 
 /// Every built-in config with its components.
 pub(super) fn configs() -> Vec<(&'static str, Parts)> {
-    let schema = rareclip_core::config::schema_of::<DetectorConfig>();
+    let schema = DetectorConfig::schema();
     CONFIGS
         .iter()
-        .map(|(name, text)| (*name, parts(name, text, &schema)))
+        .map(|(name, text)| (*name, parts(name, text, schema)))
         .collect()
 }
 
@@ -236,8 +236,7 @@ fn parts(name: &str, text: &str, schema: &Value) -> Parts {
     let config = ConfigBuilder::new()
         .library(CONFIGS)
         .toml(name, text)
-        .and_then(|builder| builder.build())
-        .and_then(|config| config.resolved());
+        .and_then(|builder| builder.build());
     // A config whose components are not all linked in uses none of them.
     if let Ok(Ok(value)) = config.map(serde_json::to_value) {
         choices(schema, &value, &mut found);
@@ -289,7 +288,7 @@ pub(super) fn gone(out: &Path) -> anyhow::Result<Vec<String>> {
     let mut found = Vec::new();
     for slot in Slot::ALL {
         for page in written(&out.join("components").join(slot.name()))? {
-            let linked = |component: &&&Component| page.text.contains(&origin(component));
+            let linked = |component: &&Component| page.text.contains(&origin(component));
             let here = all
                 .iter()
                 .any(|component| component.slot == slot && component.name == page.name);
@@ -325,8 +324,7 @@ mod tests {
             let config = ConfigBuilder::new()
                 .toml("a detector around it", &base)
                 .and_then(|builder| builder.toml("the example", table))
-                .and_then(|builder| builder.build())
-                .and_then(|config| config.resolved());
+                .and_then(|builder| builder.build());
             if let Err(error) = config {
                 panic!("{} {}: {error}\n{table}", component.slot, component.name);
             }

@@ -1,6 +1,5 @@
 //! The keys of a config, and the configs that are built in.
 
-use rareclip_core::config::schema_of;
 use rareclip_core::{DetectorConfig, Slot};
 use serde_json::Value;
 
@@ -11,14 +10,14 @@ use crate::builtin::CONFIGS;
 use crate::options;
 
 pub(super) fn page() -> anyhow::Result<Page> {
-    let schema = schema_of::<DetectorConfig>();
+    let schema = DetectorConfig::schema();
     let mut text = String::from("# Keys of a config\n\n");
     text.push_str(
         "How layers are put together, and what the environment sets: [Configuration](../configuration.md).\n\n",
     );
     text.push_str(schema["description"].as_str().unwrap_or_default());
     text.push_str("\n\n");
-    text.push_str(&keys(&schema));
+    text.push_str(&keys(schema));
     text.push_str(
         "A table chooses a component by its `type`; the other keys of the table are the [component's options](../components/index.md). \
          Keys that no component knows are refused.\n\n",

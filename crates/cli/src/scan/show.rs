@@ -194,7 +194,7 @@ pub(super) fn report(
         rows,
         thumbnails: &|row| output.thumbnail(row),
         threshold: state.threshold,
-        calibration: &state.calibration,
+        calibration: &state.calibration.to_string(),
         settings: &settings(walk),
         config_toml: &config,
         summary: &summary,

@@ -4,8 +4,10 @@
 //! the image exchangeable with the reference, a p-value of at most `rate` would come up in at most that share of images.
 
 mod drift;
+mod state;
 
 pub use drift::{Drift, RECENT};
+pub use state::{CalibrationState, ReferenceKind};
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -125,8 +127,8 @@ pub struct Judgement {
     pub p_value: Option<f64>,
     /// Scores above it are anomalous; `None` while uncalibrated.
     pub threshold: Option<f32>,
-    /// The state of the calibration in words, e.g. "uncalibrated, 7 of 20 images".
-    pub calibration: String,
+    /// What the threshold rests on.
+    pub calibration: CalibrationState,
 }
 
 /// One score and the median of its map; the median says what most of that image looked like.
@@ -265,10 +267,10 @@ impl Calibrator {
         (count > 0).then(|| (1 + above) as f64 / (1 + count) as f64)
     }
 
-    /// The state in words, e.g. "uncalibrated, 7 of 20 images", and the threshold in force, if the stream is calibrated.
-    pub fn state(&self) -> (String, Option<f32>) {
+    /// What the threshold rests on, and the threshold in force, if the stream is calibrated.
+    pub fn state(&self) -> (CalibrationState, Option<f32>) {
         match self.policy {
-            CalibrationConfig::Fixed { threshold } => ("fixed threshold".into(), Some(threshold)),
+            CalibrationConfig::Fixed { threshold } => (CalibrationState::Fixed, Some(threshold)),
             CalibrationConfig::Quantile {
                 quantile, warm_up, ..
             } => {
@@ -276,21 +278,40 @@ impl Calibrator {
                 let have = usize::try_from(self.scored)
                     .unwrap_or(usize::MAX)
                     .min(self.seen.len());
+                let reference = ReferenceKind::Images;
                 if have < needed {
-                    return (format!("uncalibrated, {have} of {needed} images"), None);
+                    return (
+                        CalibrationState::WarmingUp {
+                            have,
+                            needed,
+                            reference,
+                        },
+                        None,
+                    );
                 }
-                let state = format!("quantile {quantile} of the last {have} scores");
+                let state = CalibrationState::Quantile {
+                    quantile,
+                    scores: have,
+                };
                 (state, self.order_statistic(1.0 - quantile))
             }
             CalibrationConfig::FalseAlarmRate { rate } => {
                 let (have, needed) = (self.normals.len(), needed_for(rate));
+                let reference = ReferenceKind::KnownNormals;
                 if have < needed {
                     return (
-                        format!("uncalibrated, {have} of {needed} known normals"),
+                        CalibrationState::WarmingUp {
+                            have,
+                            needed,
+                            reference,
+                        },
                         None,
                     );
                 }
-                let state = format!("false alarm rate {rate} by {have} known normals");
+                let state = CalibrationState::FalseAlarmRate {
+                    rate,
+                    normals: have,
+                };
                 (state, self.order_statistic(rate))
             }
         }
@@ -409,7 +430,16 @@ mod tests {
         }
         let judgement = calibrator.judge(100.0);
         assert_eq!(judgement.verdict, Verdict::Uncalibrated);
-        assert_eq!(judgement.calibration, "uncalibrated, 7 of 20 images");
+        assert_eq!(
+            judgement.calibration,
+            CalibrationState::WarmingUp {
+                have: 7,
+                needed: 20,
+                reference: ReferenceKind::Images
+            }
+        );
+        let words = judgement.calibration.to_string();
+        assert_eq!(words, "uncalibrated, 7 of 20 images");
         assert_eq!(judgement.threshold, None);
     }
 
@@ -437,7 +467,7 @@ mod tests {
             .set_normals((0..98).map(|n| (n as f32, 0.0)).collect())
             .unwrap();
         assert_eq!(
-            calibrator.judge(1e9).calibration,
+            calibrator.judge(1e9).calibration.to_string(),
             "uncalibrated, 98 of 99 known normals"
         );
         calibrator

@@ -7,8 +7,7 @@ use figment::value::{Dict, Map, Value as Figue};
 use figment::{Figment, Metadata, Profile, Provider};
 use serde_json::Value;
 
-use super::check::{self, ConfigError};
-use super::{DetectorConfig, schema_of, text};
+use super::{ConfigError, DetectorConfig, text};
 
 /// Files that extend one another deeper than this are taken for a circle.
 const MAX_EXTENDS: usize = 16;
@@ -133,11 +132,7 @@ impl ConfigBuilder {
         let value: Value = figment
             .extract()
             .map_err(|error| ConfigError::single("", None, error.to_string()))?;
-        check::check(&schema_of::<DetectorConfig>(), &value, "", &|key| {
-            source_of(&figment, key)
-        })?;
-        serde_json::from_value(value)
-            .map_err(|error| ConfigError::single("", None, error.to_string()))
+        DetectorConfig::from_value(value, &|key| source_of(&figment, key))
     }
 
     fn push_file(&mut self, path: &Path, trail: &mut Vec<PathBuf>) -> Result<(), ConfigError> {

@@ -1,14 +1,13 @@
 //! A detector written down: layers of files, environment and command line, checked against what is linked in.
 
 mod check;
-mod choice;
+mod component;
 mod detector;
 mod difference;
 mod layers;
 mod text;
 
 pub use check::{ConfigError, Problem, nearest};
-pub use choice::{Choice, OpenSlot};
 pub use detector::DetectorConfig;
 pub use difference::{Difference, differences};
 pub use layers::ConfigBuilder;

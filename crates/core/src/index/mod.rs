@@ -8,9 +8,11 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 use crate::BoxError;
 use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
+mod default;
 mod error;
 mod recall;
 
+pub use default::named;
 pub use error::IndexError;
 pub use recall::Recall;
 
@@ -264,6 +266,7 @@ fn best_first(products: &[f32], wanted: impl Fn(f32) -> bool) -> Vec<Hit> {
 }
 
 /// Builds a [`VectorIndex`] from its options; implemented by the options struct of a plugin.
+#[typetag::serde(tag = "type")]
 pub trait VectorIndexFactory: Debug + Send + Sync {
     /// The most bytes that an index of these options holds for up to `vectors` vectors of `width` numbers, as
     /// [`VectorIndex::capacity_bytes`] or more, computed without building one and without reserving memory. Use saturating

@@ -10,6 +10,7 @@ use rareclip_core::bank::BankAssessment;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::typetag;
 use rareclip_core::*;
 use rareclip_imaging::{InputRecipe, Preset};
 use schemars::JsonSchema;
@@ -33,6 +34,7 @@ struct Gray {
     offset: f32,
 }
 
+#[typetag::serde(name = "gray")]
 impl BackboneFactory for GrayOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         Ok(Arc::new(Gray {
@@ -90,7 +92,7 @@ pub struct MeanOptions {
     pub block: usize,
     /// How the memory is searched.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub index: Option<Choice<dyn VectorIndexFactory>>,
+    pub index: Option<Arc<dyn VectorIndexFactory>>,
     /// What is remembered.
     pub keep: Keep,
     /// When it learns.
@@ -138,6 +140,7 @@ impl Default for MeanOptions {
     }
 }
 
+#[typetag::serde(name = "mean")]
 impl MemoryBankFactory for MeanOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]
@@ -272,6 +275,7 @@ impl MemoryBank for Mean {
 #[serde(deny_unknown_fields, default)]
 pub struct LargestOptions {}
 
+#[typetag::serde(name = "largest")]
 impl ScorerFactory for LargestOptions {
     fn build(&self, spec: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         Ok(Box::new(Largest(spec.grid)))
@@ -322,9 +326,9 @@ impl Scorer for Largest {
 }
 
 register! {
-    backbone "gray" => GrayOptions;
-    bank "mean" => MeanOptions;
-    scorer "largest" => LargestOptions;
+    backbone GrayOptions;
+    bank MeanOptions;
+    scorer LargestOptions;
 }
 
 pub const CONFIG: &str = r#"

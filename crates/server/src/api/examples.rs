@@ -54,7 +54,8 @@ fn bank() -> Value {
 fn calibration() -> Value {
     json!({
         "policy": {"type": "quantile", "quantile": 0.95, "warm_up": 20, "burn_in": 4, "history": 10000},
-        "state": "quantile 0.95 of 1000 scores", "threshold": 0.4, "known_normals": 0
+        "state": "quantile 0.95 of the last 1000 scores",
+        "status": {"type": "quantile", "quantile": 0.95, "scores": 1000}, "threshold": 0.4, "known_normals": 0
     })
 }
 

@@ -129,10 +129,10 @@ export function sliderKey(key, value, low, high, coarse) {
   return moved === undefined ? null : Math.min(high, Math.max(low, moved));
 }
 
-/** "uncalibrated, 7 of 20 images" as { have: 7, needed: 20, what: "images" }; null where nothing is being waited for. */
-export function warmUp(state) {
-  const match = /(\d+) of (\d+) (images|known normals)/.exec(state ?? "");
-  return match ? { have: Number(match[1]), needed: Number(match[2]), what: match[3] } : null;
+/** How far the warm-up of a stream is, from the `status` of its calibration: { have, needed, what }; null once it is calibrated. */
+export function warmUp(status) {
+  if (status?.type !== "warming-up") return null;
+  return { have: status.have, needed: status.needed, what: status.reference.replace("-", " ") };
 }
 
 /**

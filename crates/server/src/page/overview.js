@@ -25,7 +25,7 @@ export function badges(info) {
 /** The warm-up and the memory of a stream as bars. */
 export function bars(info) {
   const list = [];
-  const warming = warmUp(info.calibration?.state);
+  const warming = warmUp(info.calibration?.status);
   if (warming) list.push(meter("Warm-up", warming.have, warming.needed, `${warming.have} of ${warming.needed} ${warming.what}`));
   if (info.bank) {
     const text = `${formatBytes(info.bank.bytes)} of ${formatBytes(info.bank.capacity_bytes)}`;

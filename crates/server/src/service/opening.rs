@@ -50,6 +50,7 @@ impl Service {
             builds: Builds::new(&settings),
             cores: Arc::new(Semaphore::new(cores)),
             decoding: Budget::new(usize::try_from(settings.decode_bytes).unwrap_or(usize::MAX)),
+            large: Arc::new(Semaphore::new((cores / 2).max(1))),
             proving: Semaphore::new(1),
             watchdog: Arc::new(Watchdog::new(settings.compute_limit)),
             settings,

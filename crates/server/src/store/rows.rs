@@ -62,19 +62,30 @@ pub(crate) fn time(at: i64) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |time| time.to_string())
 }
 
-fn verdict(text: &str) -> Verdict {
-    match text {
-        "anomalous" => Verdict::Anomalous,
-        "normal" => Verdict::Normal,
-        _ => Verdict::Uncalibrated,
+fn unknown(what: &str, found: &str) -> StoreError {
+    StoreError::Failed {
+        place: "database".into(),
+        problem: format!(
+            "unknown {what} {found:?}: a newer version of rareclip may have written it"
+        ),
     }
 }
 
-fn label(text: Option<String>) -> Option<Label> {
+fn verdict(text: &str) -> Result<Verdict, StoreError> {
+    match text {
+        "anomalous" => Ok(Verdict::Anomalous),
+        "normal" => Ok(Verdict::Normal),
+        "uncalibrated" => Ok(Verdict::Uncalibrated),
+        other => Err(unknown("verdict", other)),
+    }
+}
+
+fn label(text: Option<String>) -> Result<Option<Label>, StoreError> {
     match text.as_deref() {
-        Some("normal") => Some(Label::Normal),
-        Some("defect") => Some(Label::Defect),
-        _ => None,
+        None => Ok(None),
+        Some("normal") => Ok(Some(Label::Normal)),
+        Some("defect") => Ok(Some(Label::Defect)),
+        Some(other) => Err(unknown("label", other)),
     }
 }
 
@@ -95,14 +106,14 @@ fn record(mut row: Row) -> Result<ResultRecord, StoreError> {
         score: row.float()?,
         raw_score: row.float()?,
         p_value: row.maybe_real()?,
-        verdict: verdict(&row.text()?),
+        verdict: verdict(&row.text()?)?,
         threshold: row.maybe_float()?,
         calibration: row.text()?,
         map_median: row.float()?,
         scale_low: row.float()?,
         scale_high: row.float()?,
         remembered: row.flag()?,
-        feedback: label(row.maybe_text()?),
+        feedback: label(row.maybe_text()?)?,
         note: row.maybe_text()?,
         pictures: row.flag()?,
     })
@@ -361,8 +372,8 @@ impl Store {
         for mut row in rows.into_iter().rev() {
             scores.ids.push(row.count()?);
             scores.scores.push(row.float()?);
-            scores.verdicts.push(verdict(&row.text()?));
-            scores.feedback.push(label(row.maybe_text()?));
+            scores.verdicts.push(verdict(&row.text()?)?);
+            scores.feedback.push(label(row.maybe_text()?)?);
         }
         Ok(scores)
     }
@@ -426,5 +437,20 @@ impl Store {
                 Ok((info, row.text()?))
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_or_label_that_is_not_known_is_an_error_that_shows_it() {
+        assert_eq!(verdict("anomalous").unwrap(), Verdict::Anomalous);
+        assert_eq!(label(None).unwrap(), None);
+        let error = verdict("borderline").unwrap_err().to_string();
+        assert!(error.contains("verdict \"borderline\""), "{error}");
+        let error = label(Some("unsure".into())).unwrap_err().to_string();
+        assert!(error.contains("label \"unsure\""), "{error}");
     }
 }

@@ -107,7 +107,7 @@ pub(super) fn record(
         p_value: judgement.p_value,
         verdict: judgement.verdict,
         threshold: judgement.threshold,
-        calibration: judgement.calibration.clone(),
+        calibration: judgement.calibration.to_string(),
         map_median: outcome.map_median,
         scale_low: outcome.map_scale.0,
         scale_high: outcome.map_scale.1,

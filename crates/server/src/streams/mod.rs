@@ -37,6 +37,9 @@ use crate::settings::Settings;
 use crate::store::Store;
 use crate::watchdog::Watchdog;
 
+/// An image is large if its decoding takes more than this part (1/8) of the memory for all images.
+const LARGE: u64 = 8;
+
 /// What every stream of a service works with.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
@@ -51,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) cores: Arc<tokio::sync::Semaphore>,
     /// Room for decoding, for all images together.
     pub(crate) decoding: Budget,
+    /// Decoding large images: on half of the cores, so that small images of other streams find a free one.
+    pub(crate) large: Arc<tokio::sync::Semaphore>,
     /// States that come from elsewhere are proved one at a time: each is in memory beside the one that it replaces.
     pub(crate) proving: tokio::sync::Semaphore,
     pub(crate) watchdog: Arc<Watchdog>,
@@ -223,13 +228,19 @@ pub(crate) async fn decode(
     })?;
     let needed = header.prepare_bytes(&recipe);
     let room = usize::try_from(needed).unwrap_or(usize::MAX);
+    // Before room is taken: an image that waits for its turn must not hold room that small ones could use.
+    let budget = shared.settings.decode_bytes;
+    let turn = match needed > budget / LARGE && needed <= budget {
+        true => Arc::clone(&shared.large).acquire_owned().await.ok(),
+        false => None,
+    };
     let Some(room) = shared.decoding.wait(room).await else {
         return Err(ServiceError::TooCostly {
             name,
             width: header.width,
             height: header.height,
             needed,
-            budget: shared.settings.decode_bytes,
+            budget,
         });
     };
     // The decoder takes no more than it has room for, whatever the file claims later on.
@@ -240,7 +251,7 @@ pub(crate) async fn decode(
     let work = move || {
         let decoded = image::decode(&bytes, &recipe, &limits, name);
         // Held by a thread that does not end, too.
-        drop(room);
+        drop((room, turn));
         decoded
     };
     shared.compute(&what, work).await?

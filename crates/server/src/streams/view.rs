@@ -3,7 +3,9 @@
 use rareclip_core::Stream;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BankInfo, CalibrationInfo, Condition, DriftInfo, ResultRecord, StreamInfo};
+use crate::model::{
+    BankInfo, CalibrationInfo, CalibrationStatus, Condition, DriftInfo, ResultRecord, StreamInfo,
+};
 
 /// The last known figures of a memory; written with every state file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -26,7 +28,8 @@ impl Figures {
             }),
             calibration: Some(CalibrationInfo {
                 policy: calibrator.policy().clone(),
-                state,
+                state: state.to_string(),
+                status: CalibrationStatus::of(&state),
                 threshold,
                 known_normals: calibrator.normals().len(),
             }),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::{VectorIndex, VectorIndexFactory};
 use rareclip_core::{
-    BoxError, Choice, MemoryBank, MemoryBankFactory, Scorer, ScorerFactory, register,
+    BoxError, MemoryBank, MemoryBankFactory, Scorer, ScorerFactory, register, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,7 @@ impl MarkerOptions {
     }
 }
 
+#[typetag::serde(name = "marker")]
 impl MemoryBankFactory for MarkerOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![1]
@@ -98,12 +99,27 @@ impl MemoryBankFactory for MarkerOptions {
         self.mark()?;
         let options = serde_json::json!({"type": "prototype", "blocks": [1], "neighbourhoods": [1], "capacity": 1.0});
         let table = options.as_object().cloned().unwrap_or_default();
-        Choice::<dyn MemoryBankFactory>::from_table(table)
-            .resolve()?
-            .build(backbone)
+        <dyn MemoryBankFactory>::from_table(table)?.build(backbone)
     }
 }
 
+/// The same, but declared as one that reaches files.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct FileMarkerOptions(MarkerOptions);
+
+#[typetag::serde(name = "file-marker")]
+impl MemoryBankFactory for FileMarkerOptions {
+    fn blocks(&self) -> Vec<usize> {
+        MemoryBankFactory::blocks(&self.0)
+    }
+
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        MemoryBankFactory::build(&self.0, backbone)
+    }
+}
+
+#[typetag::serde(name = "marker")]
 impl ScorerFactory for MarkerOptions {
     fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         self.mark()?;
@@ -111,6 +127,7 @@ impl ScorerFactory for MarkerOptions {
     }
 }
 
+#[typetag::serde(name = "marker")]
 impl VectorIndexFactory for MarkerOptions {
     fn build(&self, _: usize, _: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         self.mark()?;
@@ -119,8 +136,8 @@ impl VectorIndexFactory for MarkerOptions {
 }
 
 register! {
-    bank "marker" => MarkerOptions;
-    bank "file-marker" => MarkerOptions, reaches [files];
-    scorer "marker" => MarkerOptions;
-    index "marker" => MarkerOptions;
+    bank MarkerOptions;
+    bank FileMarkerOptions, reaches [files];
+    scorer MarkerOptions;
+    index MarkerOptions;
 }

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::common::trusting;
 use rareclip_server::api::{self, ApiOptions};
 use rareclip_server::model::{Condition, DetectorChoice, NewStream};
 use rareclip_server::{Service, Settings};
@@ -247,11 +248,8 @@ async fn free_text_in_options_is_refused_whatever_it_says() {
     );
     refused(&site, new, &["bank.index.file", "unknown key"]).await;
     let allowing = Site::with(ApiOptions::default(), |settings| {
-        settings.trust = rareclip_server::Trust::of(
-            [crate::components::COMPONENTS, rareclip_rarity::COMPONENTS]
-                .into_iter()
-                .flatten(),
-        );
+        let plugins = [crate::components::COMPONENTS, rareclip_rarity::COMPONENTS];
+        settings.trust = trusting(&plugins);
     });
     let allowing = allowing.await;
     let new = stream(json!({"type": "marker", "file": "plainword"}), rarity());
@@ -291,7 +289,7 @@ async fn a_bank_that_can_outgrow_the_memory_is_refused_before_it_is_built() {
     // A bank that does not say is refused by default.
     let unbounded = Site::with(ApiOptions::default(), |settings| {
         let plugins = [crate::components::COMPONENTS, rareclip_rarity::COMPONENTS];
-        settings.trust = rareclip_server::Trust::of(plugins.into_iter().flatten());
+        settings.trust = trusting(&plugins);
     });
     let new = stream(json!({"type": "marker"}), rarity());
     let answer = unbounded.await.post("/v1/streams", new).await;

@@ -53,10 +53,14 @@ const TABLE: &[(&str, &str)] = &[
     ("sliderKey('a', 0.5, 0, 1, false)", "null"),
     // States of the calibration.
     (
-        "warmUp('uncalibrated, 7 of 20 images')",
-        r#"{"have": 7, "needed": 20, "what": "images"}"#,
+        "warmUp({ type: 'warming-up', have: 7, needed: 20, reference: 'known-normals' })",
+        r#"{"have": 7, "needed": 20, "what": "known normals"}"#,
     ),
-    ("warmUp('quantile 0.95 of the last 900 scores')", "null"),
+    (
+        "warmUp({ type: 'quantile', quantile: 0.95, scores: 900 })",
+        "null",
+    ),
+    ("warmUp(null)", "null"),
     // Results as they come.
     (
         "addResult({ ids: [1, 2], scores: [5, 6], verdicts: ['normal', 'normal'], feedback: [null, null] }, { id: 3, score: 7, verdict: 'anomalous', feedback: null }, 2)",

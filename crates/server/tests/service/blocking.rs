@@ -8,12 +8,12 @@ use ndarray::Array2;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, ScoreInput, Scored, Scorer, register};
+use rareclip_core::{AnomalyMap, BoxError, ScoreInput, Scored, Scorer, register, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 register! {
-    scorer "blocking" => BlockingOptions;
+    scorer BlockingOptions;
 }
 
 /// The scorers that hang at their next image, by name, until they are let go.
@@ -37,6 +37,7 @@ pub(crate) struct BlockingOptions {
     name: String,
 }
 
+#[typetag::serde(name = "blocking")]
 impl ScorerFactory for BlockingOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![1]

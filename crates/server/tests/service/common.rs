@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rareclip_core::config::ConfigBuilder;
-use rareclip_core::{Detector, DetectorConfig};
+use rareclip_core::{Declaration, Detector, DetectorConfig};
 use rareclip_imaging::{RgbPicture, encode_png};
 use rareclip_server::model::{DetectorChoice, NewStream};
 use rareclip_server::{
@@ -65,7 +65,13 @@ pub(crate) fn trust() -> Trust {
         rareclip_process::COMPONENTS,
         rareclip_rarity::COMPONENTS,
     ];
-    Trust::of(plugins.into_iter().flatten())
+    trusting(&plugins)
+}
+
+/// Trusts the components of some crates.
+pub(crate) fn trusting(crates: &[&'static [Declaration]]) -> Trust {
+    let all = rareclip_core::registry::components().iter();
+    Trust::of(all.filter(|component| component.is_of(crates)))
 }
 
 pub(crate) fn settings(data: &std::path::Path) -> Settings {

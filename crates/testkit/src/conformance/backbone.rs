@@ -16,7 +16,7 @@ const IMAGES: usize = 4;
 
 /// A backbone and its images.
 struct BackboneCase {
-    factory: Box<dyn BackboneFactory>,
+    factory: Arc<dyn BackboneFactory>,
     backbone: Arc<dyn Backbone>,
     blocks: BTreeSet<usize>,
     pictures: Array4<f32>,

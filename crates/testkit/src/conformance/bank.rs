@@ -3,7 +3,7 @@
 mod learning;
 mod memory;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
@@ -22,7 +22,7 @@ const PASS: usize = 4;
 
 /// A bank and its world.
 pub(super) struct BankCase {
-    factory: Rc<dyn MemoryBankFactory>,
+    factory: Arc<dyn MemoryBankFactory>,
     world: World,
     setup: Setup,
     learning: Learning,
@@ -47,7 +47,7 @@ pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
 
 impl BankCase {
     fn new(setup: &Setup) -> Result<Self, String> {
-        let factory: Rc<dyn MemoryBankFactory> = setup.options::<dyn MemoryBankFactory>()?.into();
+        let factory = setup.options::<dyn MemoryBankFactory>()?;
         let world = World::new(setup)?;
         let bank = factory.build(&world.spec);
         let learning = bank.map_err(|error| error.to_string())?.learning();
@@ -114,7 +114,7 @@ impl BankCase {
         };
         let factory = self.factory.clone();
         let spec = self.world.spec.clone();
-        let others: Rc<[Features]> = self.world.images[..3].into();
+        let others: Arc<[Features]> = self.world.images[..3].into();
         Ok(Subject {
             fresh: Box::new(move || BankLife::boxed(&*factory, &spec, &others)),
             life,
@@ -130,7 +130,7 @@ impl BankCase {
 /// A bank of one stream. Where it looks at a whole set, an image is assessed as the first of a set whose `others` stay.
 struct BankLife {
     bank: Box<dyn MemoryBank>,
-    others: Rc<[Features]>,
+    others: Arc<[Features]>,
     blocks: Vec<usize>,
     patches: usize,
 }
@@ -139,7 +139,7 @@ impl BankLife {
     fn boxed(
         factory: &dyn MemoryBankFactory,
         spec: &BackboneSpec,
-        others: &Rc<[Features]>,
+        others: &Arc<[Features]>,
     ) -> Result<Box<dyn Living>, BoxError> {
         Ok(Box::new(Self {
             bank: factory.build(spec)?,

@@ -1,15 +1,13 @@
 //! What a component says of itself, and how it is configured.
 
-use rareclip_core::config::OpenSlot;
 use rareclip_core::registry::Component;
 use rareclip_core::{
-    BackboneFactory, Choice, MemoryBankFactory, PromptHeadFactory, ScorerFactory, Slot,
-    VectorIndexFactory,
+    BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory, Slot, VectorIndexFactory,
 };
 use serde_json::{Map, Value};
 
 use super::documented::undocumented;
-use super::setup::{Setup, Table, named};
+use super::setup::{Factory, Setup, Table, named};
 use super::written;
 use crate::broken::{Broken, Held, Promise, keep, kept};
 
@@ -70,8 +68,7 @@ fn summary(declared: &Declared) -> Held {
 
 fn documented(declared: &Declared) -> Held {
     let component = declared.component;
-    let schema = (component.schema)();
-    let all = undocumented(&schema, &(component.defaults)());
+    let all = undocumented(component.schema(), &component.defaults());
     match all.is_empty() {
         true => Ok(()),
         false => Err(all.join("; ")),
@@ -80,12 +77,25 @@ fn documented(declared: &Declared) -> Held {
 
 /// `table` checked and with every default, or the message that refuses it.
 pub(super) fn completed(slot: Slot, table: &Table) -> Result<Table, String> {
-    fn of<T: ?Sized + OpenSlot>(table: &Table) -> Result<Table, String> {
-        let choice = Choice::<T>::from_table(table.clone());
-        // Options that cannot be read are found by the one, tables that cannot be written by the other.
-        choice.resolve().map_err(|error| error.to_string())?;
-        let completed = choice.completed().map_err(|error| error.to_string())?;
-        Ok(completed.table().clone())
+    fn of<T: ?Sized + Factory>(table: &Table) -> Result<Table, String> {
+        let options = T::of_table(table.clone());
+        let table = options.and_then(|options| options.to_table());
+        table.map_err(|error| error.to_string())
+    }
+    match slot {
+        Slot::Backbone => of::<dyn BackboneFactory>(table),
+        Slot::Prompt => of::<dyn PromptHeadFactory>(table),
+        Slot::Bank => of::<dyn MemoryBankFactory>(table),
+        Slot::Scorer => of::<dyn ScorerFactory>(table),
+        Slot::Index => of::<dyn VectorIndexFactory>(table),
+    }
+}
+
+/// Reads the options struct itself, without the check of configs before it.
+fn read_unchecked(slot: Slot, table: Table) -> Result<(), String> {
+    fn of<T: ?Sized + Factory>(table: Table) -> Result<(), String> {
+        let read = T::unchecked(table).map(drop);
+        read.map_err(|error| error.to_string())
     }
     match slot {
         Slot::Backbone => of::<dyn BackboneFactory>(table),
@@ -110,7 +120,7 @@ fn without_nulls(value: &Value) -> Value {
 fn defaults(declared: &Declared) -> Held {
     let Setup { slot, .. } = declared.setup;
     let component = declared.component;
-    let Value::Object(defaults) = without_nulls(&(component.defaults)()) else {
+    let Value::Object(defaults) = without_nulls(&component.defaults()) else {
         return Err("its defaults are no table".into());
     };
     let mut table = named(component.name);
@@ -147,17 +157,16 @@ fn unknown_keys(declared: &Declared) -> Held {
     refused_by_name(slot, &table, UNKNOWN)?;
     // The options themselves must, not only the check of configs before them.
     let mut options = declared.setup.table();
-    options.remove("type");
-    let sound = (declared.component.complete)(Value::Object(options.clone()));
+    let sound = read_unchecked(slot, options.clone());
     sound.map_err(|error| format!("its options cannot be read: {error}"))?;
     options.insert(UNKNOWN.into(), 1.into());
-    if (declared.component.complete)(Value::Object(options)).is_ok() {
+    if read_unchecked(slot, options).is_ok() {
         return Err(
             "its options struct accepts it: say `#[serde(deny_unknown_fields, default)]`".into(),
         );
     }
     let whole = completed(slot, &declared.setup.table())?;
-    let schema = (declared.component.schema)();
+    let schema = declared.component.schema();
     for (key, value) in &whole {
         // What goes into a free table is known to somebody else.
         let free = schema["properties"][key]["additionalProperties"] == true;
@@ -178,7 +187,7 @@ fn unknown_keys(declared: &Declared) -> Held {
 
 fn other_types(declared: &Declared) -> Held {
     let Setup { slot, .. } = declared.setup;
-    let schema = (declared.component.schema)();
+    let schema = declared.component.schema();
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);
     for key in properties.keys() {

@@ -12,7 +12,7 @@ use crate::broken::{Broken, Held, Promise, keep, kept, refused, told};
 
 /// A prompt head and its world.
 struct PromptCase {
-    factory: Box<dyn PromptHeadFactory>,
+    factory: Arc<dyn PromptHeadFactory>,
     head: Arc<dyn PromptHead>,
     world: World,
 }

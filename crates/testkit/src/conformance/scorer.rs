@@ -1,12 +1,12 @@
 //! The contract of a scorer.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, FeatureSource, Features, MemoryBankFactory, Role, Scorer, ScorerFactory,
+    BoxError, FeatureSource, Features, MemoryBankFactory, Role, Scorer, ScorerFactory, Slot,
 };
 
 use super::life::{self, Living, Step, Subject};
@@ -21,7 +21,7 @@ use crate::broken::{Broken, Held, Promise, keep, kept, refused, told};
 
 /// A scorer and its world.
 struct ScorerCase {
-    factory: Rc<dyn ScorerFactory>,
+    factory: Arc<dyn ScorerFactory>,
     world: World,
     setup: Setup,
     /// Blocks that the bank beside it reads.
@@ -43,12 +43,11 @@ pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
 
 impl ScorerCase {
     fn new(setup: &Setup) -> Result<Self, String> {
-        let factory: Rc<dyn ScorerFactory> = setup.options::<dyn ScorerFactory>()?.into();
+        let factory = setup.options::<dyn ScorerFactory>()?;
         let world = World::new(setup)?;
-        let bank = setup.choice::<dyn MemoryBankFactory>();
-        let bank_blocks = match bank {
-            Some(_) => setup.options::<dyn MemoryBankFactory>()?.blocks(),
-            None => Vec::new(),
+        let bank_blocks = match setup.has(Slot::Bank) {
+            true => setup.options::<dyn MemoryBankFactory>()?.blocks(),
+            false => Vec::new(),
         };
         let case = Self {
             factory,

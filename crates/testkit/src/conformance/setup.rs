@@ -1,10 +1,13 @@
 //! The component under test and what the kit puts beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use rareclip_core::config::OpenSlot;
 use rareclip_core::registry::{self, Component};
-use rareclip_core::{Choice, DetectorConfig, Slot};
+use rareclip_core::{
+    BackboneFactory, ConfigError, DetectorConfig, MemoryBankFactory, PromptHeadFactory,
+    ScorerFactory, Slot, VectorIndexFactory,
+};
 use serde_json::{Map, Value, json};
 
 use crate::broken::told;
@@ -12,6 +15,48 @@ use crate::stand_ins;
 
 /// A table of a config.
 pub(super) type Table = Map<String, Value>;
+
+/// The factory trait of a slot.
+pub(super) trait Factory {
+    const SLOT: Slot;
+
+    /// As a config is read.
+    fn of_table(table: Table) -> Result<Arc<Self>, ConfigError>;
+
+    /// As the options are read, without the check of configs before.
+    fn unchecked(table: Table) -> serde_json::Result<Arc<Self>>;
+
+    /// The table with every default.
+    fn to_table(&self) -> Result<Table, ConfigError>;
+}
+
+macro_rules! factories {
+    ($($factory:ident, $slot:ident;)*) => {$(
+        impl Factory for dyn $factory {
+            const SLOT: Slot = Slot::$slot;
+
+            fn of_table(table: Table) -> Result<Arc<Self>, ConfigError> {
+                Self::from_table(table)
+            }
+
+            fn unchecked(table: Table) -> serde_json::Result<Arc<Self>> {
+                serde_json::from_value(table.into())
+            }
+
+            fn to_table(&self) -> Result<Table, ConfigError> {
+                self.table()
+            }
+        }
+    )*};
+}
+
+factories! {
+    BackboneFactory, Backbone;
+    PromptHeadFactory, Prompt;
+    MemoryBankFactory, Bank;
+    ScorerFactory, Scorer;
+    VectorIndexFactory, Index;
+}
 
 /// A detector around the component under test, one table for each slot that is filled.
 #[derive(Debug, Clone)]
@@ -94,12 +139,12 @@ impl Setup {
     /// The declaration of the component under test.
     pub(super) fn declaration(&self) -> Result<&'static Component, String> {
         let all = registry::components_of(self.slot);
-        let mut found = all.iter().filter(|found| found.name == self.name());
+        let mut found = all.clone().filter(|found| found.name == self.name());
         match (found.next(), found.next()) {
             (Some(only), None) => Ok(only),
             (Some(_), Some(_)) => Err("two crates of this program claim its name".into()),
             (None, _) => {
-                let names: Vec<&str> = all.iter().map(|found| found.name).collect();
+                let names: Vec<&str> = all.map(|found| found.name).collect();
                 let names = names.join(", ");
                 Err(format!(
                     "this program has only {names}: link its crate into the test (`use the_plugin as _;`), or call its `register()`"
@@ -108,20 +153,26 @@ impl Setup {
         }
     }
 
-    /// What stands in the slot of `T`.
-    pub(super) fn choice<T: ?Sized + OpenSlot>(&self) -> Option<Choice<T>> {
-        self.tables.get(&T::SLOT).cloned().map(Choice::from_table)
+    /// Whether there is a component in `slot`.
+    pub(super) fn has(&self, slot: Slot) -> bool {
+        self.tables.contains_key(&slot)
     }
 
-    /// The options of what stands in the slot of `T`.
-    pub(super) fn options<T: ?Sized + OpenSlot>(&self) -> Result<Box<T>, String> {
-        let choice = self.choice::<T>();
-        let choice = choice.ok_or_else(|| format!("the kit has no {} here", T::SLOT))?;
-        choice.resolve().map_err(told("reading the options"))
+    /// The options of the component in the slot of `T`.
+    pub(super) fn options<T: ?Sized + Factory>(&self) -> Result<Arc<T>, String> {
+        let table = self.tables.get(&T::SLOT).cloned();
+        let table = table.ok_or_else(|| format!("the kit has no {} here", T::SLOT))?;
+        T::of_table(table).map_err(told("reading the options"))
     }
 
     /// The whole detector; an index stands in the kit's bank.
     pub(super) fn config(&self) -> Result<DetectorConfig, String> {
+        DetectorConfig::from_value(self.value(), &|_| None)
+            .map_err(told("putting a detector together"))
+    }
+
+    /// The config of the whole detector, with defaults left out.
+    pub(super) fn value(&self) -> Value {
         let mut tables = self.tables.clone();
         if let Some(index) = tables.remove(&Slot::Index) {
             let bank = tables.entry(Slot::Bank).or_default();
@@ -145,7 +196,7 @@ impl Setup {
         for (slot, table) in tables {
             config[slot.name()] = table.into();
         }
-        serde_json::from_value(config).map_err(told("putting a detector together"))
+        config
     }
 
     /// The blocks that a backbone is asked for.
@@ -153,7 +204,7 @@ impl Setup {
         let mut blocks = match self.slot {
             // What the kit's own components read need not be there.
             Slot::Backbone => BTreeSet::new(),
-            _ => self.config()?.blocks().map_err(told("asking for blocks"))?,
+            _ => self.config()?.blocks(),
         };
         blocks.extend(&self.blocks);
         Ok(blocks)

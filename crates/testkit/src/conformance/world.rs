@@ -4,7 +4,7 @@ use ndarray::Array4;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
     BackboneFactory, Evidence, Features, InputRecipe, Learning, MemoryBankFactory, Prior,
-    PromptHeadFactory, Role, ScoreInput,
+    PromptHeadFactory, Role, ScoreInput, Slot,
 };
 
 use super::setup::Setup;
@@ -103,7 +103,7 @@ impl World {
     }
 
     fn priors(&self, setup: &Setup) -> Result<Vec<Option<Prior>>, String> {
-        if setup.choice::<dyn PromptHeadFactory>().is_none() {
+        if !setup.has(Slot::Prompt) {
             return Ok(vec![None; self.images.len()]);
         }
         let head = setup.options::<dyn PromptHeadFactory>()?.build(&self.spec);
@@ -114,7 +114,7 @@ impl World {
     }
 
     fn evidence(&self, setup: &Setup, normals: usize) -> Result<Vec<Option<Evidence>>, String> {
-        if setup.choice::<dyn MemoryBankFactory>().is_none() {
+        if !setup.has(Slot::Bank) {
             return Ok(vec![None; self.images.len()]);
         }
         let said = told("the bank beside it");

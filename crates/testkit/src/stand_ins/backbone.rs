@@ -4,7 +4,7 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::normalise;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,7 @@ const BLOCKS: usize = 64;
 /// Mean and deviation of three channels.
 const COLOURS: usize = 6;
 
+#[typetag::serde(name = "testkit")]
 impl BackboneFactory for BackboneOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         let Self { rows, columns, .. } = *self;

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
@@ -7,8 +8,8 @@ use rareclip_core::index::Recall;
 use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Choice, Evidence, Features, Grid, MemoryBank, MemoryBankFactory,
-    Role, UpdatePolicy, VectorIndex, VectorIndexFactory,
+    BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
+    UpdatePolicy, VectorIndex, VectorIndexFactory, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::NAME;
 
 /// The patches of the first images, whole; an image is as rare as its patches are unlike them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BankOptions {
     /// The block read, 1-based. Default 5.
@@ -26,7 +27,7 @@ pub(crate) struct BankOptions {
     #[schemars(range(min = 1, max = 1000))]
     images: usize,
     /// How the bank searches. Default testkit.
-    index: Choice<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
     /// Which scored images are remembered. Default always.
     update: UpdatePolicy,
 }
@@ -36,12 +37,13 @@ impl Default for BankOptions {
         Self {
             block: 5,
             images: 5,
-            index: Choice::named(NAME),
+            index: rareclip_core::index::named(NAME),
             update: UpdatePolicy::Always,
         }
     }
 }
 
+#[typetag::serde(name = "testkit")]
 impl MemoryBankFactory for BankOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]
@@ -55,7 +57,7 @@ impl MemoryBankFactory for BankOptions {
         let width = backbone.width_of(self.block);
         let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;
         let capacity = self.images.max(1).saturating_mul(backbone.grid.patches());
-        Ok(self.index.resolve()?.capacity_bytes(width, capacity))
+        Ok(self.index.capacity_bytes(width, capacity))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -66,7 +68,7 @@ impl MemoryBankFactory for BankOptions {
             block: self.block,
             images: self.images.max(1),
             grid: backbone.grid,
-            index: self.index.resolve()?.build(width, capacity)?,
+            index: self.index.build(width, capacity)?,
             absorbed: 0,
             normals: 0,
         }))

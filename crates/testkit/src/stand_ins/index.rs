@@ -4,7 +4,7 @@ use std::ops::Range;
 use ndarray::{Array1, ArrayView2};
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::{Hit, IndexError};
-use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct IndexOptions {}
 
+#[typetag::serde(name = "testkit")]
 impl VectorIndexFactory for IndexOptions {
     fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
         Some(saturating_bytes([vectors, width, size_of::<f32>()]))

@@ -17,9 +17,9 @@ use scorer::ScorerOptions;
 pub(crate) const NAME: &str = "testkit";
 
 rareclip_core::register! {
-    backbone "testkit" => BackboneOptions;
-    prompt "testkit" => PromptOptions;
-    bank "testkit" => BankOptions;
-    scorer "testkit" => ScorerOptions;
-    index "testkit" => IndexOptions;
+    backbone BackboneOptions;
+    prompt PromptOptions;
+    bank BankOptions;
+    scorer ScorerOptions;
+    index IndexOptions;
 }

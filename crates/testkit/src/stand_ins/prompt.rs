@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ impl Default for PromptOptions {
     }
 }
 
+#[typetag::serde(name = "testkit")]
 impl PromptHeadFactory for PromptOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

@@ -5,7 +5,9 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory};
+use rareclip_core::{
+    AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,7 @@ impl Default for ScorerOptions {
     }
 }
 
+#[typetag::serde(name = "testkit")]
 impl ScorerFactory for ScorerOptions {
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         Ok(Box::new(StandIn {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ndarray::{Array4, ArrayView4, Axis};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Choice, Features};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, typetag};
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,9 +54,10 @@ pub(crate) struct FaultyOptions {
 /// Backbones built.
 static BUILT: AtomicU32 = AtomicU32::new(0);
 
+#[typetag::serde(name = "faulty")]
 impl BackboneFactory for FaultyOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
-        let sound = Choice::<dyn BackboneFactory>::named("testkit").resolve()?;
+        let sound = <dyn BackboneFactory>::from_table(crate::sound_table())?;
         let mut blocks = blocks.clone();
         if self.fault == Fault::AnyBlock {
             blocks.retain(|block| (1..64).contains(block));

@@ -1,5 +1,7 @@
 //! A bank that learns online.
 
+use std::sync::Arc;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +10,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Choice, Features, MemoryBank, MemoryBankFactory, Role, UpdatePolicy,
+    BankStatus, BoxError, Features, MemoryBank, MemoryBankFactory, Role, UpdatePolicy, typetag,
 };
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -88,12 +90,11 @@ pub(crate) struct FaultyOptions {
 static BUILT: AtomicU32 = AtomicU32::new(0);
 
 /// A sound bank.
-pub(crate) fn sound() -> Box<dyn MemoryBankFactory> {
-    Choice::<dyn MemoryBankFactory>::named("testkit")
-        .resolve()
-        .unwrap()
+pub(crate) fn sound() -> Arc<dyn MemoryBankFactory> {
+    <dyn MemoryBankFactory>::from_table(crate::sound_table()).unwrap()
 }
 
+#[typetag::serde(name = "faulty")]
 impl MemoryBankFactory for FaultyOptions {
     fn blocks(&self) -> Vec<usize> {
         sound().blocks()

@@ -1,7 +1,7 @@
 //! Declarations: each is of a sound scorer whose options have one thing wrong.
 
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Scorer, ScorerFactory, Slot};
+use rareclip_core::{BoxError, Scorer, ScorerFactory, Slot, typetag};
 use rareclip_testkit::Broken;
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -11,7 +11,8 @@ use crate::scorer::sound;
 
 /// Options of the sound scorer.
 macro_rules! declared {
-    ($($options:ty),+) => {$(
+    ($($name:literal => $options:ty),+) => {$(
+        #[typetag::serde(name = $name)]
         impl ScorerFactory for $options {
             fn build(
                 &self,
@@ -25,13 +26,13 @@ macro_rules! declared {
 }
 
 declared!(
-    UndescribedOptions,
-    WithoutRangeOptions,
-    UnnamedChoiceOptions,
-    AnonymousOptions,
-    LenientOptions,
-    OutOfRangeOptions,
-    ForgetfulOptions
+    "undescribed" => UndescribedOptions,
+    "without-range" => WithoutRangeOptions,
+    "unnamed-choice" => UnnamedChoiceOptions,
+    "anonymous" => AnonymousOptions,
+    "lenient" => LenientOptions,
+    "out-of-range" => OutOfRangeOptions,
+    "forgetful" => ForgetfulOptions
 );
 
 /// An option without a description.

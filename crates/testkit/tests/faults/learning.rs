@@ -7,7 +7,7 @@ use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     BankStatus, BoxError, Evidence, FeatureSource, Features, Learning, MemoryBank,
-    MemoryBankFactory, Role,
+    MemoryBankFactory, Role, typetag,
 };
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -40,6 +40,7 @@ pub(crate) struct PassOptions {
     fault: PassFault,
 }
 
+#[typetag::serde(name = "faulty-pass")]
 impl MemoryBankFactory for PassOptions {
     fn blocks(&self) -> Vec<usize> {
         sound().blocks()
@@ -151,6 +152,7 @@ pub(crate) struct SetOptions {
     fault: SetFault,
 }
 
+#[typetag::serde(name = "faulty-set")]
 impl MemoryBankFactory for SetOptions {
     fn blocks(&self) -> Vec<usize> {
         sound().blocks()

@@ -13,19 +13,19 @@ use rareclip_testkit::conformance::Conformance;
 use serde_json::json;
 
 rareclip_core::register! {
-    backbone "faulty" => backbone::FaultyOptions;
-    prompt "faulty" => prompt::FaultyOptions;
-    bank "faulty" => bank::FaultyOptions;
-    bank "faulty-pass" => learning::PassOptions;
-    bank "faulty-set" => learning::SetOptions;
-    scorer "faulty" => scorer::FaultyOptions;
-    scorer "undescribed" => declared::UndescribedOptions;
-    scorer "without-range" => declared::WithoutRangeOptions;
-    scorer "unnamed-choice" => declared::UnnamedChoiceOptions;
-    scorer "anonymous" => declared::AnonymousOptions;
-    scorer "lenient" => declared::LenientOptions;
-    scorer "out-of-range" => declared::OutOfRangeOptions;
-    scorer "forgetful" => declared::ForgetfulOptions;
+    backbone backbone::FaultyOptions;
+    prompt prompt::FaultyOptions;
+    bank bank::FaultyOptions;
+    bank learning::PassOptions;
+    bank learning::SetOptions;
+    scorer scorer::FaultyOptions;
+    scorer declared::UndescribedOptions;
+    scorer declared::WithoutRangeOptions;
+    scorer declared::UnnamedChoiceOptions;
+    scorer declared::AnonymousOptions;
+    scorer declared::LenientOptions;
+    scorer declared::OutOfRangeOptions;
+    scorer declared::ForgetfulOptions;
 }
 
 /// What is broken in a component with this fault.
@@ -45,3 +45,8 @@ macro_rules! refused {
     };
 }
 pub(crate) use refused;
+
+/// The table of the kit's own, sound component in a slot.
+fn sound_table() -> serde_json::Map<String, serde_json::Value> {
+    serde_json::Map::from_iter([("type".to_owned(), "testkit".into())])
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Choice, Features, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, typetag};
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,12 +46,11 @@ pub(crate) struct FaultyOptions {
 /// Heads built.
 static BUILT: AtomicU32 = AtomicU32::new(0);
 
-fn sound() -> Box<dyn PromptHeadFactory> {
-    Choice::<dyn PromptHeadFactory>::named("testkit")
-        .resolve()
-        .unwrap()
+fn sound() -> Arc<dyn PromptHeadFactory> {
+    <dyn PromptHeadFactory>::from_table(crate::sound_table()).unwrap()
 }
 
+#[typetag::serde(name = "faulty")]
 impl PromptHeadFactory for FaultyOptions {
     fn blocks(&self) -> Vec<usize> {
         sound().blocks()

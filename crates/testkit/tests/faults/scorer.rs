@@ -1,5 +1,7 @@
 //! A scorer.
 
+use std::sync::Arc;
+
 use std::any::Any;
 use std::cell::Cell;
 
@@ -8,7 +10,7 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, Choice, FeatureSource, Role, ScoreInput, Scored, Scorer, ScorerFactory,
+    BoxError, FeatureSource, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
 };
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -59,12 +61,11 @@ pub(crate) struct FaultyOptions {
 }
 
 /// A sound scorer.
-pub(crate) fn sound() -> Box<dyn ScorerFactory> {
-    Choice::<dyn ScorerFactory>::named("testkit")
-        .resolve()
-        .unwrap()
+pub(crate) fn sound() -> Arc<dyn ScorerFactory> {
+    <dyn ScorerFactory>::from_table(crate::sound_table()).unwrap()
 }
 
+#[typetag::serde(name = "faulty")]
 impl ScorerFactory for FaultyOptions {
     fn build(
         &self,

@@ -10,7 +10,7 @@ use rareclip_plugin_acme_scorer as _;
 use rareclip_plugin_acme_index as _;
 
 fn main() -> std::process::ExitCode {
-    // By hand: for platforms and linkers without link-time constructors, of no harm elsewhere.
+    // Links the crate, and makes the program check at start that its components are there.
     rareclip_plugin_acme_bank::register();
     rareclip_cli::main()
 }

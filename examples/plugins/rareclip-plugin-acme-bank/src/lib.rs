@@ -9,11 +9,12 @@ use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
+    typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(bank "acme-bank" => AcmeBankOptions);
+rareclip_core::register!(bank AcmeBankOptions);
 
 /// The patches of the latest images; a patch is as rare as it is unlike the most similar of them, by cosine.
 ///
@@ -38,6 +39,7 @@ impl Default for AcmeBankOptions {
     }
 }
 
+#[typetag::serde(name = "acme-bank")]
 impl MemoryBankFactory for AcmeBankOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

@@ -6,17 +6,18 @@ use std::ops::Range;
 use ndarray::{Array1, ArrayView2};
 use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::patches::{dot, row_major};
-use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory};
+use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(index "acme-index" => AcmeIndexOptions);
+rareclip_core::register!(index AcmeIndexOptions);
 
 /// Exact search: every query against every vector, one inner product after the other.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcmeIndexOptions {}
 
+#[typetag::serde(name = "acme-index")]
 impl VectorIndexFactory for AcmeIndexOptions {
     fn build(&self, width: usize, capacity: usize) -> Result<Box<dyn VectorIndex>, BoxError> {
         IndexError::shape(width, capacity)?;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(prompt "acme-prompt" => AcmePromptOptions);
+rareclip_core::register!(prompt AcmePromptOptions);
 
 /// A prior from brightness: what is much brighter or darker than most of its image is suspect.
 ///
@@ -37,6 +37,7 @@ impl Default for AcmePromptOptions {
 /// R, G and B, at the beginning of a token.
 const COLOURS: usize = 3;
 
+#[typetag::serde(name = "acme-prompt")]
 impl PromptHeadFactory for AcmePromptOptions {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

@@ -6,11 +6,13 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory};
+use rareclip_core::{
+    AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(scorer "acme-scorer" => AcmeScorerOptions);
+rareclip_core::register!(scorer AcmeScorerOptions);
 
 /// The mean rarity of the rarest patches as the score; the map shows every patch.
 ///
@@ -29,6 +31,7 @@ impl Default for AcmeScorerOptions {
     }
 }
 
+#[typetag::serde(name = "acme-scorer")]
 impl ScorerFactory for AcmeScorerOptions {
     fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
         let (share, grid, side) = (self.share, backbone.grid, backbone.input.side);

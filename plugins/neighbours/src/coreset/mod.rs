@@ -5,6 +5,7 @@ mod half;
 mod prototypes;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand::Rng;
@@ -17,7 +18,7 @@ use rareclip_core::bank::{
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{check_neighbourhoods, neighbourhood_mean};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
 use rayon::prelude::*;
 
 use crate::error::{NeighbourError, absorb_nothing};
@@ -29,6 +30,7 @@ use prototypes::{LIFT, Prototypes};
 /// Images that are projected at a time, each by one thread.
 const TOGETHER: usize = 8;
 
+#[typetag::serde(name = "coreset")]
 impl MemoryBankFactory for CoresetOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -37,8 +39,8 @@ impl MemoryBankFactory for CoresetOptions {
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
         let blocks = checked(self, backbone)?;
         let width = blocks.iter().map(|(_, width)| width).sum();
-        let index = self.index.resolve()?;
-        Ok(most_bytes(self, backbone.grid.patches(), width, &*index))
+        let patches = backbone.grid.patches();
+        Ok(most_bytes(self, patches, width, &*self.index))
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -60,7 +62,7 @@ struct CoresetBank {
     /// Width of a patch: that of all blocks together.
     width: usize,
     grid: Grid,
-    index: Box<dyn VectorIndexFactory>,
+    index: Arc<dyn VectorIndexFactory>,
     images: u64,
     memory: Memory,
 }
@@ -118,7 +120,7 @@ impl CoresetBank {
     fn new(options: &CoresetOptions, backbone: &BackboneSpec) -> Result<Self, BoxError> {
         let blocks = checked(options, backbone)?;
         let width = blocks.iter().map(|(_, width)| width).sum();
-        let index = options.index.resolve()?;
+        let index = Arc::clone(&options.index);
         // A missing engine should be found out now.
         index.build(width + 1, 1)?;
         Ok(Self {

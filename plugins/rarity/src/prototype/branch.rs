@@ -1,5 +1,7 @@
 //! One branch of the bank: what one neighbourhood size on one block remembers.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView2};
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
@@ -22,7 +24,7 @@ pub(crate) struct Rules {
     pub(crate) looseness: f64,
     pub(crate) rarity_threshold: f64,
     pub(crate) sampler: Sampler,
-    pub(crate) index: Box<dyn VectorIndexFactory>,
+    pub(crate) index: Arc<dyn VectorIndexFactory>,
 }
 
 impl Rules {

@@ -3,6 +3,7 @@
 mod branch;
 
 use std::any::Any;
+use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
@@ -11,7 +12,7 @@ use rareclip_core::bank::{
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy};
+use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, typetag};
 use rayon::prelude::*;
 
 use crate::earlier::Earlier;
@@ -21,6 +22,7 @@ use crate::pool::Pool;
 pub(crate) use branch::BranchBank;
 use branch::{Findings, Rules};
 
+#[typetag::serde(name = "prototype")]
 impl MemoryBankFactory for PrototypeOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()
@@ -31,7 +33,7 @@ impl MemoryBankFactory for PrototypeOptions {
     }
 
     fn capacity_bytes(&self, backbone: &BackboneSpec) -> Result<Option<u64>, BoxError> {
-        Ok(capacity_bytes(self, backbone, &*self.index.resolve()?)?)
+        Ok(capacity_bytes(self, backbone, &*self.index)?)
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
@@ -145,7 +147,7 @@ impl PrototypeBank {
             looseness: options.looseness,
             rarity_threshold: options.rarity_threshold,
             sampler: options.sampler.clone(),
-            index: options.index.resolve()?,
+            index: Arc::clone(&options.index),
         };
         let built: Result<Vec<BranchBank>, BoxError> = specs
             .iter()

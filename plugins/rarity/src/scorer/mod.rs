@@ -11,7 +11,9 @@ use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer};
+use rareclip_core::{
+    AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +120,7 @@ impl Default for RarityOptions {
     }
 }
 
+#[typetag::serde(name = "rarity")]
 impl ScorerFactory for RarityOptions {
     fn blocks(&self) -> Vec<usize> {
         self.blocks.clone()

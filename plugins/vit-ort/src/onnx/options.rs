@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
 use rareclip_imaging::{IMAGENET_MEAN, IMAGENET_STD, Preset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,7 @@ impl Default for OnnxOptions {
     }
 }
 
+#[typetag::serde(name = "onnx")]
 impl BackboneFactory for OnnxOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         Ok(Arc::new(OnnxBackbone::new(self, blocks)?))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
 use rareclip_imaging::Preset;
 use rareclip_vit::family::{Activation, Overrides};
 use rareclip_vit::positions::PositionResize;
@@ -130,6 +130,7 @@ impl VitOptions {
     }
 }
 
+#[typetag::serde(name = "vit")]
 impl BackboneFactory for VitOptions {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         Ok(Arc::new(VitBackbone::new(self, blocks)?))

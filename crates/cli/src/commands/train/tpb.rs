@@ -34,7 +34,7 @@ pub(super) fn run(args: &TpbArgs) -> anyhow::Result<Exit> {
     let settings = settings(args, &options, dataset.kind);
     check(&dataset, &selection, &settings, args.device).map_err(named)?;
     let blocks = options.blocks.iter().copied().collect();
-    let backbone = config.backbone.resolve()?.build(&blocks);
+    let backbone = config.backbone.build(&blocks);
     let backbone = backbone.map_err(|error| anyhow::anyhow!("backbone: {error}"))?;
     let directions = match options.directions {
         DirectionSource::Text => Directions::Fixed(options.text.directions()?),
@@ -94,8 +94,7 @@ fn options(config: &DetectorConfig) -> anyhow::Result<TpbOptions> {
     else {
         bail!("has no [prompt] of type \"tpb\": only that head has layers to train");
     };
-    prompt.resolve()?;
-    let mut table = prompt.table().clone();
+    let mut table = prompt.table()?;
     table.remove("type");
     Ok(serde_json::from_value(table.into())?)
 }

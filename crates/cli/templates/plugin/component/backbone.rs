@@ -6,11 +6,11 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::normalise;
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(backbone "{{name}}" => {{Name}}Options);
+rareclip_core::register!(backbone {{Name}}Options);
 
 /// Colours and edges of square cells; no weights.
 ///
@@ -42,6 +42,7 @@ const BLOCK: usize = 1;
 /// Means and deviations of three channels, and steps in two directions.
 const WIDTH: usize = 8;
 
+#[typetag::serde(name = "{{name}}")]
 impl BackboneFactory for {{Name}}Options {
     fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
         let (side, cell) = (self.image_size, self.cell);

@@ -9,11 +9,12 @@ use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
+    typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(bank "{{name}}" => {{Name}}Options);
+rareclip_core::register!(bank {{Name}}Options);
 
 /// The patches of the latest images; a patch is as rare as it is unlike the most similar of them, by cosine.
 ///
@@ -38,6 +39,7 @@ impl Default for {{Name}}Options {
     }
 }
 
+#[typetag::serde(name = "{{name}}")]
 impl MemoryBankFactory for {{Name}}Options {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

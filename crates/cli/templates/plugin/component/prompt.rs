@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory};
+use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-rareclip_core::register!(prompt "{{name}}" => {{Name}}Options);
+rareclip_core::register!(prompt {{Name}}Options);
 
 /// A prior from brightness: what is much brighter or darker than most of its image is suspect.
 ///
@@ -37,6 +37,7 @@ impl Default for {{Name}}Options {
 /// R, G and B, at the beginning of a token.
 const COLOURS: usize = 3;
 
+#[typetag::serde(name = "{{name}}")]
 impl PromptHeadFactory for {{Name}}Options {
     fn blocks(&self) -> Vec<usize> {
         vec![self.block]

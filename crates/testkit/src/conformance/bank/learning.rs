@@ -259,7 +259,7 @@ fn unreadable(case: &BankCase) -> Held {
 
 fn update_policy(case: &BankCase) -> Held {
     let component = case.setup.declaration()?;
-    let schema = (component.schema)();
+    let schema = component.schema();
     if schema["properties"]["update"].is_null() {
         return match case.factory.update() == UpdatePolicy::Always {
             true => Ok(()),
