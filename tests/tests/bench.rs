@@ -1,5 +1,5 @@
 //! Detectors on a data set: the benchmark through the program.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! A detector is what its config says, wherever its components come from.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! A service that is killed again and again has the history and the memory of one that never was.
 //!
 //! `RARECLIP_CRASHES` is how often it is killed, `RARECLIP_SEED` when.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

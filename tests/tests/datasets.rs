@@ -1,5 +1,5 @@
 //! A data set that was pulled, through the program.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

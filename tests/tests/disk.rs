@@ -1,6 +1,6 @@
 //! What a service does when its disk is full or takes no more writes: it goes on scoring, says what is wrong, and goes on
 //! recording when it can.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 #![cfg(target_os = "linux")]
 
 mod common;

@@ -1,5 +1,5 @@
 //! Files and names of other programs, through the program itself.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

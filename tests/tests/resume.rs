@@ -1,5 +1,5 @@
 //! A killed run goes on as if nothing had happened.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! `rareclip scan` as its users meet it.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

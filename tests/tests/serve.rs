@@ -1,5 +1,5 @@
 //! `rareclip serve`, `client` and `keys` as their users meet them.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! State files of every format so far load and go on where they were.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Thresholds: set anew without scoring again, checked, and kept to.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Set-up, demo and tests of the rareclip workspace: `cargo xtask --help`.
 
 // Its answers are for people, on stdout.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 mod advisories;
 mod api;

@@ -4,7 +4,11 @@
 //! `cargo run --release -p rareclip --example load -- FOLDER [MINUTES] [CLIENTS] [STREAMS] [CONFIG] [OPTIONS OF serve…]`
 //!
 //! Needs `target/release/rareclip` (`cargo build --release -p rareclip`).
-#![allow(clippy::print_stdout)]
+#![allow(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "it prints its result"
+)]
 
 mod common;
 

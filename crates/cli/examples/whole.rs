@@ -9,7 +9,11 @@
 //! Random weights give tokens that are all alike, which would spare the banks most of their work. So noise is added to the
 //! tokens, outside of the measured time, until patches are as alike as those of real images of a product are.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it prints its result"
+)]
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The clients in `examples/clients` against the program itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -1,7 +1,7 @@
 //! `rareclip models` and `rareclip doctor` on files that are not those of the catalogue.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 use std::process::{Command, Output};

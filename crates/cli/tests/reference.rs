@@ -1,7 +1,7 @@
 //! The reference pages in `docs` against the program itself.
 // A program without backbones has nothing to say of the built-in configs.
 #![cfg(feature = "ort")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

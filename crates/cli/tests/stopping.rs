@@ -1,6 +1,6 @@
 //! `rareclip serve` ends when it is told to, whatever hangs in it.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

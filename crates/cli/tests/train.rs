@@ -2,7 +2,7 @@
 
 #![cfg(all(feature = "tch", feature = "ort"))]
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,7 +1,7 @@
 //! The systemd unit that is shipped: what it must say, and that its command exists.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! How a config is put together and what is said of a wrong one.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Config files as editors and scripts write them.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use rareclip_core::config::ConfigBuilder;
 

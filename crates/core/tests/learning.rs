@@ -1,5 +1,5 @@
 //! Training passes, batches and update policies.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Which components and options a config from a request may choose.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

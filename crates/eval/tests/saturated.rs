@@ -1,7 +1,7 @@
 //! sPRO by hand: Bergmann et al., Beyond Dents and Scratches, IJCV 2022, section 4.2.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use ndarray::{Array2, array};
 use proptest::prelude::*;

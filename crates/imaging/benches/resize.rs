@@ -1,5 +1,5 @@
 //! Times of what runs for every image: decoding, resizing, and the map's way back to pixels.
-#![allow(missing_docs, clippy::unwrap_used)] // The inputs are made here.
+#![allow(missing_docs, clippy::unwrap_used, reason = "benchmark code")]
 
 use std::hint::black_box;
 

@@ -1,6 +1,6 @@
 //! Files of other programs: what cameras, label tools and archives write.
 #![cfg(feature = "codecs")]
-#![allow(clippy::unwrap_used, clippy::panic)] // Helpers of tests.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Reading and refusing image files.
 #![cfg(feature = "codecs")]
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::{io::Cursor, path::Path};
 

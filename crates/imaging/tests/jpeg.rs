@@ -1,7 +1,7 @@
 //! JPEG files of every kind against the pixels of libjpeg-turbo, and files that are refused.
 //! `tests/python/jpeg_fixtures.py` writes the files and pixels.
 #![cfg(feature = "codecs")]
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Map upsampling and blur.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

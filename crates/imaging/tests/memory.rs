@@ -1,6 +1,7 @@
 //! What decoding allocates, against what the header announces.
 #![cfg(feature = "codecs")]
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
+#![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Cursor;

@@ -1,6 +1,6 @@
 //! Tensors and masks against the golden data of the published pipeline.
 #![cfg(feature = "codecs")]
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

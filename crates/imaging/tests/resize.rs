@@ -1,5 +1,5 @@
 //! Properties of resizing.
-#![allow(clippy::unwrap_used)] // Helpers of tests.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use proptest::prelude::*;
 use rareclip_imaging::{Filter, ImagingError, Orientation, Picture, Pixels, Preset, resize};

@@ -1,6 +1,6 @@
 //! Fetches artefacts of the catalogue by name, or lists them: `cargo run -p rareclip-models --example pull -- dinov2-small`.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = std::env::args().skip(1).collect();

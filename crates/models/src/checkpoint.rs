@@ -267,6 +267,7 @@ enum Format {
     PyTorch,
 }
 
+#[allow(unsafe_code, reason = "a file is mapped")]
 fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(Error::io(path))?;
     if file.metadata().map_err(Error::io(path))?.len() == 0 {

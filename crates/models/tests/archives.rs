@@ -1,7 +1,7 @@
 //! A data set that comes as a tar.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

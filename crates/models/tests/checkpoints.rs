@@ -1,7 +1,7 @@
 //! Reading tensor files.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Machines without internet: mirrors, copied folders, local files.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

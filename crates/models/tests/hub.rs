@@ -1,7 +1,7 @@
 //! Downloads from a server that speaks the hub's protocol, cuts connections and sends wrong bytes.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

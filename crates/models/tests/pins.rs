@@ -1,7 +1,7 @@
 //! What the catalogue pins is what is installed, wherever it is taken from.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
 mod common;
 

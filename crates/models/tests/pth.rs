@@ -1,7 +1,7 @@
 //! Reading PyTorch checkpoints without running them.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::io::{Cursor, Write};
 use std::path::PathBuf;

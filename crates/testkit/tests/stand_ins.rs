@@ -1,5 +1,5 @@
 //! What the kit puts beside a component under test keeps its own contract.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use rareclip_testkit::conformance;
 

@@ -1,7 +1,7 @@
 //! Four optimiser steps on a tiny CLIP against golden numbers of the published training.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Runs in their folders, on a small data set and a backbone without weights.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

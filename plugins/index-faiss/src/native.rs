@@ -142,8 +142,8 @@ unsafe extern "C" fn take(data: *const c_void, size: usize, items: usize) -> usi
     SINK.with_borrow_mut(|sink| match sink {
         Sink::Count(count) => *count += bytes,
         Sink::Keep(_) if bytes == 0 => {}
-        // SAFETY: faiss hands over `items` items of `size` bytes.
         Sink::Keep(all) => {
+            // SAFETY: faiss passes `items` items of `size` bytes.
             all.extend_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), bytes) });
         }
     });

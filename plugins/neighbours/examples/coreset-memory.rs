@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p rareclip-neighbours --example coreset-memory -- [images] [share] [k of reweighting]`
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 use std::collections::BTreeMap;
 use std::time::Instant;

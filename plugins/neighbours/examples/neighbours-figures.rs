@@ -5,7 +5,7 @@
 //! SHOTS are numbers of random normals to learn from, such as `1,4,16`, or `all`; the seed chooses them and the coreset. Maps are
 //! compared at 256 x 256 pixels.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 use std::path::Path;
 

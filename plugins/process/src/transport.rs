@@ -189,7 +189,7 @@ impl Listener {
         })
     }
 
-    #[cfg_attr(unix, allow(dead_code))]
+    #[cfg_attr(unix, allow(dead_code, reason = "only Windows uses it"))]
     pub(crate) fn tcp() -> io::Result<Self> {
         let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::LOCALHOST), 0))?;
         listener.set_nonblocking(true)?;

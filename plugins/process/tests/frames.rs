@@ -1,5 +1,5 @@
 //! Messages as bytes, and bytes that are none.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use proptest::prelude::*;
 use rareclip_process::frame::{Frame, FrameError, HEADER_LIMIT};

@@ -1,7 +1,7 @@
 //! Every component of this crate keeps the contract of its slot.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::path::{Path, PathBuf};
 

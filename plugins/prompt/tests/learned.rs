@@ -1,7 +1,7 @@
 //! The bridge with directions that were learned along with its layers, without any text.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -6,7 +6,11 @@
 //! Further arguments: threads (2), images (9), precision (f32). In another precision than f32, its tokens are compared with those in f32 at
 //! the end.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it prints its result"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `type = "onnx"` on feature maps of known values.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Components in another process: what a host may do wrong, and that a stream survives it.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 #[path = "../common/mod.rs"]
 mod common;

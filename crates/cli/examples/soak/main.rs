@@ -5,7 +5,7 @@
 //! Needs `target/release/rareclip` (`cargo build --release -p rareclip`), or the program that `RARECLIP_PROGRAM` names. It needs no weights:
 //! the detector is `examples/clients/rarity-thumbnail.toml` unless `--config` names another. Everything stays on this machine. Ends with 1
 //! when an image of a camera was lost or refused, or the service took more memory than `--most-mib`.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, reason = "it prints its result")]
 
 mod camera;
 #[path = "../common/mod.rs"]

@@ -1,5 +1,11 @@
 //! Small real components, declared as a plugin would declare them.
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

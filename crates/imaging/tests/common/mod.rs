@@ -1,5 +1,10 @@
 //! Reading the shared golden data.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test crate uses its own part.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::path::{Path, PathBuf};
 

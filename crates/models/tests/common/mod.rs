@@ -1,7 +1,11 @@
 //! A web server that speaks the hub's protocol and can be made to misbehave, and an artefact that is taken from it.
 
 // Each test binary uses its own part of this.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

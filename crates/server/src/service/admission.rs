@@ -74,7 +74,11 @@ impl Admission {
     /// Seconds until `images` more are done, at the present pace.
     pub(super) fn retry_after(&self, images: usize) -> u64 {
         let pace = f64::from_bits(self.pace.load(Ordering::Relaxed));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 1 and 60"
+        )]
         let seconds = (images as f64 * pace).ceil().clamp(1.0, 60.0) as u64;
         seconds
     }

@@ -85,12 +85,18 @@ impl Row {
     /// A column written from an f32, which comes back exactly.
     pub(crate) fn float(&mut self) -> Result<f32, StoreError> {
         let value = self.maybe_real()?.ok_or_else(|| mismatch("a number"))?;
-        #[expect(clippy::cast_possible_truncation)]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it was written from an f32"
+        )]
         Ok(value as f32)
     }
 
     pub(crate) fn maybe_float(&mut self) -> Result<Option<f32>, StoreError> {
-        #[expect(clippy::cast_possible_truncation)]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it was written from an f32"
+        )]
         Ok(self.maybe_real()?.map(|value| value as f32))
     }
 

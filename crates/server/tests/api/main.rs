@@ -1,5 +1,11 @@
 //! What the service promises over HTTP.
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code"
+)]
 
 #[path = "../service/common.rs"]
 #[allow(dead_code, reason = "shared with the tests of the service itself")]

@@ -1,5 +1,5 @@
 //! What the service promises, asked without HTTP.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod blocking;
 mod common;

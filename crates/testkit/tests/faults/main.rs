@@ -1,5 +1,9 @@
 //! The kit refuses components that break a promise: one fault each, seeded into a sound one.
-#![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may stop at a fault"
+)]
 
 mod backbone;
 mod bank;

@@ -1,6 +1,10 @@
 //! A small annotated data set and a backbone that needs no weights.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,10 @@
 //! Whole streams of this crate's components, on features made by hand.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
 
 mod banks;
 mod configs;

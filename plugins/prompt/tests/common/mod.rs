@@ -1,6 +1,10 @@
 //! What the tests of this crate share.
 
-#![allow(dead_code, unreachable_pub)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
 
 use std::path::PathBuf;
 

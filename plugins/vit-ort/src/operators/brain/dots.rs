@@ -1,5 +1,10 @@
 //! Products of brain floats with the processor's own instructions: all of this crate that is not safe code.
 
+#![allow(
+    unsafe_code,
+    reason = "intrinsics of the processor, behind a check that it has them"
+)]
+
 /// Rows of one tile.
 pub(super) const ROWS: usize = 6;
 /// Columns of one tile: with [`ROWS`], sums for 24 of the 32 vector registers.
