@@ -14,6 +14,7 @@ pub(crate) fn loose(values: &mut [f32], looseness: f64, scratch: &mut Vec<f32>) 
     if values.is_empty() || looseness < 0.0 {
         return;
     }
+    // v: the value of ascending rank floor(n (1 - gamma)).
     let rank = (share(values.len(), 1.0 - looseness).floor() as usize).clamp(1, values.len());
     let scale = if rank == values.len() {
         values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
@@ -26,6 +27,7 @@ pub(crate) fn loose(values: &mut [f32], looseness: f64, scratch: &mut Vec<f32>) 
     if !(scale > 0.0 && scale.is_finite()) {
         return;
     }
+    // Values above v were over-close matches: they count as 1.
     for value in values {
         *value = (*value / scale).min(1.0);
     }

@@ -97,7 +97,17 @@ impl BranchBank {
         vectors + capacity * self.keep_images * size_of::<f32>() + earlier
     }
 
-    /// Compares an image with the prototypes (section 3.2: rarity of patches).
+    /// Compares an image with the prototypes (section 3.2: rarity of patches). Changes nothing.
+    ///
+    /// With Q `[patches, width]` the patches of the image, B `[prototypes, width]` the prototypes and
+    /// R `[images, prototypes]` how well each remembered image matched each prototype, all rows of
+    /// unit length:
+    ///
+    /// 1. Q: the tokens, averaged over their r x r neighbourhood.
+    /// 2. sim = Q B'; s: the k largest of each row; q: the largest of each column.
+    /// 3. Loose similarity rescales s, over all patches together, and q.
+    /// 4. P\[j, n\] = mean over the k prototypes m of s\[n, m\] R\[j, m\]: how common patch n is in image j.
+    /// 5. rarity\[n\] = 1 - mean of the ceil(rho J) largest of P\[:, n\].
     pub(crate) fn assess(
         &self,
         features: &Features,
@@ -107,12 +117,14 @@ impl BranchBank {
         let tokens = features.block(self.spec.block)?;
         let count = tokens.nrows();
         let (mut patches, mut weighed) = (pool.take(), pool.take());
+        // Step 1.
         aggregate(
             tokens.view(),
             features.grid,
             self.spec.neighbourhood,
             &mut patches,
         )?;
+        // The first image has nothing to be rare against: it contributes 0.
         if self.index.is_empty() {
             return Ok(Findings {
                 patches,
@@ -124,9 +136,12 @@ impl BranchBank {
             });
         }
         let queries = ArrayView2::from_shape((count, self.spec.width), &patches)?;
+        // Step 2. Sequential sampling needs DEPTH neighbours of each patch, so that one search serves both.
         let survey = self.index.survey(queries, rules.neighbours.max(DEPTH))?;
         let mut scratch = Vec::new();
+        // Step 3, for s.
         let similarity = self.calibrated(&survey.neighbours, rules, &mut scratch);
+        // Steps 4 and 5.
         let rarity = self.rarity(
             &similarity,
             &survey.neighbours,
@@ -135,6 +150,7 @@ impl BranchBank {
             &mut scratch,
         );
         let normal_rarity = self.normal_rarity(queries, &survey.neighbours, rules)?;
+        // Step 3, for q, which becomes the row of this image in R.
         let mut best_query = survey.best_query.to_vec();
         loose(&mut best_query, rules.looseness, &mut scratch);
         Ok(Findings {
@@ -207,6 +223,7 @@ impl BranchBank {
                 {
                     self.recurrence.weigh(similarity, &position[..k], weighed);
                 }
+                // `mean_of_largest` reorders, and P is needed again when the image is absorbed.
                 scratch.clear();
                 scratch.extend_from_slice(weighed);
                 1.0 - mean_of_largest(scratch, voters)
@@ -256,7 +273,10 @@ impl BranchBank {
         Ok(Some(best))
     }
 
-    /// Remembers the image of `findings`. `normals` counts the known normals, this image included; `stream` is the number
+    /// Remembers the image of `findings` (paper: update of the memory):
+    /// B <- \[B; Q\], R <- \[\[R, P\], \[q, 1\]\], then sampling down to the capacity.
+    ///
+    /// `normals` counts the known normals, this image included; `stream` is the number
     /// of the branch and of the image, for random choices.
     pub(crate) fn absorb(
         &mut self,
@@ -268,10 +288,12 @@ impl BranchBank {
     ) -> Result<(), BoxError> {
         let count = findings.patches.len() / self.spec.width;
         let before = self.index.len();
+        // Known normals come first in a stream, so that their prototypes lead.
         let leading = match role {
             Role::Normal => before + count,
             Role::Query => self.normal_count,
         };
+        // Few-shot: at least min(N K / 4, capacity) prototypes of the K known normals survive.
         let enough = (count * normals / 4).min(rules.capacity);
         let protected = if leading <= enough { leading } else { 0 };
         let positions = match self.earlier.take() {
@@ -291,7 +313,9 @@ impl BranchBank {
     fn remember_recurrence(&mut self, findings: &Findings, positions: &[usize], before: usize) {
         let images = self.recurrence.images();
         let weighed = |patch: usize| &findings.weighed[patch * images..(patch + 1) * images];
+        // The new row: q for the prototypes that were there.
         self.recurrence.push_image(&findings.best_query);
+        // The new columns: P of the patches that are kept, and 1 for the image they come from.
         if positions.is_sorted() {
             let old = positions.partition_point(|&m| m < before);
             self.recurrence.retain(&positions[..old]);
@@ -303,8 +327,15 @@ impl BranchBank {
         }
     }
 
-    /// Appends the image's patches and drops what is over `capacity` by sequential sampling, with the first `protected`
-    /// prototypes kept in any case. Returns the positions kept.
+    /// Sequential coreset sampling (paper: SCS), with the first `protected` prototypes kept in any case. Returns the
+    /// positions kept.
+    ///
+    /// 1. Append the patches of the image, in order: \[B; Q\].
+    /// 2. d\[m\] = max(0, largest similarity of prototype m to a prototype m' < m), the nearest *earlier* one.
+    /// 3. Keep the `capacity` prototypes with the smallest d, in arrival order: those unlike everything before them.
+    ///
+    /// The literal rule computes all of (M + N)^2 / 2 similarities per image. Here d of a kept prototype is looked up
+    /// ([`Earlier`]); only the candidates among the new patches need their similarities to each other.
     fn sequential(
         &mut self,
         findings: &Findings,
@@ -315,6 +346,7 @@ impl BranchBank {
         let count = findings.patches.len() / self.spec.width;
         let before = self.index.len();
         let over = before + count > capacity;
+        // Step 2 for the prototypes that were there. 0 sorts first: what is protected is kept.
         let mut distances = earlier.nearest();
         distances[..protected.min(before)].fill(0.0);
 
@@ -322,8 +354,11 @@ impl BranchBank {
         if candidates.is_empty() {
             return Ok((0..before).collect());
         }
+        // Step 1.
         let queries = ArrayView2::from_shape((count, self.spec.width), &findings.patches)?;
         self.index.append(queries)?;
+        // Step 2 for the new patches: the nearest earlier one is an old prototype, which the search in `assess` found,
+        // or an earlier patch of the same image.
         let positions: Vec<usize> = candidates.iter().map(|patch| before + patch).collect();
         let fresh = self.index.nearest_earlier(&positions, before, DEPTH)?;
 
@@ -343,6 +378,7 @@ impl BranchBank {
             let free = before + patch >= protected;
             distances[before + patch] = if free { nearest.max(0.0) } else { 0.0 };
         }
+        // Step 3.
         let kept = sampler::smallest(&distances, capacity);
         if kept.len() < before + count {
             let place = |&m: &usize| match m.checked_sub(before) {
@@ -352,6 +388,7 @@ impl BranchBank {
             let places: Vec<usize> = kept.iter().map(place).collect();
             earlier.retain(&places, &kept, before + count);
             self.index.retain(&kept)?;
+            // d of a prototype changes only if every nearest earlier one on its list was dropped.
             earlier.repair(&*self.index)?;
         }
         Ok(kept)
@@ -372,6 +409,8 @@ impl BranchBank {
         else {
             return all;
         };
+        // `capacity` old prototypes have a d of at most `bound`. A patch whose d is at least that is not among the
+        // `capacity` smallest: ties go to the earlier one.
         let bound = distances.iter().copied().fold(0.0f32, f32::max);
         all.retain(|&patch| neighbours.similarity[[patch, 0]].max(0.0) < bound);
         all

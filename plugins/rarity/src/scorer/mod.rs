@@ -258,20 +258,30 @@ impl RarityScorer {
         &self.options.rescoring
     }
 
-    /// Every stage up to the patch map.
+    /// Every stage up to the patch map A (ICCV 2025, section 3).
+    ///
+    /// 1. F: the running mean of the text map; its largest patches are the foreground.
+    /// 2. A_text <- max(A_text, F).
+    /// 3. u: per block the mean token of the foreground; g: how rare u is among those of the remembered images.
+    /// 4. A_rare: the mean rarity of all branches of the bank, mixed with the rarity against known normals.
+    /// 5. A_rare <- A_rare + g (1 + F01) where g > 0, with F01 = F rescaled to \[0, 1\].
+    /// 6. A: A_text for the first image, then both alike, then mostly A_rare.
     pub(crate) fn stages(&self, input: &ScoreInput<'_>) -> Result<Stages, BoxError> {
         let evidence = self.check(input)?;
         let text = input.prior.map(|prior| &prior.patches);
+        // Step 1. Without a prior, every patch is foreground.
         let foreground = self.running_foreground(input);
         let foreground_patches = match &foreground {
             Some(foreground) => largest_share(foreground, self.options.foreground_ratio),
             None => (0..self.grid.patches()).collect(),
         };
+        // Step 2.
         let text_map = text.zip(foreground.as_ref()).map(|(text, foreground)| {
             let mut map = text.clone();
             map.zip_mut_with(foreground, |text, &mean| *text = text.max(mean));
             map
         });
+        // Step 3.
         let appearance = self.appearance(input, &foreground_patches)?;
         let rarity = self
             .memory
@@ -283,12 +293,14 @@ impl RarityScorer {
             None => rarity.online,
         };
 
+        // Step 4.
         let patches = self.grid.patches();
         let rare_online = mean(
             evidence.branches.iter().map(|branch| &branch.rarity),
             patches,
         );
         let rare_mixed = self.mixed_with_normals(&rare_online, evidence);
+        // Step 5.
         let mut rare_with_foreground = rare_mixed.clone();
         if image_rarity > 0.0 {
             match &foreground {
@@ -299,6 +311,7 @@ impl RarityScorer {
                 None => rare_with_foreground += image_rarity,
             }
         }
+        // Step 6.
         let combined = fuse(&rare_with_foreground, text_map.as_ref(), self.seen);
         Ok(Stages {
             foreground,

@@ -14,12 +14,17 @@ pub(crate) struct Chosen {
 }
 
 impl ImageMemory {
-    /// The neighbours of `image`; `None` while there are too few images.
+    /// The neighbours of `image` (paper: re-scoring); `None` while there are too few images.
+    ///
+    /// 1. w\[j\] = f . f\[j\] + sum over blocks of u . u\[j\], with f the image embedding and u the mean foreground token.
+    /// 2. K = min(ceil(count / period), max_neighbours + 1), this image included.
+    /// 3. The K largest of w / max(w).
     pub(crate) fn chosen(&self, image: &Remembered, rules: &Rescoring) -> Option<Chosen> {
         let count = self.recent.len() + 1;
         if !rules.enabled || count <= rules.period {
             return None;
         }
+        // Step 1. Of this image itself, u . u is 1 per block.
         let alike = |other: &Remembered| {
             let blocks = image.appearance.iter().zip(&other.appearance);
             dot(&image.embedding, &other.embedding) + blocks.map(|(a, b)| dot(a, b)).sum::<f32>()
@@ -27,7 +32,9 @@ impl ImageMemory {
         let own = dot(&image.embedding, &image.embedding) + image.appearance.len() as f32;
         let similarity: Vec<f32> = self.recent.iter().map(alike).chain([own]).collect();
         let largest = similarity.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // Step 2.
         let wanted = count.div_ceil(rules.period).min(rules.max_neighbours + 1);
+        // Step 3. The sort is stable: of equals, the older image comes first.
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by(|&a, &b| similarity[b].total_cmp(&similarity[a]));
         order.truncate(wanted);
@@ -42,7 +49,8 @@ impl ImageMemory {
         })
     }
 
-    /// The score of `image` after re-scoring: a weighted mean of the raw scores of its neighbours and its own.
+    /// The score of `image` after re-scoring: sum over its neighbours, itself included, of softmax(temperature w)\[i\] raw\[i\].
+    /// What is remembered is the raw score, so that re-scoring does not feed on itself.
     pub(super) fn rescored(&self, image: &Remembered, rules: &Rescoring) -> f32 {
         let Some(chosen) = self.chosen(image, rules) else {
             return image.raw_score;
@@ -52,6 +60,7 @@ impl ImageMemory {
                 .get(i)
                 .map_or(image.raw_score, |other| other.raw_score)
         };
+        // Subtracting the largest w leaves the softmax unchanged and keeps `exp` from overflowing.
         let best = chosen
             .neighbours
             .first()
