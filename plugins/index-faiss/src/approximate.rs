@@ -114,7 +114,7 @@ impl Approximate {
         if self.family == Family::Graph {
             // The levels of a graph are drawn by a generator that is not saved and begins anew in every copy that is read:
             // after this, a restored index draws as one that was never saved.
-            self.engine = native::from_bytes(&native::to_bytes(&self.engine)?)?;
+            self.engine = copied(&self.engine)?;
             tune(&self.engine, &self.options)?;
         }
         let failed = engine("add vectors");
@@ -142,6 +142,16 @@ impl Approximate {
     fn rebuild(&mut self, flat: &Flat) -> Result<(), FaissError> {
         self.empty()?;
         self.add(flat)
+    }
+
+    /// Builds the engine again from the vectors of `flat` alone: what an earlier one learnt in training is forgotten.
+    pub(crate) fn start_again(&mut self, flat: &Flat) -> Result<(), FaissError> {
+        self.engine = build(&self.options, self.width)?;
+        self.trained = (!self.engine.is_trained()).then_some(false);
+        self.mirror.changed();
+        self.ids.clear();
+        self.next = 0;
+        self.take_in(flat)
     }
 
     /// Lets all vectors go; what was learnt in training stays.
@@ -289,8 +299,15 @@ impl Approximate {
         Ok((bytes, &self.ids, self.next))
     }
 
-    /// Takes over what [`state`](Self::state) gave; `wrong` says what does not fit.
-    pub(crate) fn restore(
+    /// Takes over what [`state`](Self::state) gave, or says what does not fit.
+    ///
+    /// # Safety
+    /// `bytes` are those that [`state`](Self::state) gave, in this process or under a [seal](crate::seal).
+    #[allow(
+        unsafe_code,
+        reason = "faiss reads bytes that only it may have written"
+    )]
+    pub(crate) unsafe fn restore(
         &mut self,
         bytes: &[u8],
         ids: Vec<u32>,
@@ -299,7 +316,8 @@ impl Approximate {
     ) -> Result<(), String> {
         let read = match bytes {
             [] => build(&self.options, self.width),
-            bytes => native::from_bytes(bytes),
+            // SAFETY: the caller promises it.
+            bytes => unsafe { native::from_bytes(bytes) },
         };
         let read = read.map_err(|error| error.to_string())?;
         let ascending = ids.windows(2).all(|pair| pair[0] < pair[1]);
@@ -329,6 +347,14 @@ impl Approximate {
         self.next = next;
         Ok(())
     }
+}
+
+/// A copy of an engine by way of its bytes.
+#[allow(unsafe_code, reason = "faiss reads bytes that it has just written")]
+fn copied(engine: &IndexImpl) -> Result<IndexImpl, FaissError> {
+    let bytes = native::to_bytes(engine)?;
+    // SAFETY: the bytes are those of `to_bytes`.
+    unsafe { native::from_bytes(&bytes) }
 }
 
 /// An empty index.

@@ -17,6 +17,7 @@ use crate::device::Device;
 use crate::error::FaissError;
 use crate::flat::Flat;
 use crate::options::{FaissOptions, Family, Metric};
+use crate::seal;
 
 /// Vectors in arrival order, searched by faiss.
 pub struct FaissIndex {
@@ -36,6 +37,19 @@ struct Saved {
     sha256: String,
     /// What the next vector will be called.
     next: u32,
+    /// The [seal](crate::seal) of the engine and the names of its vectors; absent where there was no key, and in states of
+    /// earlier versions.
+    #[serde(default)]
+    seal: Option<String>,
+}
+
+/// The parts that are sealed together.
+fn sealed<'a>(bytes: &'a [u8], names: &'a [u8]) -> [&'a [u8]; 3] {
+    [b"rareclip faiss engine", bytes, names]
+}
+
+fn bytes_of(ids: &[u32]) -> Vec<u8> {
+    ids.iter().flat_map(|id| id.to_le_bytes()).collect()
 }
 
 impl FaissIndex {
@@ -119,6 +133,10 @@ impl FaissIndex {
         Ok(all)
     }
 
+    #[allow(
+        unsafe_code,
+        reason = "faiss reads bytes that only it may have written"
+    )]
     fn restore(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
         let Some(approximate) = &mut self.approximate else {
             return Ok(());
@@ -143,8 +161,14 @@ impl FaissIndex {
         if HEXLOWER.encode(&Sha256::digest(&bytes)) != saved.sha256 {
             return Err(wrong("the checksum of its engine does not match".into()).into());
         }
+        let names = bytes_of(&ids);
+        let own = |seal: String| seal::is_sealed(&seal, &sealed(&bytes, &names));
+        if !bytes.is_empty() && !saved.seal.is_some_and(own) {
+            return Ok(approximate.start_again(&self.flat)?);
+        }
         let len = self.flat.len();
-        let restored = approximate.restore(&bytes, ids, saved.next, len);
+        // SAFETY: the bytes are sealed by this user's programs, or there are none.
+        let restored = unsafe { approximate.restore(&bytes, ids, saved.next, len) };
         Ok(restored.map_err(wrong)?)
     }
 }
@@ -270,6 +294,7 @@ impl VectorIndex for FaissIndex {
             bytes: bytes.len(),
             sha256: HEXLOWER.encode(&Sha256::digest(&bytes)),
             next,
+            seal: seal::seal(&sealed(&bytes, &bytes_of(ids))),
         };
         writer.value(&format!("{name}.engine"), &saved);
         bytes.resize(bytes.len().next_multiple_of(4), 0);

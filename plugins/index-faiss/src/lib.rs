@@ -15,6 +15,7 @@ mod flat;
 mod index;
 mod native;
 mod options;
+mod seal;
 
 pub use error::FaissError;
 pub use index::FaissIndex;

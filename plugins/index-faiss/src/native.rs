@@ -196,8 +196,12 @@ pub(crate) fn to_bytes(index: &IndexImpl) -> Result<Vec<u8>, FaissError> {
     })
 }
 
-/// Reads what [`to_bytes`] wrote. The bytes must be those: faiss checks little of what it reads.
-pub(crate) fn from_bytes(bytes: &[u8]) -> Result<IndexImpl, FaissError> {
+/// Reads what [`to_bytes`] wrote.
+///
+/// # Safety
+/// The bytes are those that [`to_bytes`] returned, in this process or under a [seal](crate::seal): faiss checks little of what it
+/// reads, and other bytes can reach outside its memory.
+pub(crate) unsafe fn from_bytes(bytes: &[u8]) -> Result<IndexImpl, FaissError> {
     const DOING: &str = "read the index";
     let mut reader = ptr::null_mut();
     // SAFETY: the constructor writes a pointer that the guard frees.

@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
+use data_encoding::HEXLOWER;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{VectorIndex, VectorIndexFactory};
+use rareclip_core::{Neighbours, VectorIndex, VectorIndexFactory};
 use rareclip_index_faiss::{FaissError, FaissIndex, FaissOptions, Metric};
 use rareclip_testkit::index::patches;
+use sha2::{Digest, Sha256};
 
 fn refused(options: &FaissOptions) -> FaissError {
     match FaissIndex::new(options, 16, 0) {
@@ -200,8 +202,25 @@ fn by_distance_the_nearest_are_found_with_every_factory_before_and_after_it_is_t
     }
 }
 
-/// A trained index, and its state with `change` done to it.
+/// The state of a trained index with `change` done to it: the checksum and the seal are those from before.
 fn state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>)) -> Vec<u8> {
+    changed_state(change, |_, _| {})
+}
+
+/// The same with the checksum that fits, and another seal.
+fn sealed_state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>), seal: Option<&str>) -> Vec<u8> {
+    changed_state(change, |saved, words| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let bytes = &bytes[..saved["bytes"].as_u64().unwrap() as usize];
+        saved["sha256"] = HEXLOWER.encode(&Sha256::digest(bytes)).into();
+        saved["seal"] = seal.into();
+    })
+}
+
+fn changed_state(
+    change: impl Fn(&mut Vec<u32>, &mut Vec<u32>),
+    check: impl Fn(&mut serde_json::Value, &[u32]),
+) -> Vec<u8> {
     let options = lists();
     let mut index = options.build(16, 0).unwrap();
     index.append(patches(900, 16, 8, 3, 0).view()).unwrap();
@@ -212,11 +231,12 @@ fn state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>)) -> Vec<u8> {
     let mut writer = SnapshotWriter::new();
     let (shape, values) = reader.floats("index").unwrap();
     writer.floats("index", &shape, values);
-    let saved: serde_json::Value = reader.value("index.engine").unwrap();
-    writer.value("index.engine", &saved);
+    let mut saved: serde_json::Value = reader.value("index.engine").unwrap();
     let (_, mut words) = reader.ints("index.engine.words").unwrap();
     let (_, mut ids) = reader.ints("index.engine.ids").unwrap();
     change(&mut words, &mut ids);
+    check(&mut saved, &words);
+    writer.value("index.engine", &saved);
     writer.ints("index.engine.words", &[words.len()], words);
     writer.ints("index.engine.ids", &[ids.len()], ids);
     writer.to_bytes().unwrap()
@@ -255,8 +275,28 @@ fn an_engine_that_was_cut_short_is_refused() {
     assert!(error.contains("400 of"), "{error}");
 }
 
+/// The neighbours that an index finds after loading `bytes`.
+fn found(bytes: Vec<u8>) -> Neighbours {
+    let snapshot = Snapshot::from_bytes(Path::new("index"), bytes).unwrap();
+    let mut index: Box<dyn VectorIndex> = lists().build(16, 0).unwrap();
+    index.load(&snapshot.reader().unwrap(), "index").unwrap();
+    index.search(patches(50, 16, 8, 3, 1).view(), 3).unwrap()
+}
+
 #[test]
-fn names_that_are_not_the_engine_s_are_refused() {
+fn an_engine_without_a_seal_of_this_user_is_not_read_but_built_again_from_the_vectors() {
+    let own = found(state(|_, _| {}));
+    let seals = [None, Some(""), Some("00ff")];
+    for seal in seals {
+        // Were they read, these bytes would be an error, or worse: the checksum was made for them.
+        let bytes = sealed_state(|words, _| words.fill(0x4141_4141), seal);
+        assert_eq!(found(bytes), own, "{seal:?}");
+    }
+}
+
+#[test]
+fn names_of_vectors_that_were_changed_break_the_seal() {
+    let own = found(state(|_, _| {}));
     let changes: [fn(&mut Vec<u32>); 4] = [
         |ids| ids.truncate(5),
         |ids| ids.swap(1, 2),
@@ -264,8 +304,7 @@ fn names_that_are_not_the_engine_s_are_refused() {
         |ids| ids.clear(),
     ];
     for change in changes {
-        let error = load(&lists(), state(|_, ids| change(ids))).unwrap_err();
-        assert!(error.contains("saved index `index`"), "{error}");
+        assert_eq!(found(state(|_, ids| change(ids))), own);
     }
 }
 
