@@ -6,8 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const KIB: usize = 1024;
 
-/// Room in bytes, counted in KiB.
-#[derive(Debug)]
+/// Room in bytes, counted in KiB; clones share it.
+#[derive(Debug, Clone)]
 pub(crate) struct Budget {
     room: Arc<Semaphore>,
     kib: usize,

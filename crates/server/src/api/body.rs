@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio_stream::StreamExt;
 
+use super::encoding::{self, Encoding, Refused};
 use super::problem::ApiError;
 use super::state::Api;
 use crate::budget::{Budget, Held};
@@ -51,6 +52,7 @@ pub(crate) async fn read(
         let detail = format!("the body has {found} bytes and at most {limit} are allowed");
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     };
+    let encoding = encoding::of(headers)?;
     let announced = announced(headers)?;
     if let Some(bytes) = announced {
         if bytes > limit as u64 {
@@ -84,7 +86,7 @@ pub(crate) async fn read(
         Ok((Bytes::from(bytes), held))
     };
     let time = api.options.body_timeout;
-    tokio::time::timeout(time, reading)
+    let read = tokio::time::timeout(time, reading)
         .await
         .unwrap_or_else(|_| {
             let detail = format!("the body did not arrive within {:.0} s", time.as_secs_f64());
@@ -93,7 +95,29 @@ pub(crate) async fn read(
                 "slow-body",
                 detail,
             ))
-        })
+        });
+    let (bytes, mut held) = read?;
+    if encoding == Encoding::Identity {
+        return Ok((bytes, held));
+    }
+    let budget = api.budget.clone();
+    let decompress = move || {
+        let Allowance {
+            bytes: limit,
+            weight,
+        } = allowance;
+        let whole = encoding::decompressed(&bytes, limit, weight, &budget, &mut held);
+        whole.map(|whole| (whole, held))
+    };
+    let done = tokio::task::spawn_blocking(decompress).await;
+    let done = done.map_err(|error| ApiError::internal(error.to_string()))?;
+    done.map_err(|refused| match refused {
+        Refused::Damaged(problem) => {
+            ApiError::invalid("body", format!("not gzip ({problem}); send it again"))
+        }
+        Refused::TooLarge => too_large(format!("more than {limit}")),
+        Refused::NoRoom => full(IN_WORK, &api.budget, api.service.retry_after_s()),
+    })
 }
 
 fn announced(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {

@@ -22,7 +22,7 @@ use crate::{Submission, text};
 
 const WANTED: &str = "an image (image/*, application/octet-stream), multipart/form-data, or application/json with base64";
 
-/// Base64 in the standard alphabet; clients differ in whether they pad.
+/// Base64 in the standard alphabet; clients differ in padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -35,7 +35,7 @@ pub(crate) struct EncodedImage {
     /// The image as the client names it, up to 512 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// The file (PNG, JPEG, TIFF, BMP, WebP) in base64, standard alphabet.
+    /// The file (PNG, JPEG, TIFF, BMP, WebP) in base64, or as a `data:` URI.
     pub data: String,
     /// Idempotency key, 1 to 200 characters: the same key again gets the first answer again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,8 +216,41 @@ fn encoded(body: EncodedImages, max: usize) -> Result<Vec<Submission>, ApiError>
         .collect()
 }
 
-pub(crate) fn decode_base64(text: &str) -> Result<Bytes, base64::DecodeError> {
-    BASE64.decode(text).map(Bytes::from)
+/// Decodes base64 as clients send it: in the standard or the URL-safe alphabet, with or without padding and line breaks, or as
+/// a `data:` URI.
+///
+/// # Errors
+/// What is wrong with the text, in words.
+pub(crate) fn decode_base64(text: &str) -> Result<Bytes, String> {
+    let text = match text.strip_prefix("data:") {
+        None => text,
+        Some(uri) => match uri.split_once(',') {
+            Some((kind, data)) if kind.ends_with(";base64") => data,
+            _ => return Err("a data: URI without `;base64,`".into()),
+        },
+    };
+    // Most clients send the plain form, which is decoded without a copy.
+    match BASE64.decode(text) {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => {
+            let plain: Vec<u8> = text.bytes().filter_map(plain_letter).collect();
+            if plain == text.as_bytes() {
+                return Err(error.to_string());
+            }
+            let decoded = BASE64.decode(plain).map(Bytes::from);
+            decoded.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// A letter of base64 in the standard alphabet; `None` for white space.
+fn plain_letter(letter: u8) -> Option<u8> {
+    match letter {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        letter if letter.is_ascii_whitespace() => None,
+        letter => Some(letter),
+    }
 }
 
 /// Every file of a form, its filename the name.

@@ -7,6 +7,7 @@ mod assets;
 mod body;
 mod connections;
 mod counted;
+mod encoding;
 mod events;
 mod examples;
 mod followers;

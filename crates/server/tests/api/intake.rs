@@ -1,5 +1,9 @@
 //! What a request may make the service do before an image is scored.
 
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use rareclip_server::api::ApiOptions;
 use serde_json::json;
 
@@ -139,4 +143,110 @@ async fn a_stream_is_created_once_one_of_its_images_can_be_decoded() {
         .await
         .is(200);
     site.get("/v1/streams/new").await.is(200);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn bodies_in_gzip_are_read_as_if_they_were_plain() {
+    let site = Site::open().await;
+    let new = json!({"name": "s", "detector": "rarity"}).to_string();
+    let sent = |path: &'static str, kind: &'static str, body: Vec<u8>, encoding: &'static str| {
+        let call = site.call("POST", path).raw(kind, body);
+        call.header("content-encoding", encoding).send()
+    };
+    let json = "application/json";
+    sent("/v1/streams", json, gzip(new.as_bytes()), "gzip")
+        .await
+        .is(201);
+    let raw = sent(
+        "/v1/streams/s/images",
+        "image/png",
+        gzip(&picture(1)),
+        "x-gzip",
+    );
+    raw.await.is(200);
+    let body = json!({"data": base64(&picture(2))}).to_string();
+    // Two members are one body.
+    let (head, tail) = body.as_bytes().split_at(100);
+    let members = [gzip(head), gzip(tail)].concat();
+    sent("/v1/streams/s/images", json, members, "GZIP")
+        .await
+        .is(200);
+    let plain = sent("/v1/streams/s/images", "image/png", picture(3), "identity");
+    plain.await.is(200);
+}
+
+#[tokio::test]
+async fn another_encoding_is_refused_by_its_name_and_bytes_that_are_not_gzip_are_an_error() {
+    let site = Site::open().await;
+    site.stream("s").await;
+    let sent = |body: Vec<u8>, encoding: &'static str| {
+        let call = site.call("POST", "/v1/streams/s/images");
+        let call = call.raw("image/png", body);
+        call.header("content-encoding", encoding).send()
+    };
+    for encoding in ["deflate", "br", "gzip, br", "aws-chunked"] {
+        let detail = sent(picture(1), encoding).await;
+        let detail = detail.problem(415, "content-encoding");
+        assert!(
+            detail.contains(encoding) && detail.contains("gzip"),
+            "{detail}"
+        );
+    }
+    let whole = gzip(&picture(1));
+    for broken in [picture(1), whole[..whole.len() / 2].to_vec(), Vec::new()] {
+        let detail = sent(broken, "gzip").await.problem(400, "invalid");
+        assert!(detail.contains("gzip"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_gzip_may_be_no_larger_than_a_plain_one() {
+    let site = Site::with(ApiOptions::default(), |settings| {
+        settings.max_body_bytes = 1 << 20;
+    });
+    let site = site.await;
+    site.stream("s").await;
+    // A megabyte of zeros takes a kilobyte.
+    let bomb = gzip(&vec![0; (1 << 20) + 1]);
+    assert!(bomb.len() < 4096);
+    let call = site.call("POST", "/v1/streams/s/images");
+    let call = call.raw("image/png", bomb);
+    let answer = call.header("content-encoding", "gzip").send().await;
+    answer.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn base64_is_read_in_every_form_that_clients_send() {
+    let site = Site::open().await;
+    site.stream("s").await;
+    let plain = base64(&picture(1));
+    assert!(plain.contains('+') || plain.contains('/'), "{plain}");
+    let lines: Vec<&str> = plain
+        .as_bytes()
+        .chunks(76)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let forms = [
+        plain.trim_end_matches('=').to_owned(),
+        lines.join("\r\n"),
+        plain.replace('+', "-").replace('/', "_"),
+        format!("data:image/png;base64,{plain}"),
+    ];
+    let mut scores = Vec::new();
+    for form in forms {
+        let answer = site.post("/v1/streams/s/images?update=false", json!({"data": form}));
+        scores.push(answer.await.is(200).json()["record"]["score"].clone());
+    }
+    assert!(scores.iter().all(|score| *score == scores[0]), "{scores:?}");
+    for wrong in ["data:image/png,abc", "QUI$"] {
+        let answer = site.post("/v1/streams/s/images", json!({"data": wrong}));
+        let detail = answer.await.problem(400, "invalid");
+        assert!(detail.contains("not base64"), "{detail}");
+    }
 }
