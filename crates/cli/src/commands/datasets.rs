@@ -9,7 +9,7 @@ use rareclip_imaging::{Limits, Picture, Preset, decode_file, mask_marked, uprigh
 use rareclip_models::Settings;
 use serde_json::{Value, json};
 
-use super::{say, table};
+use super::output::{say, table};
 use crate::args::DatasetsCommand;
 use crate::exit::Exit;
 

@@ -10,7 +10,8 @@ use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
 use rareclip_imaging::{Preset, upsample_bilinear};
 use serde_json::json;
 
-use super::{datasets, say};
+use super::datasets;
+use super::output::say;
 use crate::args::EvaluateArgs;
 use crate::exit::Exit;
 use crate::results::ResultRow;

@@ -12,10 +12,11 @@ use rareclip_train::{
 };
 
 use super::{Keep, TpbArgs};
-use crate::args::ConfigArgs;
 use crate::builtin;
 use crate::commands::bar::Bar;
-use crate::commands::{datasets, say};
+use crate::commands::datasets;
+use crate::commands::output::say;
+use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
 use crate::report;
 use crate::scan::stop_flag;
