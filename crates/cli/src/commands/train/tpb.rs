@@ -101,7 +101,7 @@ fn options(config: &DetectorConfig) -> anyhow::Result<TpbOptions> {
     Ok(serde_json::from_value(table.into())?)
 }
 
-fn selection(args: &TpbArgs, kind: rareclip_eval::dataset::Kind) -> anyhow::Result<Selection> {
+fn selection(args: &TpbArgs, kind: rareclip_datasets::Kind) -> anyhow::Result<Selection> {
     let mut selection = match args.no_exclusions {
         true => Selection::default(),
         false => Selection::published(kind),
@@ -119,7 +119,7 @@ fn selection(args: &TpbArgs, kind: rareclip_eval::dataset::Kind) -> anyhow::Resu
     Ok(selection)
 }
 
-fn settings(args: &TpbArgs, options: &TpbOptions, kind: rareclip_eval::dataset::Kind) -> Settings {
+fn settings(args: &TpbArgs, options: &TpbOptions, kind: rareclip_datasets::Kind) -> Settings {
     let mut settings = Settings::new(options.blocks.clone());
     settings.objective.temperature = options.temperature.into();
     settings.objective.align_weight = args.align_weight;
