@@ -8,8 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::steps::{root, run};
-use crate::tools;
+use crate::steps::{root, run, tool};
 use links::Document;
 
 /// mdBook, pinned, and without the server that it has for writers.
@@ -45,7 +44,7 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
         std::fs::remove_dir_all(&home).with_context(|| home.display().to_string())?;
     }
     lay_out(&root, &home)?;
-    let mdbook = tools::tool(MDBOOK.0, MDBOOK.1, &FEATURES)?;
+    let mdbook = tool(MDBOOK.0, MDBOOK.1, &FEATURES)?;
     run(Command::new(mdbook).arg("build").arg(&home))?;
     Ok(home.join("html/index.html"))
 }

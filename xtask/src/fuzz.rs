@@ -5,8 +5,7 @@ use std::process::Command;
 use anyhow::ensure;
 use clap::Args;
 
-use crate::steps::{cargo, root, run};
-use crate::tools::tool;
+use crate::steps::{cargo, root, run, tool};
 
 /// cargo-fuzz, pinned; installed into the cache folder where it is missing.
 const CARGO_FUZZ: (&str, &str) = ("cargo-fuzz", "0.13.2");

@@ -6,6 +6,7 @@
 mod advisories;
 mod api;
 mod book;
+mod cycles;
 mod demo;
 mod examples;
 mod fuzz;
@@ -42,6 +43,8 @@ enum Task {
     Lint,
     /// Compare the public interface of rareclip-core with the list that is committed.
     Api(api::ApiArgs),
+    /// Refuse import cycles between the files of a crate.
+    Cycles,
     /// Build and test the example plugins, as an outsider would.
     Examples,
     /// Check the links of every page and build the book.
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => tools::test(&args),
         Task::Lint => tools::lint(),
         Task::Api(args) => api::check(&args),
+        Task::Cycles => cycles::check(&steps::root()),
         Task::Examples => {
             examples::lint()?;
             examples::test()

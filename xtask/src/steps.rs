@@ -47,6 +47,31 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// The path of a tool, installed once; `features` are arguments for `cargo install`.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn tool(name: &str, version: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
+    let home = rareclip_models::cache_dir()?
+        .join("tools")
+        .join(format!("{name}-{version}"));
+    let path = home
+        .join("bin")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    if !path.is_file() {
+        let target = home.join("target");
+        run(
+            cargo(&["install", name, "--version", version, "--locked", "--root"])
+                .arg(&home)
+                .args(features)
+                .env("CARGO_TARGET_DIR", &target),
+        )?;
+        std::fs::remove_dir_all(&target)?;
+    }
+    Ok(path)
+}
+
 fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -1,13 +1,12 @@
 //! Tests and lints.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
 
 use crate::native::{FEATURES, Native};
 use crate::setup;
-use crate::steps::{cargo, root, run};
+use crate::steps::{cargo, root, run, tool};
 
 /// Dependency checkers, pinned; installed into the cache folder where they are missing.
 const TOOLS: [(&str, &str); 2] = [("cargo-deny", "0.20.2"), ("cargo-machete", "0.9.2")];
@@ -55,6 +54,7 @@ fn with(native: &Native, args: &[&str]) -> Command {
 /// At the first that fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    crate::cycles::check(&root())?;
     let native = Native::get()?;
     let clippy = ["clippy", "--workspace", "--all-targets"];
     run(with(&native, &clippy).args(["--", "-D", "warnings"]))?;
@@ -90,29 +90,4 @@ pub(crate) fn lint() -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The path of a tool, installed once; `features` are arguments for `cargo install`.
-///
-/// # Errors
-/// When it cannot be installed.
-pub(crate) fn tool(name: &str, version: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
-    let home = rareclip_models::cache_dir()?
-        .join("tools")
-        .join(format!("{name}-{version}"));
-    let path = home
-        .join("bin")
-        .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    if !path.is_file() {
-        let target = home.join("target");
-        run(
-            cargo(&["install", name, "--version", version, "--locked", "--root"])
-                .arg(&home)
-                .args(features)
-                .env("CARGO_TARGET_DIR", &target),
-        )?;
-        std::fs::remove_dir_all(&target)?;
-    }
-    Ok(path)
 }

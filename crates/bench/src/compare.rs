@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rareclip_eval::metrics::{PairedTest, delong_paired_test};
+use rareclip_metrics::{PairedTest, delong_paired_test};
 use serde::Serialize;
 
 use crate::result::{Benchmark, Run};

@@ -44,9 +44,12 @@ pub enum Error {
         /// Another one.
         other: PathBuf,
     },
-    /// The data set or the metrics.
+    /// The data set.
     #[error(transparent)]
-    Eval(#[from] rareclip_eval::EvalError),
+    Dataset(#[from] rareclip_datasets::DatasetError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] rareclip_metrics::MetricsError),
     /// A map could not be enlarged.
     #[error(transparent)]
     Map(#[from] rareclip_core::Error),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rareclip_core::DetectorConfig;
-use rareclip_eval::dataset::{Category, Dataset, Sample, python_shuffle};
+use rareclip_datasets::{Category, Dataset, Sample, python_shuffle};
 
 use crate::{Error, Result};
 

@@ -3,11 +3,11 @@
 use ndarray::{Array3, Axis};
 use rareclip_core::Outcome;
 use rareclip_core::index::Recall;
-use rareclip_eval::dataset::Sample;
-use rareclip_eval::metrics::{
+use rareclip_datasets::Sample;
+use rareclip_imaging::upsample_bilinear;
+use rareclip_metrics::{
     Bootstrap, PixelAccumulator, SproAccumulator, bootstrap_auroc, image_metrics,
 };
-use rareclip_imaging::upsample_bilinear;
 
 use crate::Result;
 use crate::result::{ImageResult, Run};

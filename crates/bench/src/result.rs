@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rareclip_core::index::Recall;
-use rareclip_eval::metrics::{ImageMetrics, Interval, PixelMetrics, SproMetrics};
+use rareclip_metrics::{ImageMetrics, Interval, PixelMetrics, SproMetrics};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use rareclip_core::{Backbone, Detector, Learning, PushOptions, Slot, Stream};
-use rareclip_eval::dataset::{Category, Sample};
+use rareclip_datasets::{Category, Sample};
 use rareclip_imaging::Preset;
 use serde_json::json;
 use sha2::{Digest, Sha256};

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayView2};
-use rareclip_eval::dataset::{PixelTruth, Sample, Saturation};
-use rareclip_eval::metrics::SaturatedRegion;
+use rareclip_datasets::{PixelTruth, Sample, Saturation};
 use rareclip_imaging::{
     Limits, Picture, Preset, decode_file, mask_marked, resize_marked, resize_mask_nearest,
 };
+use rareclip_metrics::SaturatedRegion;
 
 use crate::{Error, Result};
 
@@ -144,7 +144,7 @@ fn merged(files: &[PathBuf], preset: Preset) -> Result<Array2<bool>> {
 
 #[cfg(test)]
 mod tests {
-    use rareclip_eval::dataset::{Dataset, Kind, Spec};
+    use rareclip_datasets::{Dataset, Kind, Spec};
 
     use rareclip_imaging::Preset;
 

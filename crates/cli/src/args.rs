@@ -7,6 +7,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use rareclip_core::ConfigError;
 use rareclip_core::calibration::CalibrationConfig;
 
+use crate::config_args::ConfigArgs;
+
 /// Find defects in images of products nobody trained on.
 #[derive(Debug, Parser)]
 #[command(name = "rareclip", version, after_help = crate::exit::HELP)]
@@ -74,17 +76,6 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Write the reference of this program as Markdown: components, configs, command line, REST.
     Reference(crate::reference::ReferenceArgs),
-}
-
-/// Which detector.
-#[derive(Debug, Clone, ClapArgs)]
-pub(crate) struct ConfigArgs {
-    /// A config file (.toml, .yaml, .json) or the name of a built-in config.
-    #[arg(short, long, value_name = "FILE|NAME", default_value = "rarity-dinov2")]
-    pub(crate) config: String,
-    /// Change one key of the config, e.g. `--set bank.capacity=2`; may be given often.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rareclip_core::DetectorConfig;
 use rareclip_core::config::ConfigBuilder;
 
-use crate::args::ConfigArgs;
+use crate::config_args::ConfigArgs;
 
 /// Lists files of the `configs` folder by name.
 macro_rules! configs {

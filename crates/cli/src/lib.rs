@@ -11,6 +11,7 @@
 mod args;
 mod builtin;
 mod commands;
+mod config_args;
 mod exit;
 mod failure;
 mod logging;

@@ -9,7 +9,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::cache::sha256_of;
-use crate::fetch::{Proof, Step};
+use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::web::{Client, Described, Failure, content_length, content_range};
 use crate::{Error, Result};

@@ -2,8 +2,8 @@
 
 use crate::catalogue::{Artefact, Item, Origin, Source};
 use crate::download::{Wanted, download};
-use crate::fetch::{Proof, Step};
 use crate::install::Staged;
+use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::web::{Client, authority, escaped};
 use crate::{Error, Result};

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::cache::{LOCAL, RECORD, Record, Recorded, locate_in, sha256_of};
 use crate::catalogue::{Artefact, Conversion, Convert, Origin, Source};
-use crate::fetch::{Proof, Step};
+use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::{Error, Result, archive, convert, dinov2};
 

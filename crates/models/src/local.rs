@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::cache::{LOCAL, RECORD, check};
 use crate::catalogue::{Artefact, Conversion, Convert, Item, Kind, Origin, Source};
-use crate::fetch::{Proof, Step};
 use crate::install::Staged;
+use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::{Checkpoint, Error, Result, beside, mirror, wheel};
 

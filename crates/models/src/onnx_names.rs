@@ -9,9 +9,9 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 
-use crate::checkpoint::{Dtype, Stored};
 use crate::error::{Error, Result};
 use crate::onnx::{self, element};
+use crate::tensor::{Dtype, Stored};
 
 /// Every initialiser of the file under its own name, and recovered weights under theirs.
 pub(crate) fn tensors(path: &Path, bytes: &Bytes) -> Result<BTreeMap<String, Stored>> {

@@ -14,8 +14,8 @@ use std::path::Path;
 use bytes::Bytes;
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::checkpoint::{Dtype, Stored};
 use crate::error::{Error, Result};
+use crate::tensor::{Dtype, Stored};
 use pickle::{Storage, Tensor};
 
 /// First bytes of every zip archive that holds a file.

@@ -8,8 +8,8 @@ use zip::ZipArchive;
 
 use crate::cache::{check, stays_inside};
 use crate::catalogue::{Item, Source, Wheel};
-use crate::fetch::{Proof, Step};
 use crate::install::Staged;
+use crate::progress::{Proof, Step};
 use crate::{Error, Result};
 
 /// Compares the wheel's checksum, unpacks its members and compares theirs.

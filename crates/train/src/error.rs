@@ -154,9 +154,12 @@ pub enum Error {
     /// Kept features or masks.
     #[error(transparent)]
     Bench(#[from] rareclip_bench::Error),
-    /// The metrics of the validation category.
+    /// The data set.
     #[error(transparent)]
-    Eval(#[from] rareclip_eval::EvalError),
+    Dataset(#[from] rareclip_datasets::DatasetError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] rareclip_metrics::MetricsError),
     /// The map of a validation image.
     #[error(transparent)]
     Map(#[from] rareclip_core::Error),

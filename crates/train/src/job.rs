@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rareclip_core::{Backbone, Device};
-use rareclip_eval::dataset::Dataset;
+use rareclip_datasets::Dataset;
 use serde_json::Value;
 
 use crate::source::FeatureUse;

@@ -9,8 +9,8 @@ use std::time::Instant;
 use rareclip_bench::truth::{Pixels, pixels};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{AnomalyMap, Blur, BoxError, write_whole};
-use rareclip_eval::metrics::PixelAccumulator;
 use rareclip_imaging::upsample_bilinear;
+use rareclip_metrics::PixelAccumulator;
 use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoint, Kept, Place, told_apart};

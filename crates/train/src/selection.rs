@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rareclip_core::config::nearest;
-use rareclip_eval::dataset::{Dataset, GOOD, Kind, PixelTruth, Sample};
+use rareclip_datasets::{Dataset, GOOD, Kind, PixelTruth, Sample};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};

@@ -9,7 +9,7 @@ use rareclip_bench::truth::{self, Pixels};
 use rareclip_bench::{FeatureCache, Original};
 use rareclip_core::backbone::encode_one;
 use rareclip_core::{Backbone, Features};
-use rareclip_eval::dataset::PixelTruth;
+use rareclip_datasets::PixelTruth;
 use rareclip_imaging::{Picture, mask_binary};
 use sha2::{Digest, Sha256};
 

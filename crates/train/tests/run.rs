@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use common::{Colours, EMBEDDING, dataset};
 use ndarray::Array2;
 use rareclip_core::{Backbone, Device, PromptHeadFactory};
-use rareclip_eval::dataset::{Dataset, Kind};
+use rareclip_datasets::{Dataset, Kind};
 use rareclip_models::Checkpoint;
 use rareclip_prompt::{DirectionSource, ImageProbability, TpbOptions};
 use rareclip_train::{
@@ -427,7 +427,7 @@ fn what_cannot_be_learned_from_is_refused_with_its_reason() {
         "{text}"
     );
     let mut dataset = place.dataset.clone();
-    dataset.categories[0].test[6].mask = rareclip_eval::dataset::Mask::None;
+    dataset.categories[0].test[6].mask = rareclip_datasets::Mask::None;
     let mut job = place.job(&out);
     job.dataset = &dataset;
     assert!(matches!(whole(&job), Err(Error::NoMask { .. })));

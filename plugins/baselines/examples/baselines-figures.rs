@@ -7,11 +7,11 @@ use ndarray::{Array2, Axis};
 use rareclip_baselines as _;
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{BoxError, Detector, PushOptions};
-use rareclip_eval::dataset::{Dataset, PixelTruth, Sample, Spec};
-use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
+use rareclip_datasets::{Dataset, PixelTruth, Sample, Spec};
 use rareclip_imaging::{
     Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
 };
+use rareclip_metrics::{PixelAccumulator, image_metrics};
 
 /// Side that maps and masks are compared at, in pixels.
 const SIDE: usize = 256;

@@ -9,11 +9,11 @@ use std::time::Instant;
 use ndarray::{Array2, Axis};
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{BoxError, Detector, FeatureSource, Features};
-use rareclip_eval::dataset::{Dataset, PixelTruth, Sample, Spec};
-use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
+use rareclip_datasets::{Dataset, PixelTruth, Sample, Spec};
 use rareclip_imaging::{
     Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
 };
+use rareclip_metrics::{PixelAccumulator, image_metrics};
 use rareclip_mutual as _;
 use rareclip_vit_ort as _;
 

@@ -12,12 +12,12 @@ use std::path::Path;
 use ndarray::{Array2, Axis};
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig, Features, PushOptions};
-use rareclip_eval::dataset::{Dataset, PixelTruth, Sample, Spec, shuffled};
-use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
+use rareclip_datasets::{Dataset, PixelTruth, Sample, Spec, shuffled};
 use rareclip_imaging::{
     Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
 };
 use rareclip_index_exact as _;
+use rareclip_metrics::{PixelAccumulator, image_metrics};
 use rareclip_neighbours as _;
 use rareclip_vit_ort as _;
 

@@ -11,10 +11,10 @@ use ndarray::{Array2, Axis};
 use rareclip_core::{
     AnomalyMap, Backbone, BackboneFactory, Blur, BoxError, Features, MemoryBankFactory,
 };
-use rareclip_eval::metrics::{PixelAccumulator, image_metrics};
 use rareclip_imaging::{
     Limits, Preset, decode_file, mask_binary, resize_mask_nearest, upsample_bilinear,
 };
+use rareclip_metrics::{PixelAccumulator, image_metrics};
 use rareclip_statistics::{GaussianOptions, SubspaceOptions};
 use rareclip_vit_ort::{Tokens, VitOptions};
 

@@ -10,9 +10,9 @@ use rareclip_bench::table::{self, Table};
 use rareclip_bench::{Benchmark, Entrant, Plan};
 
 use super::bar::Bar;
-use super::{say, table as plain_table};
-use crate::args::ConfigArgs;
+use super::output::{say, table as plain_table};
 use crate::builtin;
+use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
 use crate::report;
 use crate::scan::stop_flag;

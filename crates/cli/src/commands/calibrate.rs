@@ -6,7 +6,7 @@ use rareclip_core::snapshot::Snapshot;
 use rareclip_core::{Detector, PushOptions};
 use serde_json::json;
 
-use super::say;
+use super::output::say;
 use crate::args::CalibrateArgs;
 use crate::builtin;
 use crate::exit::Exit;

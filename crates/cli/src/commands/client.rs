@@ -12,7 +12,7 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 use ureq::{Agent, Body};
 
-use super::say;
+use super::output::say;
 use crate::exit::Exit;
 use crate::results::ResultRow;
 use crate::scan::{inputs, show, stop_flag};

@@ -5,7 +5,7 @@ use rareclip_core::Component;
 use rareclip_core::registry;
 use serde_json::{Value, json};
 
-use super::{say, table};
+use super::output::{say, table};
 use crate::args::ComponentsCommand;
 use crate::exit::Exit;
 use crate::options;

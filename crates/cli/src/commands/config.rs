@@ -1,8 +1,9 @@
 //! `rareclip config`.
 
-use super::say;
-use crate::args::{ConfigArgs, ConfigCommand, ConfigFormat};
+use super::output::say;
+use crate::args::{ConfigCommand, ConfigFormat};
 use crate::builtin;
+use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
 use crate::failure::told;
 use rareclip_core::DetectorConfig;

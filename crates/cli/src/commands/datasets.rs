@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use rareclip_eval::dataset::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
+use rareclip_datasets::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
 use rareclip_imaging::{Limits, Picture, Preset, decode_file, mask_marked, upright_size};
 use rareclip_models::Settings;
 use serde_json::{Value, json};
 
-use super::{say, table};
+use super::output::{say, table};
 use crate::args::DatasetsCommand;
 use crate::exit::Exit;
 

@@ -2,7 +2,7 @@
 
 use rareclip_core::{Detector, registry};
 
-use super::say;
+use super::output::say;
 use crate::args::DoctorArgs;
 use crate::builtin;
 use crate::exit::Exit;

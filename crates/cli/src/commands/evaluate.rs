@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use ndarray::Array2;
 use rareclip_bench::truth::{self, Pixels};
-use rareclip_eval::dataset::{Sample, Truth};
-use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics, image_metrics};
+use rareclip_datasets::{Sample, Truth};
 use rareclip_imaging::{Preset, upsample_bilinear};
+use rareclip_metrics::{PixelAccumulator, PixelMetrics, image_metrics};
 use serde_json::json;
 
-use super::{datasets, say};
+use super::datasets;
+use super::output::say;
 use crate::args::EvaluateArgs;
 use crate::exit::Exit;
 use crate::results::ResultRow;

@@ -4,7 +4,7 @@ use anyhow::bail;
 use rareclip_core::Calibrator;
 use rareclip_core::snapshot::Snapshot;
 
-use super::say;
+use super::output::say;
 use crate::args::JudgeArgs;
 use crate::exit::Exit;
 use crate::scan::output;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 use rareclip_server::security::{KeyRing, Scope};
 
-use super::{say, table};
+use super::output::{say, table};
 use crate::exit::Exit;
 
 /// The subcommands of `rareclip keys`. What they do holds for a running service at once.

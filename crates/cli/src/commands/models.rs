@@ -7,7 +7,7 @@ use anyhow::Context;
 use rareclip_models::{Artefact, Choice, Kind, Proof, Provenance, Settings, Source, Step};
 use serde_json::json;
 
-use super::{say, table};
+use super::output::{say, table};
 use crate::args::ModelsCommand;
 use crate::exit::Exit;
 

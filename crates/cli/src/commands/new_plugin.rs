@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use rareclip_core::{Slot, registry};
 
-use super::say;
+use super::output::say;
 use crate::exit::Exit;
 
 /// What the new crate is called, where it goes, and what it depends on.

@@ -12,9 +12,9 @@ use rareclip_server::api::{self, ApiOptions};
 use rareclip_server::security::{KeyRing, TlsFiles, check_exposure};
 use rareclip_server::{Detectors, KeepPictures, NamedConfig, Service, Settings, make_data_folder};
 
-use super::say;
-use crate::args::ConfigArgs;
+use super::output::say;
 use crate::builtin;
+use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
 use crate::plugins;
 use crate::scan::limits;

@@ -6,7 +6,7 @@ use clap::builder::StyledStr;
 use clap::{Arg, Command, CommandFactory};
 
 use super::markdown::{Table, code, fenced};
-use super::{Page, written};
+use super::page::{Page, written};
 use crate::args::Args;
 
 /// Commands that do their work with a feature of `rareclip` alone.

@@ -9,7 +9,7 @@ use rareclip_core::{DetectorConfig, Slot};
 use serde_json::Value;
 
 use super::markdown::{Table, code, fenced};
-use super::{Page, written};
+use super::page::{Page, written};
 use crate::builtin::CONFIGS;
 use crate::options;
 

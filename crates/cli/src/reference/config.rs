@@ -3,9 +3,9 @@
 use rareclip_core::{DetectorConfig, Slot};
 use serde_json::Value;
 
-use super::Page;
 use super::components::{configs, option_table, slot_title};
 use super::markdown::{Table, code};
+use super::page::Page;
 use crate::builtin::CONFIGS;
 use crate::options;
 

@@ -4,6 +4,7 @@ mod commands;
 mod components;
 mod config;
 mod markdown;
+mod page;
 mod rest;
 
 use std::path::Path;
@@ -11,10 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::exit::Exit;
-
-/// Stands at the head of every page.
-const NOTICE: &str = "<!-- Written by `rareclip reference`. Do not edit: change the declaration it is made from, and run \
-`cargo run -p rareclip -- reference --out docs`. -->";
+use page::Page;
 
 /// `rareclip reference`.
 #[derive(Debug, clap::Args)]
@@ -25,24 +23,6 @@ pub(crate) struct ReferenceArgs {
     /// Write nothing; end with exit code 1 if a page in the folder is not what would be written.
     #[arg(long)]
     check: bool,
-}
-
-/// One page.
-struct Page {
-    /// Where it goes, from the folder, with `/`.
-    path: String,
-    /// Its Markdown.
-    text: String,
-}
-
-impl Page {
-    /// A page with the notice at its head.
-    fn new(path: impl Into<String>, body: &str) -> Self {
-        Self {
-            path: path.into(),
-            text: format!("{NOTICE}\n\n{}\n", body.trim_end()),
-        }
-    }
 }
 
 pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<Exit> {
@@ -113,39 +93,4 @@ fn write(out: &Path, pages: &[Page]) -> anyhow::Result<()> {
         std::fs::write(&file, &page.text).with_context(|| file.display().to_string())?;
     }
     Ok(())
-}
-
-/// The pages in a folder that this program wrote, by name, with their first paragraph. An absent folder has none.
-fn written(folder: &Path) -> anyhow::Result<Vec<Written>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| folder.display().to_string()),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_stem().and_then(|name| name.to_str());
-        let (Some(name), true) = (name, path.extension().is_some_and(|end| end == "md")) else {
-            continue;
-        };
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let Some(body) = text.strip_prefix(NOTICE) else {
-            continue;
-        };
-        found.push(Written {
-            name: name.to_owned(),
-            summary: markdown::paragraph(body, 1),
-            text: text.clone(),
-        });
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-/// A page that lies in the folder.
-struct Written {
-    name: String,
-    summary: String,
-    text: String,
 }

@@ -3,8 +3,8 @@
 use anyhow::Context;
 use serde_json::Value;
 
-use super::Page;
 use super::markdown::{Table, code, fenced};
+use super::page::Page;
 
 /// Files of the web page say nothing to a client.
 const LEFT_OUT: &str = "page";

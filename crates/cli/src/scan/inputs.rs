@@ -117,7 +117,7 @@ fn natural(paths: Vec<PathBuf>, root: Option<&Path>) -> Vec<Input> {
             }
         })
         .collect();
-    inputs.sort_by(|a, b| rareclip_eval::dataset::natural_cmp(&a.name, &b.name));
+    inputs.sort_by(|a, b| rareclip_datasets::natural_cmp(&a.name, &b.name));
     inputs
 }
 

@@ -124,7 +124,7 @@ impl Plan {
         let root = args.root.as_deref();
         let shuffle = |inputs: Vec<Input>| match args.shuffle {
             Some(seed) => {
-                let order = rareclip_eval::dataset::python_shuffle(seed, inputs.len());
+                let order = rareclip_datasets::python_shuffle(seed, inputs.len());
                 order.into_iter().map(|at| inputs[at].clone()).collect()
             }
             None => inputs,

@@ -7,7 +7,11 @@ use std::io::Cursor;
 
 use image::{ImageDecoder, codecs::bmp::BmpDecoder};
 
-use super::{corrupt, header::Cost, unpack, unsupported, via_image};
+use super::{
+    common::{corrupt, unpack, unsupported},
+    cost::Cost,
+    via_image,
+};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},

@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Info, Transformations};
 
-use super::{corrupt, exif_orientation, header::Cost, spread_gray, unpack};
+use super::{
+    common::{corrupt, exif_orientation, spread_gray, unpack},
+    cost::Cost,
+};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},

@@ -8,7 +8,7 @@ use std::{
 
 use image::{ImageDecoder, ImageFormat, ImageReader};
 
-use super::{corrupt, detect_format, tiff};
+use super::{common::corrupt, detect_format, tiff};
 use crate::{
     Limits, Orientation,
     error::{Format, ImagingError, Result},

@@ -4,7 +4,10 @@ use std::io::Cursor;
 
 use image::{ColorType, ImageDecoder, ImageError, codecs::webp::WebPDecoder};
 
-use super::{corrupt, exif_orientation, header::Cost, unsupported};
+use super::{
+    common::{corrupt, exif_orientation, unsupported},
+    cost::Cost,
+};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},

@@ -4,13 +4,13 @@ use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 
+use axum::http::StatusCode;
 use serde::de::{
     self, Deserialize, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::{Map, Value};
 
 use super::body;
-use super::intake::too_many;
 use super::problem::ApiError;
 
 /// Elements of a list that is not of images.
@@ -35,6 +35,11 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, 
         (_, true) => Err(too_many(max)),
         (_, false) => parsed,
     }
+}
+
+pub(crate) fn too_many(max: usize) -> ApiError {
+    let detail = format!("more than {max} images in one request; send fewer at a time");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 /// A list of images, or null; with more than [`parse`] allows, reading ends.

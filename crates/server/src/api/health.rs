@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::images::content_type;
+use super::content::content_type;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
 use crate::ServiceError;

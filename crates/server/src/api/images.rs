@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use rareclip_core::Verdict;
 use serde::{Deserialize, Serialize};
@@ -316,11 +316,6 @@ fn ascii(json: &str) -> String {
         }
     }
     text
-}
-
-/// `Content-Type` of a body that is made here.
-pub(crate) fn content_type(kind: &'static str) -> [(HeaderName, HeaderValue); 1] {
-    [(header::CONTENT_TYPE, HeaderValue::from_static(kind))]
 }
 
 #[cfg(test)]

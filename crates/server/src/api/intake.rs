@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::body::{Allowance, media_type, parsed, read, unsupported};
-use super::counted;
+use super::counted::{self, too_many};
 use super::problem::ApiError;
 use super::state::Api;
 use crate::budget::Held;
@@ -157,11 +157,6 @@ pub(crate) fn submission(
     text::IMAGE.maybe(&format!("{place}: image"), name.as_ref())?;
     text::KEY.maybe(&format!("{place}: key"), key.as_ref())?;
     Ok(Submission { name, bytes, key })
-}
-
-pub(crate) fn too_many(max: usize) -> ApiError {
-    let detail = format!("more than {max} images in one request; send fewer at a time");
-    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 /// The images of a JSON body, at most `max`.

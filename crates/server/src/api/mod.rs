@@ -6,6 +6,7 @@ mod answers;
 mod assets;
 mod body;
 mod connections;
+mod content;
 mod counted;
 mod encoding;
 mod events;

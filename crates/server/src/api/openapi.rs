@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use super::access::required;
 use super::problem::{ApiError, Problem};
 use super::state::Api;
-use super::{events, examples, health, images, kserve, results, snapshots, streams};
+use super::{content, events, examples, health, images, kserve, results, snapshots, streams};
 
 const ABOUT: &str = "Industrial visual anomaly detection: each camera and product is a stream; images are scored in the order they come, and \
 the stream learns from them.\n\nErrors are `application/problem+json` (RFC 9457) with a `kind` for programs; under `/v2` they are \
@@ -59,7 +59,7 @@ const GROUPS: [(&str, &str); 9] = [
 pub(super) async fn document(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let bytes = api.document.get().cloned();
     let bytes = bytes.ok_or_else(|| ApiError::internal("the document is not ready"))?;
-    Ok((images::content_type("application/json"), bytes).into_response())
+    Ok((content::content_type("application/json"), bytes).into_response())
 }
 
 /// Every documented route.

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::accept::negotiate;
 use super::body::Json;
-use super::images::content_type;
+use super::content::content_type;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
 use crate::model::{Label, ResultQuery, ResultRecord, Scores};

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::answers;
 use super::body::Allowance;
 use super::body::{Json, media_type, parse, parsed, read, unsupported};
-use super::images::content_type;
+use super::content::content_type;
 use super::intake::{EncodedImages, idempotency_key, images, json, spread_key};
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};

@@ -8,8 +8,9 @@ use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 
 use super::data::{empty, patches};
+use super::promise::Promise;
 use super::promises::{same_vectors, told};
-use super::{Held, Promise};
+use crate::broken::Held;
 
 pub(super) const ALL: &[Promise] = &[
     Promise {

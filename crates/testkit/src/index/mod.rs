@@ -6,6 +6,7 @@
 
 mod data;
 mod life;
+mod promise;
 mod promises;
 mod searches;
 
@@ -13,16 +14,10 @@ use ndarray::ArrayView2;
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::{BoxError, VectorIndex};
 
-use crate::broken::{Held, kept};
+use crate::broken::kept;
 
 pub use crate::broken::Broken;
 pub use data::patches;
-
-/// One part of the contract.
-struct Promise {
-    says: &'static str,
-    holds: fn(&dyn VectorIndexFactory) -> Held,
-}
 
 /// Holds the indexes of `factory` to the whole contract.
 ///

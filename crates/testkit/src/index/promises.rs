@@ -5,7 +5,8 @@ use rareclip_core::BoxError;
 use rareclip_core::index::VectorIndexFactory;
 
 use super::data::{empty, filled, whole};
-use super::{Held, Promise};
+use super::promise::Promise;
+use crate::broken::Held;
 
 pub(super) const ALL: &[Promise] = &[
     Promise {

@@ -5,8 +5,9 @@ use rareclip_core::VectorIndex;
 use rareclip_core::index::{NONE, VectorIndexFactory};
 
 use super::data::{best, filled, patches, product, rows, whole};
+use super::promise::Promise;
 use super::promises::told;
-use super::{Held, Promise};
+use crate::broken::Held;
 
 pub(super) const ALL: &[Promise] = &[
     Promise {

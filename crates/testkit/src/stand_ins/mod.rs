@@ -4,17 +4,16 @@
 mod backbone;
 mod bank;
 mod index;
+mod name;
 mod prompt;
 mod scorer;
 
 pub(crate) use backbone::BackboneOptions;
 use bank::BankOptions;
 use index::IndexOptions;
+pub(crate) use name::NAME;
 use prompt::PromptOptions;
 use scorer::ScorerOptions;
-
-/// The name of each.
-pub(crate) const NAME: &str = "testkit";
 
 rareclip_core::register! {
     backbone BackboneOptions;

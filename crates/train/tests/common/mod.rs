@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, s};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Backbone, BoxError, Features, Grid};
-use rareclip_eval::dataset::{Dataset, Kind, Spec};
+use rareclip_datasets::{Dataset, Kind, Spec};
 use rareclip_imaging::{InputRecipe, RgbPicture, encode_png, encode_png_gray};
 
 pub const SIDE: usize = 16;

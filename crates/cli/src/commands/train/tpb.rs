@@ -12,10 +12,11 @@ use rareclip_train::{
 };
 
 use super::{Keep, TpbArgs};
-use crate::args::ConfigArgs;
 use crate::builtin;
 use crate::commands::bar::Bar;
-use crate::commands::{datasets, say};
+use crate::commands::datasets;
+use crate::commands::output::say;
+use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
 use crate::report;
 use crate::scan::stop_flag;
@@ -99,7 +100,7 @@ fn options(config: &DetectorConfig) -> anyhow::Result<TpbOptions> {
     Ok(serde_json::from_value(table.into())?)
 }
 
-fn selection(args: &TpbArgs, kind: rareclip_eval::dataset::Kind) -> anyhow::Result<Selection> {
+fn selection(args: &TpbArgs, kind: rareclip_datasets::Kind) -> anyhow::Result<Selection> {
     let mut selection = match args.no_exclusions {
         true => Selection::default(),
         false => Selection::published(kind),
@@ -117,7 +118,7 @@ fn selection(args: &TpbArgs, kind: rareclip_eval::dataset::Kind) -> anyhow::Resu
     Ok(selection)
 }
 
-fn settings(args: &TpbArgs, options: &TpbOptions, kind: rareclip_eval::dataset::Kind) -> Settings {
+fn settings(args: &TpbArgs, options: &TpbOptions, kind: rareclip_datasets::Kind) -> Settings {
     let mut settings = Settings::new(options.blocks.clone());
     settings.objective.temperature = options.temperature.into();
     settings.objective.align_weight = args.align_weight;

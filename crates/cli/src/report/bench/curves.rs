@@ -217,7 +217,7 @@ fn line(frame: &Frame, points: &[(f64, f64)]) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rareclip_eval::metrics::image_metrics;
+    use rareclip_metrics::image_metrics;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use ndarray::{Array2, Array3, ArrayView2, Axis};
 use ndarray_npy::ReadNpyExt;
 use rareclip_bench::{Plan, Run};
-use rareclip_eval::dataset::{PixelTruth, Sample};
+use rareclip_datasets::{PixelTruth, Sample};
 use rareclip_imaging::{
     ImagingError, Limits, MapScale, Preset, RgbPicture, contour, decode_file, encode_jpeg,
     mask_binary, overlay, thumbnail,

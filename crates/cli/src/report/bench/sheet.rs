@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use rareclip_bench::table::Table;
 
-use super::tables::CAVEAT;
 use crate::report::shell;
 use crate::report::text::printable;
+
+/// What holds for every published figure.
+const CAVEAT: &str = "A published figure is of the backbone and resolution its source names, and a mean over \
+                                 all categories of the data set.";
 
 /// Sources of published figures, to which tables refer by number.
 #[derive(Default)]

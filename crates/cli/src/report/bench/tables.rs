@@ -48,10 +48,6 @@ pub(super) fn overview(view: &View<'_>, notes: &mut Footnotes) -> Option<Sheet> 
     Some(sheet)
 }
 
-/// What holds for every published figure.
-pub(super) const CAVEAT: &str = "A published figure is of the backbone and resolution its source names, and a mean over \
-                                 all categories of the data set.";
-
 fn source(figure: &Figure) -> String {
     format!("{}; {}", figure.source, figure.dataset)
 }

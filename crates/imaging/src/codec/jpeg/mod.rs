@@ -8,7 +8,10 @@ use libjpeg_turbo_rs::{
     ColorSpace, ComponentInfo, DecodeLimits, Decoder, FrameHeader, JpegError, PixelFormat,
 };
 
-use super::{corrupt, exif_orientation, header::Cost, unsupported};
+use super::{
+    common::{corrupt, exif_orientation, unsupported},
+    cost::Cost,
+};
 use crate::{
     Limits, Picture, Pixels,
     error::{Format, ImagingError, Result},

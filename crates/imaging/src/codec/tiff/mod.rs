@@ -1,5 +1,6 @@
 //! TIFF and BigTIFF: the first page that is not a reduced-resolution version of another.
 
+mod error;
 mod pages;
 mod samples;
 mod ycbcr;
@@ -7,23 +8,22 @@ mod ycbcr;
 use std::io::{Cursor, Read, Seek};
 
 use tiff::{
-    ColorType, TiffError,
+    ColorType,
     decoder::{Decoder, DecodingResult},
     tags::Tag,
 };
 
+use self::error::{FORMAT, failed};
 use self::{
     pages::{Page, Pages},
     samples::{Range, range},
 };
-use super::{corrupt, header::Cost, spread_gray, unpack, unsupported};
-use crate::{
-    Limits, Orientation, Picture, Pixels,
-    error::{Format, ImagingError, Result},
-    picture::high_byte,
+use super::{
+    common::{corrupt, spread_gray, unpack, unsupported},
+    cost::Cost,
 };
+use crate::{Limits, Orientation, Picture, Pixels, error::Result, picture::high_byte};
 
-const FORMAT: Format = Format::Tiff;
 /// Bytes per pixel that decoding JPEG data within a page takes at most.
 const WIDEST_JPEG: u64 = 12;
 
@@ -44,19 +44,6 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
 pub(super) fn size(bytes: &[u8]) -> Result<(u32, u32, Orientation)> {
     let page = Pages::read(bytes)?.chosen;
     Ok((page.width, page.height, page.orientation()))
-}
-
-fn failed(limits: &Limits) -> impl Fn(TiffError) -> ImagingError {
-    let allowed = limits.max_decoder_bytes;
-    move |error| match error {
-        TiffError::UnsupportedError(e) => unsupported(FORMAT, e),
-        TiffError::LimitsExceeded => ImagingError::TooLarge {
-            what: "memory for decoding in bytes (at least)",
-            found: allowed.saturating_add(1),
-            allowed,
-        },
-        other => corrupt(FORMAT, other),
-    }
 }
 
 /// Width, height and cost of the page that [`decode`] reads.

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::FORMAT;
+use super::error::FORMAT;
 use crate::{
     Orientation,
-    codec::{corrupt, unsupported},
+    codec::common::{corrupt, unsupported},
     error::Result,
 };
 

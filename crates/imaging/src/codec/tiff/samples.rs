@@ -8,9 +8,9 @@ use tiff::{
     tags::Tag,
 };
 
-use super::FORMAT;
+use super::error::FORMAT;
 use crate::{
-    codec::{corrupt, unsupported},
+    codec::common::{corrupt, unsupported},
     error::Result,
 };
 

@@ -7,10 +7,10 @@ use tiff::{
     tags::Tag,
 };
 
-use super::{FORMAT, failed};
+use super::error::{FORMAT, failed};
 use crate::{
     Limits,
-    codec::{corrupt, jpeg},
+    codec::{common::corrupt, jpeg},
     error::{ImagingError, Result},
 };
 

@@ -10,7 +10,7 @@ pub(super) fn elements(tensor: &Bytes, max: usize) -> Result<Vec<Bytes>, ApiErro
     let mut at = 0;
     while at < tensor.len() {
         if elements.len() == max {
-            return Err(super::super::intake::too_many(max));
+            return Err(super::super::counted::too_many(max));
         }
         let rest = &tensor[at..];
         let Some((length, after)) = rest.split_first_chunk::<4>() else {

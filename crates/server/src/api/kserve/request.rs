@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::counted;
-use super::super::intake::{decode_base64, submission, too_many};
+use super::super::counted::{self, too_many};
+use super::super::intake::{decode_base64, submission};
 use super::super::problem::ApiError;
 use super::binary::elements;
 use crate::{Submission, text};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::super::images::content_type;
+use super::super::content::content_type;
 use super::super::problem::ApiError;
 use super::binary::push_element;
 use super::request::{Asked, Output};

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use ndarray::Array3;
 use ndarray_npy::WriteNpyExt;
 use rareclip_bench::{Benchmark, Environment, ImageResult, Plan, Run, StageTime};
-use rareclip_eval::dataset::{Category, Dataset, Kind, Mask, Sample};
-use rareclip_eval::metrics::{Bootstrap, bootstrap_auroc, image_metrics};
+use rareclip_datasets::{Category, Dataset, Kind, Mask, Sample};
 use rareclip_imaging::{RgbPicture, encode_png};
+use rareclip_metrics::{Bootstrap, bootstrap_auroc, image_metrics};
 use serde_json::json;
 use tempfile::TempDir;
 

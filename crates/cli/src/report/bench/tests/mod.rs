@@ -3,7 +3,7 @@ pub(super) mod fixtures;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use rareclip_eval::metrics::{PixelAccumulator, PixelMetrics};
+use rareclip_metrics::{PixelAccumulator, PixelMetrics};
 
 use super::*;
 use crate::report::tests::dom::Page;
