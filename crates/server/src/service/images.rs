@@ -11,7 +11,7 @@ use super::{Result, Service, Work};
 use crate::error::ServiceError;
 use crate::model::{ResultRecord, Timings};
 use crate::pictures::Shown;
-use crate::streams::{ImageJob, Job};
+use crate::streams::{self, ImageJob, Job};
 use crate::text;
 
 /// An image that is sent.
@@ -132,6 +132,13 @@ impl Service {
                 problem,
             })?;
         check_submissions(&images)?;
+        // A replay costs no place in the queue, no decoding and no backbone pass.
+        let replays = self.replays(handle.id, &images).await;
+        let images: Vec<(usize, Submission)> = images
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| replays[*at].is_none())
+            .collect();
         let mut places = self.admission.admit(images.len())?;
         let mut answers = Vec::with_capacity(images.len());
         {
@@ -139,7 +146,7 @@ impl Service {
                 .arrival
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            for (at, image) in images.into_iter().enumerate() {
+            for (at, image) in images {
                 let (send_ready, ready) = oneshot::channel();
                 let (reply, answer) = oneshot::channel();
                 let arrived = Instant::now();
@@ -170,19 +177,44 @@ impl Service {
                 answers.push(answer);
             }
         }
-        let mut done = Vec::with_capacity(answers.len());
-        for answer in answers {
-            done.push(match answer.await {
-                Ok(result) => result,
-                Err(_) if self.stopping.load(Ordering::Relaxed) => Err(ServiceError::Stopping),
-                Err(_) => Err(ServiceError::NotFound {
-                    what: "stream",
-                    name: name.to_owned(),
-                    hint: "; it was deleted".into(),
-                }),
+        let gone = || match self.stopping.load(Ordering::Relaxed) {
+            true => ServiceError::Stopping,
+            false => ServiceError::NotFound {
+                what: "stream",
+                name: name.to_owned(),
+                hint: "; it was deleted".into(),
+            },
+        };
+        let mut answers = answers.into_iter();
+        let mut done = Vec::with_capacity(replays.len());
+        for replay in replays {
+            done.push(match replay {
+                Some(result) => result,
+                None => match answers.next() {
+                    Some(answer) => answer.await.unwrap_or_else(|_| Err(gone())),
+                    None => Err(gone()),
+                },
             });
         }
         Ok(done)
+    }
+
+    /// The recorded results of images whose idempotency key was used before; `None` where an image is to be scored.
+    async fn replays(&self, stream: i64, images: &[Submission]) -> Vec<Option<Result<Submitted>>> {
+        let mut replays = Vec::with_capacity(images.len());
+        for image in images {
+            let found = match &image.key {
+                None => Ok(None),
+                Some(key) => streams::replay(&self.shared, stream, key, &image.bytes).await,
+            };
+            replays.push(match found {
+                Ok(replay) => replay.map(Ok),
+                Err(error @ ServiceError::Conflict(_)) => Some(Err(error)),
+                // The owner of the stream looks again, and answers with the error if it persists.
+                Err(_) => None,
+            });
+        }
+        replays
     }
 }
 

@@ -13,6 +13,7 @@ pub use export::StateExport;
 pub(crate) use image::{Decoded, ImageJob, Ready};
 pub(crate) use owner::{Owner, milliseconds, now};
 pub(crate) use residency::Residency;
+pub(crate) use scoring::replay;
 pub(crate) use view::{Figures, View};
 
 use std::sync::atomic::AtomicUsize;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Slot, Stream, Verdict};
 use sha2::{Digest, Sha256};
 
 use super::image::{self, ImageJob, Ready};
-use super::{Owner, milliseconds, now};
+use super::{Owner, Shared, milliseconds, now};
 use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
 use crate::metrics::{StreamLabels, VerdictLabels};
@@ -18,6 +19,34 @@ use crate::pictures::{Key, Shown};
 use crate::service::{Event, Submitted};
 use crate::settings::KeepPictures;
 use crate::store::{JournalEntry, NewResult, append, insert_result};
+
+fn digest_of(image: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(image))
+}
+
+/// The result that is recorded under an idempotency key of a stream; `None` if there is none.
+///
+/// # Errors
+/// [`ServiceError::Conflict`] if it is that of another image; [`ServiceError::Store`] if it cannot be read.
+pub(crate) async fn replay(
+    shared: &Shared,
+    stream: i64,
+    key: &str,
+    image: &Bytes,
+) -> Result<Option<Submitted>, ServiceError> {
+    let Some((record, earlier)) = shared.store.by_key(stream, key).await? else {
+        return Ok(None);
+    };
+    let image = image.clone();
+    let digest = tokio::task::spawn_blocking(move || digest_of(&image)).await;
+    let digest = digest.map_err(|error| ServiceError::Internal(error.to_string()))?;
+    match earlier == Some(digest) {
+        true => Ok(Some(Submitted::replayed(record))),
+        false => Err(ServiceError::Conflict(format!(
+            "idempotency key `{key}` was used for another image: give every image its own key"
+        ))),
+    }
+}
 
 impl Owner {
     pub(super) async fn image(&mut self, mut job: ImageJob) {
@@ -38,20 +67,13 @@ impl Owner {
 
     async fn handle_image(&mut self, job: &mut ImageJob) -> Result<Submitted, ServiceError> {
         job.overdue()?;
-        let digest = job
-            .key
-            .as_ref()
-            .map(|_| HEXLOWER.encode(&Sha256::digest(&job.bytes)));
+        // Looked up again: the image of this key may have been under way when this one arrived.
         if let Some(key) = &job.key
-            && let Some((record, earlier)) = self.shared.store.by_key(self.id, key).await?
+            && let Some(replay) = replay(&self.shared, self.id, key, &job.bytes).await?
         {
-            if earlier != digest {
-                return Err(ServiceError::Conflict(format!(
-                    "idempotency key `{key}` was used for another image: give every image a key of its own"
-                )));
-            }
-            return Ok(Submitted::replayed(record));
+            return Ok(replay);
         }
+        let digest = job.key.as_ref().map(|_| digest_of(&job.bytes));
         let left = job.allowed.saturating_sub(job.arrived.elapsed());
         let ready = tokio::time::timeout(left, &mut job.ready).await;
         let ready = ready

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rareclip_server::model::Condition;
-use rareclip_server::{Detectors, NamedConfig, Service, ServiceError, Settings};
+use rareclip_server::{Detectors, NamedConfig, Service, ServiceError, Settings, Submission};
 use tokio::task::JoinHandle;
 
 use super::blocking::{hang, let_go};
@@ -166,4 +166,37 @@ async fn the_service_closes_while_an_image_does_not_end() {
     assert_eq!(service.late(), ["stuck"]);
     let_go("closing");
     let _ = within(answer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_answered_while_its_stream_is_stuck_and_the_queue_is_full() {
+    let data = tempfile::tempdir().unwrap();
+    let one_place = Settings {
+        max_queue: 1,
+        ..settings(data.path())
+    };
+    let service = with_blocking("replay", one_place).await;
+    stream(&service, "line", "blocking").await;
+    let first = send(&service, "line", keyed(1)).await;
+    hang("replay");
+    let stuck = sent(&service, "line", 2);
+    within(async {
+        while service.info().waiting == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let busy = within(try_send(&service, "line", submission(3))).await;
+    assert_eq!(busy.unwrap_err().status(), 429);
+    let again = within(send(&service, "line", keyed(1))).await;
+    assert!(again.replayed);
+    assert_eq!(again.record, first.record);
+    let other = Submission {
+        key: keyed(1).key,
+        ..submission(4)
+    };
+    let error = within(try_send(&service, "line", other)).await.unwrap_err();
+    assert_eq!(error.status(), 409, "{error}");
+    let_go("replay");
+    within(stuck).await.unwrap().unwrap();
 }
