@@ -9,13 +9,12 @@ use crate::BoxError;
 use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
 mod error;
+mod position;
 mod recall;
 
 pub use error::IndexError;
+pub use position::NONE;
 pub use recall::Recall;
-
-/// Position of a vector that is not there.
-pub const NONE: u32 = u32::MAX;
 
 /// The most similar vectors of each query, best first; ties go to the vector that arrived earlier.
 #[derive(Debug, Clone, PartialEq)]
