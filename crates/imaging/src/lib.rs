@@ -20,6 +20,7 @@ mod mask;
 mod npy;
 mod picture;
 mod prepare;
+mod preset;
 mod resample;
 mod rgb;
 mod visual;
@@ -34,9 +35,9 @@ pub use mask::{mask_binary, mask_marked, mask_soft, resize_marked, resize_mask_n
 pub use npy::npy_f32;
 pub use picture::{Orientation, Picture, Pixels};
 pub use prepare::{
-    CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRecipe, Preset, resize, rgb_to_tensor,
-    to_tensor,
+    CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, InputRecipe, resize, rgb_to_tensor, to_tensor,
 };
+pub use preset::Preset;
 pub use resample::Filter;
 pub use rgb::RgbPicture;
 pub use visual::{MapScale, colour, contour, heatmap, overlay, shrink, thumbnail};

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Filter, Picture, Pixels, RgbPicture,
+    Filter, Picture, Pixels, Preset, RgbPicture,
     error::{Result, nonzero},
     picture::{Flat, clip_to_8, cmyk_to_rgb, drop_fourth, high_byte, look_up},
     resample::{resample, resample_alpha, resample_gray16},
@@ -19,21 +19,6 @@ pub const CLIP_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Channel standard deviations of ImageNet, R G B in 0..1.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// In which order a picture is converted and resized. Both give the same for upright 8-bit RGB and
-/// gray files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Preset {
-    /// Convert to RGB, then resize: 16-bit values are scaled to 8 bits, the EXIF orientation is
-    /// honoured, alpha is dropped without a background.
-    #[default]
-    Product,
-    /// As the published code with Pillow: resize in the file's own mode, then convert to RGB.
-    /// Palette and 1-bit files resize by nearest neighbour, colours are premultiplied by alpha
-    /// while resizing, 16-bit gray is clipped at 255, the EXIF orientation is ignored.
-    Reference,
-}
 
 /// How a picture becomes a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -167,12 +167,20 @@ pub fn remove(name: &str) -> Result<bool> {
     remove_in(&root, find(name)?)
 }
 
+/// Folder of unfinished downloads in the cache folder.
+const UNFINISHED: &str = ".partial";
+
+/// Where the unfinished files of an artefact are, and how their names begin.
+pub(crate) fn unfinished(cache: &Path, artefact: &str) -> (PathBuf, String) {
+    (cache.join(UNFINISHED), format!("{artefact}--"))
+}
+
 /// [`remove`] in a given cache folder; unfinished downloads go as well.
 ///
 /// # Errors
 /// As [`remove`].
 pub fn remove_in(root: &Path, artefact: &Artefact) -> Result<bool> {
-    let (unfinished, prefix) = crate::download::unfinished(root, &artefact.name);
+    let (unfinished, prefix) = self::unfinished(root, &artefact.name);
     for entry in std::fs::read_dir(&unfinished)
         .into_iter()
         .flatten()

@@ -2,20 +2,17 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::cache::sha256_of;
+use crate::cache::{sha256_of, unfinished};
 use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::web::{Client, Described, Failure, content_length, content_range};
 use crate::{Error, Result};
-
-/// Folder of unfinished downloads in the cache folder.
-const FOLDER: &str = ".partial";
 
 /// An attempt that brought so many bytes was no failure, however it ended.
 const PROGRESS: u64 = 1 << 20;
@@ -43,11 +40,6 @@ pub(crate) struct Arrived {
     pub(crate) path: PathBuf,
     pub(crate) proof: Proof,
     pub(crate) commit: Option<String>,
-}
-
-/// Where the unfinished files of an artefact are, and how their names begin.
-pub(crate) fn unfinished(cache: &Path, artefact: &str) -> (PathBuf, String) {
-    (cache.join(FOLDER), format!("{artefact}--"))
 }
 
 /// Downloads a file or what is missing of it.

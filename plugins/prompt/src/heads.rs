@@ -127,16 +127,6 @@ impl TextSide {
     }
 }
 
-/// Opens the checkpoint that the option `text.model` names.
-pub(crate) fn open_model(model: Option<&str>) -> Result<Checkpoint> {
-    let model = model.filter(|model| !model.is_empty()).ok_or_else(|| {
-        let detail =
-            "is not set: name the checkpoint of the backbone, which holds the text tower as well";
-        Error::option("text.model", detail)
-    })?;
-    Ok(Checkpoint::open(rareclip_models::resolve_model(model)?)?)
-}
-
 /// Says so where text and image side come from different files, which may be right (another layout of the same weights).
 pub(crate) fn compare(checkpoint: &Checkpoint, backbone: &BackboneSpec) {
     if checkpoint.sha256() != backbone.weights {

@@ -17,6 +17,7 @@ mod ensemble;
 mod error;
 mod features;
 mod heads;
+mod model;
 mod options;
 mod prior_scorer;
 mod product;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::features::{TextSource, text_features};
-use crate::heads::open_model;
+use crate::model::open_model;
 use crate::{Activation, PromptSet, Result, TextOverrides};
 
 /// The text side of a prompt head: the tower, and the sentences that it encodes.

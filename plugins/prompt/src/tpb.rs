@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::heads::{ROWS, TextSide, compare, fingerprint, open_model, tokens_of, width_of};
+use crate::heads::{ROWS, TextSide, compare, fingerprint, tokens_of, width_of};
+use crate::model::open_model;
 use crate::{Error, Result, TextOptions, product};
 
 /// What the released weights put before every key.

@@ -1,6 +1,6 @@
 //! The error of this crate.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -77,5 +77,14 @@ pub(crate) fn runtime<E>(what: &str) -> impl FnOnce(ort::Error<E>) -> Error {
     move |error| {
         let source = ort::Error::new(error.message().to_owned());
         Error::Runtime { what, source }
+    }
+}
+
+/// An output of an ONNX file that cannot be used.
+pub(crate) fn output(path: &Path, output: &str, detail: String) -> Error {
+    Error::Output {
+        path: path.to_owned(),
+        output: output.to_owned(),
+        detail,
     }
 }

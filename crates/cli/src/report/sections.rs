@@ -4,8 +4,9 @@ use maud::{Markup, html};
 use rareclip_core::Verdict;
 
 use super::digest::{Digest, Scored, finite};
+use super::input::ReportInput;
 use super::text::{count, images as images_text, number, printable, verdict_label};
-use super::{ReportInput, plot, shell};
+use super::{plot, shell};
 
 /// Most rows of the lists below the pictures; a run may have any number of images.
 const MAX_LISTED: usize = 1000;

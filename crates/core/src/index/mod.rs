@@ -10,14 +10,13 @@ use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
 mod default;
 mod error;
+mod position;
 mod recall;
 
 pub use default::named;
 pub use error::IndexError;
+pub use position::NONE;
 pub use recall::Recall;
-
-/// Position of a vector that is not there.
-pub const NONE: u32 = u32::MAX;
 
 /// The most similar vectors of each query, best first; ties go to the vector that arrived earlier.
 #[derive(Debug, Clone, PartialEq)]

@@ -26,7 +26,9 @@ struct BackboneCase {
 /// Holds the backbone of `setup` to its contract.
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
-    let case = kept(&component, super::CAN_BE_BUILT, || BackboneCase::new(setup))?;
+    let case = kept(&component, super::setup::CAN_BE_BUILT, || {
+        BackboneCase::new(setup)
+    })?;
     keep(&component, &case, PROMISES)
 }
 

@@ -31,7 +31,9 @@ pub(super) struct BankCase {
 /// Holds the bank of `setup` to its contract.
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
-    let case = kept(&component, super::CAN_BE_BUILT, || BankCase::new(setup))?;
+    let case = kept(&component, super::setup::CAN_BE_BUILT, || {
+        BankCase::new(setup)
+    })?;
     let says = "the kit can show it images";
     for normals in [NORMALS, 0] {
         let subject = kept(&component, says, || case.subject(normals))?;

@@ -36,10 +36,6 @@ use setup::{Setup, Table, named};
 
 pub use package::{Package, package};
 
-/// The promise that everything else rests on.
-const CAN_BE_BUILT: &str =
-    "it can be built from the options given, beside the others of the detector";
-
 /// A component to be held to the contract of its slot.
 #[derive(Debug, Clone)]
 #[must_use = "call `check` or `examine`"]
@@ -185,7 +181,7 @@ impl Conformance {
 
     fn examine_index(&self) -> Result<(), Broken> {
         let component = self.setup.component();
-        let factory = kept(&component, CAN_BE_BUILT, || {
+        let factory = kept(&component, setup::CAN_BE_BUILT, || {
             self.setup.options::<dyn VectorIndexFactory>()
         })?;
         crate::index::examine(&*factory).map_err(|broken| Broken {

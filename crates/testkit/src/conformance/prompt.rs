@@ -20,7 +20,9 @@ struct PromptCase {
 /// Holds the prompt head of `setup` to its contract.
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
-    let case = kept(&component, super::CAN_BE_BUILT, || PromptCase::new(setup))?;
+    let case = kept(&component, super::setup::CAN_BE_BUILT, || {
+        PromptCase::new(setup)
+    })?;
     keep(&component, &case, PROMISES)?;
     let says =
         "in a grid of one patch, and on tokens of one number, it works or says why it does not";

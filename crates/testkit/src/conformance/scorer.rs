@@ -31,7 +31,9 @@ struct ScorerCase {
 /// Holds the scorer of `setup` to its contract.
 pub(super) fn examine(setup: &Setup) -> Result<(), Broken> {
     let component = setup.component();
-    let case = kept(&component, super::CAN_BE_BUILT, || ScorerCase::new(setup))?;
+    let case = kept(&component, super::setup::CAN_BE_BUILT, || {
+        ScorerCase::new(setup)
+    })?;
     for normals in [NORMALS, 0] {
         let says = "the kit can show it images";
         let subject = kept(&component, says, || case.subject(normals))?;

@@ -13,6 +13,10 @@ use serde_json::{Map, Value, json};
 use crate::broken::told;
 use crate::stand_ins;
 
+/// The promise that everything else rests on.
+pub(super) const CAN_BE_BUILT: &str =
+    "it can be built from the options given, beside the others of the detector";
+
 /// A table of a config.
 pub(super) type Table = Map<String, Value>;
 

@@ -7,9 +7,9 @@ use rareclip_core::VectorIndex;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 
+use super::checks::{same_vectors, told};
 use super::data::{empty, patches};
 use super::promise::Promise;
-use super::promises::{same_vectors, told};
 use crate::broken::Held;
 
 pub(super) const ALL: &[Promise] = &[

@@ -4,6 +4,7 @@
 //! and often equal, to the last neighbour; on others closely. One that says it is approximate is held to everything but
 //! completeness, for which there is [`recall`].
 
+mod checks;
 mod data;
 mod life;
 mod promise;

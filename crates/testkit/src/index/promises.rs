@@ -4,6 +4,7 @@ use ndarray::Array2;
 use rareclip_core::BoxError;
 use rareclip_core::index::VectorIndexFactory;
 
+use super::checks::{same_vectors, told};
 use super::data::{empty, filled, whole};
 use super::promise::Promise;
 use crate::broken::Held;
@@ -85,30 +86,6 @@ fn vectors_come_back(factory: &dyn VectorIndexFactory) -> Held {
         same_vectors(&*index, &all.slice(ndarray::s![..end, ..]).to_owned())?;
     }
     Ok(())
-}
-
-pub(super) fn same_vectors(index: &dyn rareclip_core::VectorIndex, expected: &Array2<f32>) -> Held {
-    if index.len() != expected.nrows() {
-        return Err(format!(
-            "it holds {} vectors, not {}",
-            index.len(),
-            expected.nrows()
-        ));
-    }
-    let found = index.vectors().map_err(told("vectors"))?;
-    if found.iter().eq(expected.iter()) {
-        return Ok(());
-    }
-    let differs = |row: usize| {
-        let width = expected.ncols();
-        let held = found.get(row * width..(row + 1) * width);
-        held.is_none_or(|held| held.iter().ne(expected.row(row)))
-    };
-    let first = (0..expected.nrows()).find(|&row| differs(row));
-    Err(format!(
-        "the vector at {} is another",
-        first.unwrap_or_default()
-    ))
 }
 
 fn ranks_close(factory: &dyn VectorIndexFactory) -> Held {
@@ -214,11 +191,6 @@ fn wrong_positions_are_errors(factory: &dyn VectorIndexFactory) -> Held {
     )?;
     refused(index.nearest_earlier(&[3, 30], 0, 2), "nearest_earlier")?;
     same_vectors(&*index, &all)
-}
-
-/// An error of a step that should have gone well.
-pub(super) fn told(step: &'static str) -> impl Fn(BoxError) -> String {
-    move |error| format!("{step} fails: {error}")
 }
 
 fn refused<T>(result: Result<T, BoxError>, step: &str) -> Held {

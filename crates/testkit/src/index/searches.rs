@@ -4,9 +4,9 @@ use ndarray::{Array2, ArrayView2, Axis, s};
 use rareclip_core::VectorIndex;
 use rareclip_core::index::{NONE, VectorIndexFactory};
 
+use super::checks::told;
 use super::data::{best, filled, patches, product, rows, whole};
 use super::promise::Promise;
-use super::promises::told;
 use crate::broken::Held;
 
 pub(super) const ALL: &[Promise] = &[

@@ -8,8 +8,8 @@ use ort::session::Session;
 use prost::Message;
 use rareclip_models::onnx::{Graph, Model, ValueInfo};
 
-use super::{OnnxOptions, output_error};
-use crate::error::runtime as refused;
+use super::OnnxOptions;
+use crate::error::{output as output_error, runtime as refused};
 use crate::{Error, Result, runtime};
 
 /// A session whose outputs include all values the options name, and the sha256 of the file.

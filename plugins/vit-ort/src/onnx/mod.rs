@@ -5,7 +5,7 @@ mod grid;
 mod options;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array4, ArrayView4, Axis};
@@ -17,7 +17,7 @@ use rareclip_vit::{check_images, unit};
 
 pub use options::{OnnxOptions, OnnxOutput};
 
-use crate::error::runtime as refused;
+use crate::error::{output as output_error, runtime as refused};
 use crate::{Error, Result};
 use grid::Cells;
 
@@ -145,14 +145,6 @@ impl OnnxBackbone {
             }
         };
         Ok((cells, source.mean()))
-    }
-}
-
-fn output_error(path: &Path, output: &str, detail: String) -> Error {
-    Error::Output {
-        path: path.to_owned(),
-        output: output.to_owned(),
-        detail,
     }
 }
 
