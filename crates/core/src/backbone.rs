@@ -41,12 +41,28 @@ impl BackboneSpec {
     }
 }
 
+/// How a backbone encodes several images that it gets in one call. Either way an image has the same bits alone and in a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Batching {
+    /// One image after another: a batch takes as long as its images, and delays the answer of its first.
+    #[default]
+    None,
+    /// All images in one run of the engine.
+    Exact,
+}
+
 /// Turns images into [`Features`]. Shared by all streams, immutable.
 ///
 /// The same image gives the same bits on the same machine, alone or in a batch.
 pub trait Backbone: Send + Sync {
     /// What this backbone takes and gives.
     fn spec(&self) -> &BackboneSpec;
+
+    /// How it encodes several images in one call. A service gives one that declares [`Batching::None`] a single image at a time.
+    fn batching(&self) -> Batching {
+        Batching::None
+    }
 
     /// Encodes `images` `[batch, 3, side, side]`, normalised as [`BackboneSpec::input`] says.
     ///

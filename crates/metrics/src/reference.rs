@@ -37,6 +37,8 @@ impl ProCurve {
             scores().fold(f32::INFINITY, f32::min),
             scores().fold(f32::NEG_INFINITY, f32::max),
         )?;
+        // Every pixel is counted once, at the highest threshold that it passes; sums from the highest threshold down then give
+        // rate and overlap at each.
         // A score lies above exactly the thresholds before this position.
         let passed = |score: f32| thresholds.partition_point(|&t| f64::from(score) > t);
         let mut false_positives = vec![0_u64; thresholds.len() + 1];
@@ -81,6 +83,8 @@ impl ProCurve {
                 points: kept.len(),
             });
         };
+        // The published code divides the rates by the largest kept one rather than by the limit, so that the result depends
+        // on where the last threshold below the limit happens to be.
         let mut area = Sum::default();
         for pair in kept.windows(2) {
             let width = (pair[0].0 - pair[1].0) / (high - low);

@@ -182,20 +182,31 @@ impl Sweep {
         self.highest_f1 = self.highest_f1.max(best);
     }
 
-    /// Area under the mean region overlap over the false-positive rate, up to the limit.
+    /// AUPRO (Bergmann et al., MVTec AD, IJCV 2021, section 5.2): the area under PRO over the false-positive rate, up to the
+    /// limit.
+    ///
+    /// PRO(t) = 1/K sum over the K regions C of |C above t| / |C|. An anomalous pixel adds 1 / (K |C|) when the threshold
+    /// passes it, so no region is visited twice. Each block is one step along the curve:
+    ///
+    /// 1. Its false-positive rates, from `start` to `end`, the latter cut at the limit.
+    /// 2. PRO at both ends; at a cut end by interpolation.
+    /// 3. The trapezium between them.
     fn add_overlap(&mut self, block: Block) {
         if block.normal == 0 || self.regions == 0 {
             return;
         }
+        // Step 1. Without normal pixels the step has no width, and PRO rises at the next one.
         let start = self.false_positives as f64 / self.normal as f64;
         if start >= AUPRO_FPR_LIMIT {
             return;
         }
         let end = (self.false_positives + block.normal) as f64 / self.normal as f64;
         let width = end.min(AUPRO_FPR_LIMIT) - start;
+        // Step 2.
         let before = self.overlap.value() / self.regions as f64;
         let gain = block.overlap / self.regions as f64;
         let at_end = before + gain * width / (end - start);
+        // Step 3. If the order inside the block is unknown, the curve may rise at its first or at its last pixel.
         let value = width * 0.5 * (before + at_end);
         self.pro
             .add(block.tied, value, width * before, width * (before + gain));

@@ -1,4 +1,4 @@
-//! One thread for each backbone: what is decoded goes through together, whichever stream it belongs to.
+//! One thread per backbone: decoded images of all streams go through it, together where the backbone runs them together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ndarray::{Array3, Array4, ArrayView4, Axis};
+use rareclip_core::backbone::Batching;
 use rareclip_core::{Backbone, Features};
 use tokio::sync::oneshot;
 
@@ -62,15 +63,7 @@ impl Encoder {
         metrics: Arc<Metrics>,
     ) -> Result<Self, ServiceError> {
         let (queue, items) = channel();
-        let line = Arc::new(Line {
-            name: name.to_owned(),
-            backbone,
-            max_batch: max_batch.max(1),
-            metrics,
-            items: Mutex::new(Some(items)),
-            thread: AtomicU64::new(0),
-            stuck: Mutex::default(),
-        });
+        let line = Arc::new(Line::new(name, backbone, max_batch, metrics, items));
         line.start(0)?;
         Ok(Self { queue, line })
     }
@@ -110,6 +103,29 @@ impl Encoder {
 }
 
 impl Line {
+    fn new(
+        name: &str,
+        backbone: Arc<dyn Backbone>,
+        max_batch: usize,
+        metrics: Arc<Metrics>,
+        items: Receiver<Item>,
+    ) -> Self {
+        let max_batch = match backbone.batching() {
+            // A batch would only hold back the answer of its first image.
+            Batching::None => 1,
+            _ => max_batch.max(1),
+        };
+        Self {
+            name: name.to_owned(),
+            backbone,
+            max_batch,
+            metrics,
+            items: Mutex::new(Some(items)),
+            thread: AtomicU64::new(0),
+            stuck: Mutex::default(),
+        }
+    }
+
     fn given_up(&self) -> ServiceError {
         ServiceError::Internal(format!(
             "backbone {} does not end or has failed; restart the service",
@@ -266,6 +282,7 @@ mod tests {
         first: AtomicU64,
         held: Mutex<bool>,
         let_go: Condvar,
+        batching: Batching,
     }
 
     impl Hanging {
@@ -285,7 +302,13 @@ mod tests {
                 first: AtomicU64::new(images),
                 held: Mutex::new(true),
                 let_go: Condvar::new(),
+                batching: Batching::None,
             })
+        }
+
+        fn that_batches(batching: Batching) -> Self {
+            let never = Arc::into_inner(Self::on_the_first(0)).unwrap();
+            Self { batching, ..never }
         }
 
         fn let_go(&self) {
@@ -297,6 +320,10 @@ mod tests {
     impl Backbone for Hanging {
         fn spec(&self) -> &BackboneSpec {
             &self.spec
+        }
+
+        fn batching(&self) -> Batching {
+            self.batching
         }
 
         fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
@@ -322,6 +349,29 @@ mod tests {
 
     fn image() -> Array3<f32> {
         Array3::zeros((3, 1, 1))
+    }
+
+    #[test]
+    fn images_go_through_a_backbone_together_only_if_it_runs_them_together() {
+        let taken = |batching: Batching| {
+            let backbone = Arc::new(Hanging::that_batches(batching));
+            let (queue, items) = channel();
+            let line = Line::new("test", backbone, 8, Arc::new(Metrics::new()), items);
+            let mut answers = Vec::new();
+            for _ in 0..3 {
+                let (reply, answer) = oneshot::channel();
+                let item = Item {
+                    tensor: image(),
+                    begun: None,
+                    reply,
+                };
+                queue.send(item).unwrap();
+                answers.push(answer);
+            }
+            line.batch(0).unwrap().len()
+        };
+        assert_eq!(taken(Batching::None), 1);
+        assert_eq!(taken(Batching::Exact), 3);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,19 @@ impl Camera {
         Ok(camera)
     }
 
+    /// Sends a few images at once, so that the stream has a memory.
+    ///
+    /// # Errors
+    /// The first image that is lost or refused.
+    pub(crate) fn fill(&self, images: u64) -> anyhow::Result<()> {
+        let agent = self.agent();
+        for _ in 0..images {
+            let number = self.sent.fetch_add(1, Relaxed);
+            self.send(&agent, number, Instant::now(), &Tally::default())?;
+        }
+        Ok(())
+    }
+
     /// The name of its stream.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -53,6 +53,9 @@ struct Args {
     /// Attacks that are left out.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     without: Vec<String>,
+    /// Attack the stream of the first camera: its images keep their order with those of the attackers, so they wait for them.
+    #[arg(long)]
+    at_camera: bool,
     /// The detector.
     #[arg(long, value_name = "FILE|NAME")]
     config: Option<String>,
@@ -157,6 +160,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let cameras: Vec<Camera> = (0..2)
         .map(|number| Camera::new(&server.address, &admin, &own, number))
         .collect::<anyhow::Result<_>>()?;
+    let other = Camera::new(&server.address, &admin, &own, cameras.len())?;
+    other.fill(20)?;
+    let target = match args.at_camera {
+        true => &cameras[0],
+        false => &other,
+    };
     let payloads = Payloads::new(args.json_mib << 20)?;
     println!(
         "a bomb of {} kB, JSON of {} MiB",
@@ -175,7 +184,7 @@ fn main() -> anyhow::Result<ExitCode> {
         let ground = Ground {
             address,
             key: &theirs,
-            stream: cameras[0].name(),
+            stream: target.name(),
             payloads: &payloads,
             stop: &stop,
             tally: &tally,
