@@ -24,12 +24,14 @@ mod service;
 mod settings;
 mod store;
 mod streams;
+mod submission;
 mod text;
 mod watchdog;
 
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};
 pub use rareclip_core::Trust;
-pub use service::{Event, EventKind, Service, Submission, SubmitOptions, Submitted};
+pub use service::{Event, EventKind, Service};
 pub use settings::{KeepPictures, Settings, make_data_folder};
 pub use streams::StateExport;
+pub use submission::{Submission, SubmitOptions, Submitted};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rareclip_core::Learning;
 use rareclip_core::calibration::CalibrationConfig;
 
-use super::{Event, Result, Service, Submission, SubmitOptions};
+use super::{Event, Result, Service};
 use crate::custom::Origin;
 use crate::error::ServiceError;
 use crate::model::{
@@ -15,6 +15,7 @@ use crate::model::{
 use crate::store::StreamRow;
 use crate::streams;
 use crate::streams::{Change, Figures, Job, Shared, StateExport, View, now};
+use crate::submission::{Submission, SubmitOptions};
 use crate::text::{self, Text};
 
 impl Service {

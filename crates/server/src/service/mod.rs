@@ -10,7 +10,6 @@ mod opening;
 mod retention;
 
 pub use event::{Event, EventKind};
-pub use images::{Submission, SubmitOptions, Submitted};
 
 pub(crate) use admission::Place;
 pub(crate) use dispatch::{Window, Work};

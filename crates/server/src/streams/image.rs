@@ -12,7 +12,8 @@ use super::Reply;
 use crate::error::ServiceError;
 use crate::model::{ResultRecord, Timings};
 use crate::pictures::LONGEST_SIDE;
-use crate::service::{Place, Submitted, Window};
+use crate::service::{Place, Window};
+use crate::submission::Submitted;
 
 /// What is left of a picture once its tensor is on the way.
 pub(crate) struct Decoded {

@@ -16,9 +16,10 @@ use crate::error::{ServiceError, StoreError};
 use crate::metrics::{StreamLabels, VerdictLabels};
 use crate::model::{ResultRecord, Timings};
 use crate::pictures::{Key, Shown};
-use crate::service::{Event, Submitted};
+use crate::service::Event;
 use crate::settings::KeepPictures;
 use crate::store::{JournalEntry, NewResult, append, insert_result};
+use crate::submission::Submitted;
 
 fn digest_of(image: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(image))
