@@ -5,17 +5,19 @@
 #![allow(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::{Cursor, Write};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use proptest::prelude::*;
 use rareclip_models::{Checkpoint, Error};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    // Per thread, because the other tests of this program allocate at the same time.
+    static NOW: Cell<usize> = const { Cell::new(0) };
+    static PEAK: Cell<usize> = const { Cell::new(0) };
+}
 
 struct Counting;
 
@@ -23,7 +25,9 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn grown(bytes: usize) {
-    PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+    let now = NOW.get().wrapping_add(bytes);
+    NOW.set(now);
+    PEAK.set(PEAK.get().max(now));
 }
 
 // SAFETY: every call goes to the system's allocator unchanged.
@@ -35,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
+        NOW.set(NOW.get().wrapping_sub(layout.size()));
         // SAFETY: the call is passed on unchanged.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -44,19 +48,13 @@ unsafe impl GlobalAlloc for Counting {
         grown(size);
         // SAFETY: the call is passed on unchanged.
         let pointer = unsafe { System.realloc(pointer, layout, size) };
-        NOW.fetch_sub(layout.size(), Relaxed);
+        NOW.set(NOW.get().wrapping_sub(layout.size()));
         pointer
     }
 }
 
-/// One measurement at a time.
-static ALONE: Mutex<()> = Mutex::new(());
-
 /// Opens a checkpoint with this pickle and gives the most bytes that were in use at once for it, the mapped file left out.
 fn opened(pickle: &[u8]) -> (Result<Checkpoint, Error>, usize) {
-    let _alone = ALONE
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.pth");
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -66,10 +64,10 @@ fn opened(pickle: &[u8]) -> (Result<Checkpoint, Error>, usize) {
         zip.write_all(bytes).unwrap();
     }
     std::fs::write(&path, zip.finish().unwrap().into_inner()).unwrap();
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = NOW.get();
+    PEAK.set(before);
     let result = Checkpoint::open(&path);
-    (result, PEAK.load(Relaxed) - before)
+    (result, PEAK.get() - before)
 }
 
 /// Growing a vector needs its old and its new place for a moment.

@@ -121,6 +121,10 @@ fn stream_of(schema: &str) -> Option<Value> {
         "Condition" => json!("loaded"),
         "BankInfo" => bank(),
         "CalibrationInfo" => calibration(),
+        "CalibrationStatus" => {
+            json!({"type": "warming-up", "have": 7, "needed": 20, "reference": "images"})
+        }
+        "ReferenceScores" => json!("known-normals"),
         "DriftInfo" => drift(),
         "StreamInfo" => stream(),
         "StreamList" => json!({"streams": [stream()]}),
