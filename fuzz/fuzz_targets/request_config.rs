@@ -37,7 +37,8 @@ fuzz_target!(|data: &[u8]| {
         };
         // What is written means the same.
         let written = serde_json::to_value(&config).expect("a config is written as JSON");
-        let again = DetectorConfig::from_value(written, &|_| None).expect("what was written is read");
+        let again =
+            DetectorConfig::from_value(written, &|_| None).expect("what was written is read");
         assert!(again == config, "a config that was written is another one");
         assert_eq!(again.blocks(), config.blocks());
         assert_eq!(again.identity().ok(), config.identity().ok());
