@@ -17,17 +17,20 @@ pub enum Error {
         /// What it said.
         source: rareclip_core::Error,
     },
-    /// An image or a mask could not be read.
-    #[error("{path}: {source}", path = .path.display())]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: rareclip_imaging::ImagingError,
+    /// The images of a detector, or the detector itself.
+    #[error(transparent)]
+    Pipeline(#[from] rareclip_pipeline::Error),
+    /// The backbone of a detector failed on an image, or the image could not be read.
+    #[error("{detector}: {source}")]
+    Encode {
+        /// The label of the first detector that uses the backbone.
+        detector: String,
+        /// What went wrong.
+        source: Box<rareclip_pipeline::Error>,
     },
-    /// An image of which masks are expected has none.
-    #[error("no mask")]
-    NoMask,
+    /// A mask could not be read.
+    #[error(transparent)]
+    Mask(#[from] rareclip_datasets::masks::MaskError),
     /// A mask is of a defect that the data set says nothing of.
     #[error("{path}: its value {value} is that of no defect in defects_config.json; get the category again, or remove that file to do without sPRO", path = .path.display())]
     NoSaturation {
@@ -35,14 +38,6 @@ pub enum Error {
         path: PathBuf,
         /// Its value.
         value: u8,
-    },
-    /// The masks of one image cannot be united.
-    #[error("masks {first} and {other} of one image differ in size", first = .first.display(), other = .other.display())]
-    MaskSizes {
-        /// One file.
-        first: PathBuf,
-        /// Another one.
-        other: PathBuf,
     },
     /// The data set.
     #[error(transparent)]
@@ -60,12 +55,6 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
-    },
-    /// An image is not what it was when the run began.
-    #[error("{path}: was changed while the run was under way; start again", path = .path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
     },
     /// A file does not hold what it should.
     #[error("{path}: {detail}; remove the file to have it made again", path = .path.display())]
@@ -113,14 +102,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is wrong with the image or mask at `path`.
-    pub(crate) fn image(path: &Path) -> impl Fn(rareclip_imaging::ImagingError) -> Self {
-        move |source| Self::Image {
-            path: path.to_owned(),
-            source,
-        }
-    }
-
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -1,23 +1,9 @@
-//! How far a long piece of work is, and where its time goes.
+//! How far a benchmark is, and how long the rest takes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::cache::EncodeTime;
-use crate::result::StageTime;
-
-/// How far a long piece of work is.
-#[derive(Debug, Clone)]
-pub struct Progress {
-    /// What is being done.
-    pub doing: String,
-    /// Steps done; in a benchmark an image encoded or scored is one.
-    pub done: u64,
-    /// All steps.
-    pub total: u64,
-    /// The time left by the speed so far; `None` at the start.
-    pub left: Option<Duration>,
-}
+use rareclip_pipeline::Progress;
 
 /// Steps and how long one of a kind takes.
 pub(crate) struct Pace<'p> {
@@ -62,40 +48,5 @@ impl Pace<'_> {
             total: self.done + rest,
             left,
         });
-    }
-}
-
-/// Time spent in each stage of a run.
-#[derive(Default)]
-pub(crate) struct Times {
-    pub(crate) decode: Duration,
-    pub(crate) backbone: Duration,
-    pub(crate) prompt: Duration,
-    pub(crate) bank: Duration,
-    pub(crate) scorer: Duration,
-}
-
-impl Times {
-    pub(crate) fn encode(&mut self, time: EncodeTime) {
-        self.decode += time.decode;
-        self.backbone += time.backbone;
-    }
-
-    /// Milliseconds an image of the stages that took any time.
-    pub(crate) fn stages(&self, images: usize) -> Vec<StageTime> {
-        let all = [
-            ("decode", self.decode),
-            ("backbone", self.backbone),
-            ("prompt", self.prompt),
-            ("bank", self.bank),
-            ("scorer", self.scorer),
-        ];
-        all.into_iter()
-            .filter(|(_, time)| *time > Duration::ZERO)
-            .map(|(stage, time)| StageTime {
-                stage: stage.to_owned(),
-                ms: 1e3 * time.as_secs_f64() / images.max(1) as f64,
-            })
-            .collect()
     }
 }

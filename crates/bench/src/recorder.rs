@@ -4,14 +4,16 @@ use ndarray::{Array3, Axis};
 use rareclip_core::Outcome;
 use rareclip_core::index::Recall;
 use rareclip_datasets::Sample;
+use rareclip_datasets::masks::Pixels;
 use rareclip_imaging::upsample_bilinear;
 use rareclip_metrics::{
     Bootstrap, PixelAccumulator, SproAccumulator, bootstrap_auroc, image_metrics,
 };
+use rareclip_pipeline::ResultRecord;
 
 use crate::Result;
 use crate::result::{ImageResult, Run};
-use crate::truth::{Pixels, Truth};
+use crate::truth::Truth;
 
 /// Side in pixels of the maps kept for pictures in reports.
 const KEPT_MAP_SIDE: usize = 96;
@@ -19,7 +21,7 @@ const KEPT_MAP_SIDE: usize = 96;
 /// Scores and pixels of one run as they come in.
 pub(crate) struct Recorder {
     side: usize,
-    scores: Vec<(f32, f32)>,
+    results: Vec<ResultRecord>,
     pixels: PixelAccumulator,
     masked: bool,
     spro: Option<SproAccumulator>,
@@ -33,7 +35,7 @@ impl Recorder {
         let kept = if side > 0 { KEPT_MAP_SIDE } else { 0 };
         Self {
             side,
-            scores: Vec::with_capacity(images),
+            results: Vec::with_capacity(images),
             pixels: PixelAccumulator::default(),
             masked: false,
             spro: None,
@@ -48,7 +50,7 @@ impl Recorder {
             let kept = upsample_bilinear(map, KEPT_MAP_SIDE, KEPT_MAP_SIDE);
             let kept = kept.map_err(rareclip_core::Error::from)?;
             self.maps
-                .index_axis_mut(Axis(0), self.scores.len())
+                .index_axis_mut(Axis(0), self.results.len())
                 .assign(&kept);
             let mask = match &truth.pixels {
                 Pixels::Unknown => None,
@@ -66,8 +68,7 @@ impl Recorder {
                 }
             }
         }
-        self.scores
-            .push((outcome.scored.score, outcome.scored.raw_score));
+        self.results.push(ResultRecord::of(outcome));
         Ok(())
     }
 
@@ -75,14 +76,8 @@ impl Recorder {
     pub(crate) fn finish(self, images: &[&Sample]) -> Result<(Array3<f32>, Run)> {
         let results: Vec<ImageResult> = images
             .iter()
-            .zip(&self.scores)
-            .map(|(sample, &(score, raw_score))| ImageResult {
-                id: sample.id.clone(),
-                label: sample.label,
-                defect: sample.defect.clone(),
-                score,
-                raw_score,
-            })
+            .zip(&self.results)
+            .map(|(sample, result)| ImageResult::new(sample, result))
             .collect();
         let (scores, labels): (Vec<f64>, Vec<bool>) = results
             .iter()

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use rareclip_core::index::Recall;
+use rareclip_datasets::Sample;
 use rareclip_metrics::{ImageMetrics, Interval, PixelMetrics, SproMetrics};
+use rareclip_pipeline::{ResultRecord, StageTimes};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -40,6 +42,19 @@ pub struct Benchmark {
 
 /// The present version of the format of [`Benchmark`].
 pub(crate) const FORMAT: u32 = 1;
+
+impl ImageResult {
+    /// The part of a result that a benchmark keeps.
+    pub(crate) fn new(sample: &Sample, result: &ResultRecord) -> Self {
+        Self {
+            id: sample.id.clone(),
+            label: sample.label,
+            defect: sample.defect.clone(),
+            score: result.score,
+            raw_score: result.raw_score,
+        }
+    }
+}
 
 impl Benchmark {
     /// Reads a `results.json`, or the one in a folder.
@@ -164,6 +179,18 @@ pub struct StageTime {
     pub stage: String,
     /// Milliseconds an image.
     pub ms: f64,
+}
+
+impl StageTime {
+    /// The stages that took any time, with milliseconds for each of `images`.
+    pub(crate) fn all(times: &StageTimes, images: usize) -> Vec<Self> {
+        let all = times.mean_ms(images as u64);
+        all.map(|(stage, ms)| Self {
+            stage: stage.name().to_owned(),
+            ms,
+        })
+        .collect()
+    }
 }
 
 /// One image of a run.

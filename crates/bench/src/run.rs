@@ -2,39 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
-use rareclip_core::{Backbone, Detector, Learning, PushOptions, Slot, Stream};
+use rareclip_core::{Learning, PushOptions, Stream, write_whole_in_folder};
 use rareclip_datasets::{Category, Sample};
 use rareclip_imaging::Preset;
+use rareclip_pipeline::{
+    DetectorSet, FeatureStore, Member, Original, Progress, SharedBackbone, Stage, StageTimes,
+    StoredImages, memory,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cached, Original, keep};
-use crate::pace::{Pace, Progress, Times};
+use crate::pace::Pace;
 use crate::plan::{at, normals, stream};
 use crate::recorder::{Recorder, npy};
-use crate::result::{Benchmark, Environment, FORMAT, Run};
+use crate::result::{Benchmark, Environment, FORMAT, Run, StageTime};
 use crate::truth::Truth;
-use crate::{Entrant, Error, FeatureCache, Plan, Result, memory};
+use crate::{Error, Plan, Result};
 
 /// Images of a run at most whose patches are searched exactly too, where the bank's index is approximate.
 const RECALL_IMAGES: usize = 20;
 /// One in so many of their patches is.
 const RECALL_STRIDE: usize = 16;
 
-/// Detectors with the same `[backbone]` table share one backbone and one cache.
-struct Group {
-    backbone: Arc<dyn Backbone>,
-    cache: FeatureCache,
-}
-
-struct Contender {
-    detector: Detector,
-    group: usize,
-    learning: Learning,
+/// Detectors, and the features of each of their backbones.
+struct Contest {
+    set: DetectorSet,
+    /// One for each backbone.
+    stores: Vec<FeatureStore>,
 }
 
 /// Runs what is not done yet, and gives the whole result. `stopped` is asked between images.
@@ -44,17 +41,16 @@ struct Contender {
 pub fn run(
     plan: &Plan,
     progress: &mut dyn FnMut(&Progress),
-    stopped: &dyn Fn() -> bool,
+    stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Benchmark> {
     plan.check()?;
-    let (groups, contenders) = build(plan)?;
-    let mut pace = pace(plan, &groups, &contenders, progress)?;
+    let contest = build(plan)?;
+    let mut pace = pace(plan, &contest, progress)?;
     let mut runs = Vec::new();
     for category in &plan.dataset.categories {
         let mut session = Session {
             plan,
-            groups: &groups,
-            contenders: &contenders,
+            contest: &contest,
             category,
             keys: BTreeMap::new(),
             truths: HashMap::new(),
@@ -79,9 +75,10 @@ pub fn run(
         ),
         detectors: names(plan.entrants.iter().map(|entrant| &entrant.label)),
         shots: plan.entrants.iter().map(|entrant| entrant.shots).collect(),
-        configs: contenders
+        configs: plan
+            .entrants
             .iter()
-            .map(|contender| serde_json::to_value(contender.detector.config()).unwrap_or_default())
+            .map(|entrant| serde_json::to_value(&entrant.config).unwrap_or_default())
             .collect(),
         seeds: plan.seeds.clone(),
         side: plan.side,
@@ -91,15 +88,14 @@ pub fn run(
     };
     let path = plan.out.join("results.json");
     let text = serde_json::to_vec(&benchmark).map_err(|error| Error::damaged(&path, error))?;
-    keep(&path, &text)?;
+    write_whole_in_folder(&path, &text).map_err(Error::io(&path))?;
     Ok(benchmark)
 }
 
 /// All steps that are ahead.
 fn pace<'p>(
     plan: &Plan,
-    groups: &[Group],
-    contenders: &[Contender],
+    contest: &Contest,
     progress: &'p mut dyn FnMut(&Progress),
 ) -> Result<Pace<'p>> {
     let mut pace = Pace {
@@ -113,9 +109,12 @@ fn pace<'p>(
             let kind = pace.kinds.entry(entrant.label.clone()).or_default();
             kind.0 += seeds * category.test.len() as u64;
         }
-        for group in 0..groups.len() {
-            let kind = pace.kinds.entry(format!("backbone {group}")).or_default();
-            kind.0 += wanted(plan, contenders, group, category)?.len() as u64;
+        for backbone in 0..contest.stores.len() {
+            let kind = pace
+                .kinds
+                .entry(format!("backbone {backbone}"))
+                .or_default();
+            kind.0 += wanted(plan, contest, backbone, category)?.len() as u64;
         }
     }
     Ok(pace)
@@ -125,74 +124,34 @@ fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.cloned().collect()
 }
 
-/// Builds every detector, and every different backbone once with the blocks that any of them reads.
-fn build(plan: &Plan) -> Result<(Vec<Group>, Vec<Contender>)> {
-    let mut tables: Vec<(serde_json::Value, BTreeSet<usize>, &Entrant)> = Vec::new();
-    let mut group_of = Vec::new();
-    for entrant in &plan.entrants {
-        let wrong = |error: rareclip_core::ConfigError| {
-            Error::detector(&entrant.label)(rareclip_core::Error::from(error))
-        };
-        let identity = entrant.config.identity().map_err(wrong)?;
-        let blocks = entrant.config.blocks();
-        let table = identity["backbone"].clone();
-        match tables.iter().position(|(known, ..)| *known == table) {
-            None => {
-                group_of.push(tables.len());
-                tables.push((table, blocks, entrant));
-            }
-            Some(group) => {
-                group_of.push(group);
-                tables[group].1.extend(blocks);
-            }
-        }
-    }
-    let mut groups = Vec::new();
-    for (table, blocks, entrant) in &tables {
-        let failed = Error::detector(&entrant.label);
-        let factory = &entrant.config.backbone;
-        let backbone = factory.build(blocks).map_err(|source| {
-            failed(rareclip_core::Error::Component {
-                slot: Slot::Backbone,
-                name: factory.name().to_owned(),
-                source,
-            })
-        })?;
-        groups.push(Group {
-            cache: FeatureCache::new(&plan.features, table, backbone.spec()),
-            backbone,
-        });
-    }
-    let mut contenders = Vec::new();
-    for (entrant, group) in plan.entrants.iter().zip(group_of) {
-        let failed = || Error::detector(&entrant.label);
-        let backbone = Arc::clone(&groups[group].backbone);
-        let detector = Detector::build_on(&entrant.config, backbone).map_err(failed())?;
-        let learning = detector.open_stream().map_err(failed())?.learning();
-        contenders.push(Contender {
-            detector,
-            group,
-            learning,
-        });
-    }
-    Ok((groups, contenders))
+/// Builds every detector, and every different backbone once.
+fn build(plan: &Plan) -> Result<Contest> {
+    let entrants = plan.entrants.iter();
+    let set = DetectorSet::build(entrants.map(|entrant| (&*entrant.label, &entrant.config)))?;
+    let store = |shared: &SharedBackbone| {
+        FeatureStore::new(&plan.features, &shared.identity, shared.backbone.spec())
+    };
+    Ok(Contest {
+        stores: set.backbones.iter().map(store).collect(),
+        set,
+    })
 }
 
-/// The images of a category that a group's detectors look at.
+/// The images of a category that the detectors of a backbone look at.
 fn wanted<'c>(
     plan: &Plan,
-    contenders: &[Contender],
-    group: usize,
+    contest: &Contest,
+    backbone: usize,
     category: &'c Category,
 ) -> Result<Vec<&'c Sample>> {
     let mut train = BTreeSet::new();
-    let takers = plan.entrants.iter().zip(contenders);
-    for (entrant, contender) in takers.filter(|(_, contender)| contender.group == group) {
+    let takers = plan.entrants.iter().zip(&contest.set.members);
+    for (entrant, member) in takers.filter(|(_, member)| member.backbone == backbone) {
         for &seed in &plan.seeds {
             train.extend(normals(
                 entrant,
                 category,
-                contender.learning == Learning::Fit,
+                member.detector.learning() == Learning::Fit,
                 seed,
             )?);
         }
@@ -205,8 +164,7 @@ fn wanted<'c>(
 
 /// One detector on the images in one order.
 struct Turn<'t> {
-    contender: &'t Contender,
-    label: &'t str,
+    member: &'t Member,
     seed: u64,
     /// Places of the test images as they come.
     order: &'t [usize],
@@ -215,26 +173,21 @@ struct Turn<'t> {
 /// The runs on one category.
 struct Session<'a> {
     plan: &'a Plan,
-    groups: &'a [Group],
-    contenders: &'a [Contender],
+    contest: &'a Contest,
     category: &'a Category,
     /// Per image its cache key and file size.
     keys: BTreeMap<&'a Path, (String, u64)>,
     /// What the maps of the test images are compared with, by the side of the maps and whether images are turned upright.
     truths: HashMap<(usize, Preset), Vec<Truth>>,
-    stopped: &'a dyn Fn() -> bool,
+    stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<'a> Session<'a> {
     fn encode(&mut self, pace: &mut Pace<'_>) -> Result<()> {
-        for (number, group) in self.groups.iter().enumerate() {
-            let samples = wanted(self.plan, self.contenders, number, self.category)?;
-            let user = self
-                .contenders
-                .iter()
-                .position(|contender| contender.group == number)
-                .unwrap_or_default();
-            let label = &self.plan.entrants[user].label;
+        let backbones = self.contest.set.backbones.iter().zip(&self.contest.stores);
+        for (number, (shared, store)) in backbones.enumerate() {
+            let samples = wanted(self.plan, self.contest, number, self.category)?;
+            let label = &shared.label;
             for (at, sample) in samples.iter().enumerate() {
                 if (self.stopped)() {
                     return Err(Error::Stopped);
@@ -246,10 +199,11 @@ impl<'a> Session<'a> {
                 }
                 let (key, _) = &self.keys[sample.path.as_path()];
                 let start = Instant::now();
-                let (backbone, original) = (&*group.backbone, original.as_ref());
-                group
-                    .cache
-                    .ensure(backbone, label, &sample.path, key, original)?;
+                let kept = store.ensure(&*shared.backbone, &sample.path, key, original.as_ref());
+                kept.map_err(|source| Error::Encode {
+                    detector: label.clone(),
+                    source: Box::new(source),
+                })?;
                 let doing = format!(
                     "{}: encoding image {} of {} for {label}",
                     self.category.name,
@@ -267,24 +221,26 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn source(&self, group: usize, samples: &[&Sample]) -> Cached<'_> {
-        let known = samples
-            .iter()
-            .filter_map(|sample| self.keys.get(sample.path.as_path()))
-            .map(|(key, bytes)| (key.as_str(), *bytes));
-        Cached::new(&self.groups[group].cache, known.collect())
+    fn source(&self, backbone: usize, samples: &[&Sample]) -> StoredImages<'_> {
+        let mut images = StoredImages::new(&self.contest.stores[backbone], self.stopped);
+        for sample in samples {
+            if let Some((key, bytes)) = self.keys.get(sample.path.as_path()) {
+                images.push(key, Some(*bytes));
+            }
+        }
+        images
     }
 
     /// One run: taken over from its file where that is of the same making, otherwise done and written.
     fn run(&mut self, entrant: usize, seed: u64, pace: &mut Pace<'_>) -> Result<Run> {
-        let contender = &self.contenders[entrant];
-        let label = self.plan.entrants[entrant].label.as_str();
-        let fits = contender.learning == Learning::Fit;
+        let member = &self.contest.set.members[entrant];
+        let label = member.label.as_str();
+        let fits = member.detector.learning() == Learning::Fit;
         let shots = normals(&self.plan.entrants[entrant], self.category, fits, seed)?;
         let shots = at(&self.category.train, &shots);
         let order = stream(self.category, seed);
         let images = at(&self.category.test, &order);
-        let fingerprint = self.fingerprint(contender, &shots, &images);
+        let fingerprint = self.fingerprint(member, &shots, &images);
         let path = self.plan.run_file(label, &self.category.name, seed);
         let keeps_maps = self.plan.seeds.first() == Some(&seed);
         let maps_path = self.plan.maps_file(label, &self.category.name, seed);
@@ -299,7 +255,7 @@ impl<'a> Session<'a> {
             pace.step(label, images.len() as u64, None, doing);
             return Ok(run);
         }
-        let input = &contender.detector.spec().input;
+        let input = &member.detector.spec().input;
         let (side, preset) = (input.side, input.preset);
         if self.plan.side > 0 && !self.truths.contains_key(&(side, preset)) {
             let truth = |sample| {
@@ -312,21 +268,20 @@ impl<'a> Session<'a> {
         memory::reset_peak();
         let mut recorder = Recorder::new(self.plan.side, images.len());
         let turn = Turn {
-            contender,
-            label,
+            member,
             seed,
             order: &order,
         };
         let (mut stream, fit_ms) = self.learn(&turn, &shots)?;
-        let source = self.source(contender.group, &images);
-        let score = match contender.learning {
+        let source = self.source(member.backbone, &images);
+        let score = match member.detector.learning() {
             Learning::Batch => Self::score_batch,
             _ => Self::score_stream,
         };
         let times = score(self, &turn, &mut stream, &source, &mut recorder, pace)?;
         let recall = recorder.recall;
         let (maps, mut run) = recorder.finish(&images)?;
-        run.stages = times.stages(images.len());
+        run.stages = StageTime::all(&times, images.len());
         run.fingerprint = fingerprint;
         run.detector = label.to_owned();
         run.category = self.category.name.clone();
@@ -338,19 +293,19 @@ impl<'a> Session<'a> {
         run.bank_bytes = stream.bank_status().map(|status| status.bytes as u64);
         if keeps_maps {
             let bytes = npy(&maps).map_err(|error| Error::damaged(&maps_path, error))?;
-            keep(&maps_path, &bytes)?;
+            write_whole_in_folder(&maps_path, &bytes).map_err(Error::io(&maps_path))?;
         }
         let text = serde_json::to_vec(&run).map_err(|error| Error::damaged(&path, error))?;
-        keep(&path, &text)?;
+        write_whole_in_folder(&path, &text).map_err(Error::io(&path))?;
         Ok(run)
     }
 
     /// A stream that has seen the normals, and how many milliseconds it took to learn from them.
     fn learn(&self, turn: &Turn<'_>, shots: &[&Sample]) -> Result<(Stream, f64)> {
-        let failed = || Error::detector(turn.label);
-        let mut stream = turn.contender.detector.open_stream().map_err(failed())?;
+        let failed = || Error::detector(&turn.member.label);
+        let mut stream = turn.member.detector.open_stream().map_err(failed())?;
         let mut learning = Duration::ZERO;
-        let normals = self.source(turn.contender.group, shots);
+        let normals = self.source(turn.member.backbone, shots);
         for number in 0..shots.len() {
             let (features, _) = normals.read(number)?;
             let start = Instant::now();
@@ -367,7 +322,7 @@ impl<'a> Session<'a> {
 
     /// What the map of an image is compared with; `number` counts in the order of the turn.
     fn truth(&self, turn: &Turn<'_>, number: usize) -> &Truth {
-        let input = &turn.contender.detector.spec().input;
+        let input = &turn.member.detector.spec().input;
         let truths = self.truths.get(&(input.side, input.preset));
         truths.map_or(&Truth::UNKNOWN, |all| &all[turn.order[number]])
     }
@@ -376,7 +331,7 @@ impl<'a> Session<'a> {
         format!(
             "{}: {}, seed {}, image {number} of {}",
             self.category.name,
-            turn.label,
+            &turn.member.label,
             turn.seed,
             turn.order.len()
         )
@@ -387,10 +342,10 @@ impl<'a> Session<'a> {
         &self,
         turn: &Turn<'_>,
         stream: &mut Stream,
-        source: &Cached<'_>,
+        source: &StoredImages<'_>,
         recorder: &mut Recorder,
         pace: &mut Pace<'_>,
-    ) -> Result<Times> {
+    ) -> Result<StageTimes> {
         let start = Instant::now();
         let mut problem = None;
         let result = stream.score_batch(source, &mut |number, outcome| {
@@ -399,18 +354,26 @@ impl<'a> Session<'a> {
             }
             Ok(())
         });
-        result.map_err(Error::detector(turn.label))?;
+        if result.is_err() && (self.stopped)() {
+            return Err(Error::Stopped);
+        }
+        result.map_err(Error::detector(&turn.member.label))?;
         if let Some(error) = problem {
             return Err(error);
         }
-        let mut times = Times {
-            bank: start.elapsed(),
-            ..Times::default()
-        };
-        source.encode_times().for_each(|time| times.encode(time));
+        let mut times = StageTimes::default();
+        times.add(Stage::Bank, start.elapsed());
+        source
+            .encode_times()
+            .for_each(|time| times.add_encode(time));
         let images = turn.order.len();
         let doing = self.doing(turn, images);
-        pace.step(turn.label, images as u64, Some(start.elapsed()), doing);
+        pace.step(
+            &turn.member.label,
+            images as u64,
+            Some(start.elapsed()),
+            doing,
+        );
         Ok(times)
     }
 
@@ -419,46 +382,39 @@ impl<'a> Session<'a> {
         &self,
         turn: &Turn<'_>,
         stream: &mut Stream,
-        source: &Cached<'_>,
+        source: &StoredImages<'_>,
         recorder: &mut Recorder,
         pace: &mut Pace<'_>,
-    ) -> Result<Times> {
-        let failed = || Error::detector(turn.label);
+    ) -> Result<StageTimes> {
+        let failed = || Error::detector(&turn.member.label);
         let images = turn.order.len();
-        let mut times = Times::default();
+        let mut times = StageTimes::default();
         for number in 0..images {
             if (self.stopped)() {
                 return Err(Error::Stopped);
             }
             let start = Instant::now();
             let (features, encode) = source.read(number)?;
-            times.encode(encode);
+            times.add_encode(encode);
             // Before the image is absorbed, and outside what is timed.
             if number % images.div_ceil(RECALL_IMAGES) == 0
                 && let Some(recall) = stream.recall(&features, RECALL_STRIDE).map_err(failed())?
             {
                 *recorder.recall.get_or_insert_default() += recall;
             }
-            let outcome =
-                stream.push_observed(
-                    &features,
-                    PushOptions::LEARN,
-                    &mut |slot, time| match slot {
-                        Slot::Prompt => times.prompt += time,
-                        Slot::Bank => times.bank += time,
-                        _ => times.scorer += time,
-                    },
-                );
+            let outcome = stream.push_observed(&features, PushOptions::LEARN, &mut |slot, time| {
+                times.add(slot, time);
+            });
             let outcome = outcome.map_err(failed())?;
             recorder.take(&outcome, self.truth(turn, number))?;
             let doing = self.doing(turn, number + 1);
-            pace.step(turn.label, 1, Some(start.elapsed()), doing);
+            pace.step(&turn.member.label, 1, Some(start.elapsed()), doing);
         }
         Ok(times)
     }
 
     /// All that decides the result of a run.
-    fn fingerprint(&self, contender: &Contender, shots: &[&Sample], images: &[&Sample]) -> String {
+    fn fingerprint(&self, member: &Member, shots: &[&Sample], images: &[&Sample]) -> String {
         let keys = |samples: &[&Sample]| -> Vec<&str> {
             let known = samples
                 .iter()
@@ -472,7 +428,7 @@ impl<'a> Session<'a> {
         let mut all = json!({
             "format": FORMAT,
             "version": env!("CARGO_PKG_VERSION"),
-            "identity": contender.detector.identity(),
+            "identity": member.detector.identity(),
             "shots": keys(shots),
             "images": keys(images),
             "truth": truth,

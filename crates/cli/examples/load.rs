@@ -212,9 +212,9 @@ fn check(
         }
         for (at, record) in history.iter().enumerate() {
             ensure!(
-                record.sequence == at as u64,
+                record.result.sequence == at as u64,
                 "s{stream}: sequence {} at {at}",
-                record.sequence
+                record.result.sequence
             );
         }
         let by_id: HashMap<u64, &ResultRecord> =
@@ -239,9 +239,9 @@ fn check(
                 "s{stream}: {} differs",
                 answer.record.id
             );
-            let before = last.insert(answer.client, answer.record.sequence);
+            let before = last.insert(answer.client, answer.record.result.sequence);
             ensure!(
-                before.is_none_or(|before| before < answer.record.sequence),
+                before.is_none_or(|before| before < answer.record.result.sequence),
                 "s{stream}: reordered"
             );
         }
@@ -273,9 +273,9 @@ fn replay(
         let features = detector.encode(tensor.insert_axis(Axis(0)).view())?;
         let outcome = stream.push(&features[0], PushOptions::LEARN)?;
         ensure!(
-            outcome.scored.score.to_bits() == record.score.to_bits(),
+            outcome.scored.score.to_bits() == record.result.score.to_bits(),
             "{name}: {} in the service, {} in the library",
-            record.score,
+            record.result.score,
             outcome.scored.score
         );
         images += 1;

@@ -1,57 +1,66 @@
 //! One image's result: a line of `results.jsonl`, a row of `results.csv`, an entry of the report.
 
-use rareclip_core::{Outcome, Verdict};
-use serde::{Deserialize, Serialize};
+use rareclip_core::Outcome;
+use rareclip_pipeline::ResultRecord;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Bytes of a file name that most file systems take, without an ending such as `.png`.
 const MAX_STEM: usize = 255 - 4;
 
-/// The result of one image. `error` is set where the image could not be scored; the numbers are absent then.
+/// The result of one image of a run, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResultRow {
     /// Position in this run's list, from 0.
     pub index: u64,
     /// The image as it was named, `/`-separated, relative to `--root` where given.
     pub image: String,
-    /// The score that is judged (after re-scoring).
-    pub score: Option<f32>,
-    /// The score of this image alone.
-    pub raw_score: Option<f32>,
-    /// Share of reference scores at least as large, in (0, 1].
-    pub p_value: Option<f64>,
-    /// `normal`, `anomalous` or `uncalibrated`.
-    pub verdict: Option<Verdict>,
+    /// The result; in JSON its fields stand beside `index`, null where there is none.
+    #[serde(flatten, serialize_with = "nulls_for_none")]
+    pub result: Option<ResultRecord>,
     /// What is wrong with the image, if it could not be scored.
     pub error: Option<String>,
-    /// The threshold it was judged by.
-    pub threshold: Option<f32>,
-    /// The state of the calibration in words.
-    pub calibration: Option<String>,
-    /// The median of the map: what most of the image looked like.
-    pub map_median: Option<f32>,
-    /// Low end of the heatmap's colour scale.
-    pub scale_low: Option<f32>,
-    /// High end of the heatmap's colour scale.
-    pub scale_high: Option<f32>,
+}
+
+/// What a row without a result has in the place of each field of one.
+const NO_RESULT: [&str; 11] = [
+    "sequence",
+    "score",
+    "raw_score",
+    "p_value",
+    "verdict",
+    "threshold",
+    "calibration",
+    "map_median",
+    "scale_low",
+    "scale_high",
+    "remembered",
+];
+
+fn nulls_for_none<S: Serializer>(
+    result: &Option<ResultRecord>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match result {
+        Some(result) => result.serialize(serializer),
+        None => serializer.collect_map(NO_RESULT.map(|name| (name, ()))),
+    }
 }
 
 impl ResultRow {
-    /// The row of an image that was scored.
+    /// The row of an image that was scored; its pictures have the colour scale `(low, high)`.
     pub fn scored(index: u64, image: String, outcome: &Outcome, scale: (f32, f32)) -> Self {
-        let judgement = &outcome.judgement;
+        let mut result = ResultRecord::of(outcome);
+        (result.scale_low, result.scale_high) = scale;
+        Self::of(index, image, result)
+    }
+
+    /// The row of an image with a result.
+    pub fn of(index: u64, image: String, result: ResultRecord) -> Self {
         Self {
             index,
             image,
-            score: Some(outcome.scored.score),
-            raw_score: Some(outcome.scored.raw_score),
-            p_value: judgement.p_value,
-            verdict: Some(judgement.verdict),
+            result: Some(result),
             error: None,
-            threshold: judgement.threshold,
-            calibration: Some(judgement.calibration.to_string()),
-            map_median: Some(outcome.map_median),
-            scale_low: Some(scale.0),
-            scale_high: Some(scale.1),
         }
     }
 
@@ -60,17 +69,14 @@ impl ResultRow {
         Self {
             index,
             image,
-            score: None,
-            raw_score: None,
-            p_value: None,
-            verdict: None,
+            result: None,
             error: Some(error),
-            threshold: None,
-            calibration: None,
-            map_median: None,
-            scale_low: None,
-            scale_high: None,
         }
+    }
+
+    /// Its score, where it has one.
+    pub fn score(&self) -> Option<f32> {
+        self.result.as_ref().map(|result| result.score)
     }
 
     /// The stem of this image's picture files: its index and the name of its file, at most 80 characters of
@@ -95,13 +101,61 @@ impl ResultRow {
 
     /// Whether the image was called anomalous.
     pub fn is_anomalous(&self) -> bool {
-        self.verdict == Some(Verdict::Anomalous)
+        self.result.as_ref().is_some_and(ResultRecord::is_anomalous)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn result() -> ResultRecord {
+        ResultRecord {
+            sequence: 4,
+            score: 0.1,
+            raw_score: 0.2,
+            p_value: None,
+            verdict: rareclip_core::Verdict::Uncalibrated,
+            threshold: None,
+            calibration: "uncalibrated".into(),
+            map_median: 0.3,
+            scale_low: 0.0,
+            scale_high: 1.0,
+            remembered: true,
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_result_has_null_for_each_of_its_fields() {
+        let row = ResultRow::of(7, "a.png".into(), result());
+        let failed = ResultRow::failed(7, "a.png".into(), "broken".into());
+        let keys = |row: &ResultRow| -> Vec<String> {
+            let value = serde_json::to_value(row).unwrap();
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&row), keys(&failed));
+        let value = serde_json::to_value(&failed).unwrap();
+        assert!(value["score"].is_null() && value["remembered"].is_null());
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        for row in [
+            ResultRow::of(7, "a.png".into(), result()),
+            ResultRow::failed(8, "b.png".into(), "broken".into()),
+        ] {
+            let text = serde_json::to_string(&row).unwrap();
+            assert_eq!(serde_json::from_str::<ResultRow>(&text).unwrap(), row);
+        }
+    }
+
+    #[test]
+    fn rows_of_versions_without_sequence_and_remembered_are_read() {
+        let text = r#"{"index":0,"image":"a","score":0.5,"raw_score":0.5,"p_value":null,"verdict":"uncalibrated",
+            "error":null,"threshold":null,"calibration":"","map_median":0.1,"scale_low":0.0,"scale_high":1.0}"#;
+        let row: ResultRow = serde_json::from_str(text).unwrap();
+        assert_eq!(row.score(), Some(0.5));
+    }
 
     fn stem(index: u64, image: &str) -> String {
         ResultRow::failed(index, image.to_owned(), String::new()).file_stem()

@@ -31,6 +31,17 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// [`write_whole`] in a folder that is made where it is missing.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_whole_in_folder(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    write_whole(path, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,7 +39,7 @@ pub use config::{ConfigError, DetectorConfig};
 pub use detector::Detector;
 pub use device::{Device, UnknownDevice};
 pub use error::{BoxError, Error, Result};
-pub use files::write_whole;
+pub use files::{write_whole, write_whole_in_folder};
 pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;

@@ -13,6 +13,7 @@ mod folder;
 mod kind;
 mod list;
 mod manifest;
+pub mod masks;
 mod natural;
 mod order;
 mod published;

@@ -1,22 +1,19 @@
 //! The detectors that streams can be opened with.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ndarray::Array4;
-use rareclip_core::{Backbone, Detector, DetectorConfig, Learning, PushOptions};
+use rareclip_core::{Detector, DetectorConfig, Learning, PushOptions};
+use rareclip_pipeline::{DetectorSet, Member, Queue, SharedBackbone};
 use serde_json::Value;
 
 use crate::building::Builds;
 use crate::custom::{Custom, Origin};
-use crate::encoder::Encoder;
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
 use crate::model::{DetectorChoice, DetectorInfo};
 use crate::settings::Settings;
-
-/// More bytes than any machine has: a bound above it is an option far out of range.
-const COUNTABLE: u64 = 1 << 50;
 
 /// A detector by the name that requests know it by.
 #[derive(Debug, Clone)]
@@ -31,7 +28,7 @@ pub struct NamedConfig {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) detector: Detector,
-    pub(crate) encoder: Arc<Encoder>,
+    pub(crate) encoder: Arc<Queue>,
 }
 
 impl Entry {
@@ -73,49 +70,35 @@ impl Detectors {
                 problem: "a service needs at least one".into(),
             });
         }
-        let mut groups: Vec<(Value, BTreeSet<usize>)> = Vec::new();
-        let mut keys = Vec::new();
-        for NamedConfig { config, .. } in &configs {
-            let key = backbone_table(config)?;
-            let blocks = config.blocks();
-            match groups.iter_mut().find(|(table, _)| *table == key) {
-                Some((_, all)) => all.extend(blocks),
-                None => groups.push((key.clone(), blocks)),
-            }
-            keys.push(key);
+        let mut names = HashSet::new();
+        if let Some(twice) = configs.iter().find(|one| !names.insert(one.name.as_str())) {
+            return Err(ServiceError::Conflict(format!(
+                "two detectors are called `{}`: rename one config",
+                twice.name
+            )));
         }
-        let mut encoders: Vec<(Value, Arc<dyn Backbone>, Arc<Encoder>)> = Vec::new();
-        let mut named: Vec<Arc<Entry>> = Vec::new();
-        for (NamedConfig { name, config }, key) in configs.into_iter().zip(keys) {
-            if named.iter().any(|entry| entry.name == name) {
-                return Err(ServiceError::Conflict(format!(
-                    "two detectors are called `{name}`: rename one config"
-                )));
-            }
-            let at = match encoders.iter().position(|(table, ..)| *table == key) {
-                Some(at) => at,
-                None => {
-                    let blocks = groups.iter().find(|(table, _)| *table == key);
-                    let blocks = blocks.map(|(_, blocks)| blocks.clone()).unwrap_or_default();
-                    let backbone = backbone(&config, &blocks)?;
-                    let encoder = Encoder::start(
-                        &config.name,
-                        Arc::clone(&backbone),
-                        max_batch,
-                        Arc::clone(&metrics),
-                    )?;
-                    encoders.push((key, backbone, Arc::new(encoder)));
-                    encoders.len() - 1
-                }
-            };
-            let (_, backbone, encoder) = &encoders[at];
-            Detector::check_memory(&config, backbone.spec(), COUNTABLE, &|_| true)?;
-            named.push(Arc::new(Entry {
-                detector: Detector::build_on(&config, Arc::clone(backbone))?,
-                encoder: Arc::clone(encoder),
-                name,
-            }));
-        }
+        let all = configs.iter().map(|one| (&*one.name, &one.config));
+        let DetectorSet { members, backbones } = DetectorSet::build(all)?;
+        let queue = |shared: &SharedBackbone| {
+            let metrics = Arc::clone(&metrics);
+            let batches = Arc::new(move |images: usize| metrics.batch_size.observe(images as f64));
+            let backbone = Arc::clone(&shared.backbone);
+            Queue::start(&shared.label, backbone, max_batch, batches).map(Arc::new)
+        };
+        let queues: Vec<Arc<Queue>> = backbones.iter().map(queue).collect::<Result<_, _>>()?;
+        let entry = |member: Member| {
+            let Member {
+                label,
+                detector,
+                backbone,
+            } = member;
+            Arc::new(Entry {
+                name: label,
+                detector,
+                encoder: Arc::clone(&queues[backbone]),
+            })
+        };
+        let named: Vec<Arc<Entry>> = members.into_iter().map(entry).collect();
         Ok(Self {
             named: named.into(),
             custom: Custom::default(),
@@ -190,9 +173,8 @@ impl Detectors {
     pub fn warm_up(&self) -> Result<(), ServiceError> {
         for entry in self.named.iter() {
             let side = entry.detector.spec().input.side;
-            let features = entry
-                .detector
-                .encode(Array4::zeros((1, 3, side, side)).view())?;
+            let blank = Array4::zeros((1, 3, side, side));
+            let features = entry.detector.encode(blank.view())?;
             let stream = entry.detector.open_stream()?;
             if let (Some(mut features), Learning::Online) =
                 (features.into_iter().next(), stream.learning())
@@ -204,23 +186,4 @@ impl Detectors {
         }
         Ok(())
     }
-}
-
-fn backbone_table(config: &DetectorConfig) -> Result<Value, ServiceError> {
-    let table = config.backbone.table();
-    Ok(Value::Object(table.map_err(rareclip_core::Error::from)?))
-}
-
-fn backbone(
-    config: &DetectorConfig,
-    blocks: &BTreeSet<usize>,
-) -> Result<Arc<dyn Backbone>, ServiceError> {
-    let factory = &config.backbone;
-    factory.build(blocks).map_err(|source| {
-        ServiceError::Detector(rareclip_core::Error::Component {
-            slot: rareclip_core::Slot::Backbone,
-            name: factory.name().to_owned(),
-            source,
-        })
-    })
 }

@@ -1,6 +1,7 @@
 //! What can go wrong, and what a client is told.
 
 use rareclip_imaging::ImagingError;
+use rareclip_pipeline::QueueError;
 
 /// The database or the data folder cannot do what it should.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -166,6 +167,31 @@ pub enum ServiceError {
     /// A fault of the program.
     #[error("internal fault: {0}")]
     Internal(String),
+}
+
+impl From<QueueError> for ServiceError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Stuck { name, seconds } => Self::Stuck {
+                what: format!("backbone {name}"),
+                seconds,
+            },
+            QueueError::Features(error) => Self::Detector(error),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+impl From<rareclip_pipeline::Error> for ServiceError {
+    fn from(error: rareclip_pipeline::Error) -> Self {
+        match error {
+            conflict @ rareclip_pipeline::Error::RuntimeConflict { .. } => {
+                Self::Conflict(conflict.to_string())
+            }
+            rareclip_pipeline::Error::Detector { source, .. } => Self::Detector(source),
+            other => Self::Internal(other.to_string()),
+        }
+    }
 }
 
 impl ServiceError {

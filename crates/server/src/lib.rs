@@ -14,7 +14,6 @@ mod building;
 mod clean;
 mod custom;
 pub mod detectors;
-mod encoder;
 mod error;
 pub mod metrics;
 pub mod model;
@@ -26,7 +25,6 @@ mod store;
 mod streams;
 mod submission;
 mod text;
-mod watchdog;
 
 pub use detectors::{Detectors, NamedConfig};
 pub use error::{ServiceError, StoreError};

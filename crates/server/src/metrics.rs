@@ -1,6 +1,7 @@
 //! What Prometheus scrapes.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -9,8 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-
-use crate::model::Timings;
+use rareclip_pipeline::{Stage, StageTimes};
 
 /// A request as a label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -178,20 +178,16 @@ impl Metrics {
         );
     }
 
-    pub(crate) fn timings(&self, timings: &Timings) {
-        let stages = [
-            ("queue", timings.queue_ms),
-            ("decode", timings.decode_ms),
-            ("backbone", timings.backbone_ms),
-            ("prompt", timings.prompt_ms),
-            ("bank", timings.bank_ms),
-            ("scorer", timings.scorer_ms),
-            ("store", timings.store_ms),
-            ("total", timings.total_ms),
-        ];
-        for (stage, ms) in stages {
+    pub(crate) fn timings(&self, times: &StageTimes, total: Duration) {
+        // A service writes pictures beside the answer.
+        let stages = Stage::ALL
+            .into_iter()
+            .filter(|&stage| stage != Stage::Output);
+        let stages = stages.map(|stage| (stage.name(), times.of(stage)));
+        for (stage, time) in stages.chain([("total", total)]) {
             let labels = StageLabels { stage };
-            self.stage_seconds.get_or_create(&labels).observe(ms / 1e3);
+            let seconds = time.as_secs_f64();
+            self.stage_seconds.get_or_create(&labels).observe(seconds);
         }
     }
 

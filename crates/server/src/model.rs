@@ -1,7 +1,10 @@
 //! What goes in and out, as JSON. The same names stand in the API, on the page, and in `rareclip scan`'s results.
 
+use std::time::Duration;
+
 use rareclip_core::Verdict;
 use rareclip_core::calibration::{CalibrationConfig, CalibrationState, ReferenceKind};
+use rareclip_pipeline::{Stage, StageTimes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -207,33 +210,14 @@ pub enum Label {
 pub struct ResultRecord {
     /// Number within the stream, ascending, never used twice.
     pub id: u64,
-    /// Images shown to the stream before this one.
-    pub sequence: u64,
     /// When it was scored (RFC 3339, UTC).
     pub at: String,
     /// The image as the client named it.
     pub image: Option<String>,
-    /// The score that is judged (after re-scoring).
-    pub score: f32,
-    /// The score of this image alone.
-    pub raw_score: f32,
-    /// Share of reference scores at least as large, in (0, 1]; null without any reference.
-    pub p_value: Option<f64>,
-    /// `normal`, `anomalous` or `uncalibrated`.
-    #[schema(value_type = String)]
-    pub verdict: Verdict,
-    /// The threshold it was judged by; null while warming up.
-    pub threshold: Option<f32>,
-    /// The state of the calibration in words; says how far the warm-up is.
-    pub calibration: String,
-    /// The median of the map: what most of the image looked like.
-    pub map_median: f32,
-    /// Low end of the heatmap's colour scale.
-    pub scale_low: f32,
-    /// High end of the heatmap's colour scale.
-    pub scale_high: f32,
-    /// Whether the memory absorbed the image.
-    pub remembered: bool,
+    /// What came out; its fields stand beside `id`.
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub result: rareclip_pipeline::ResultRecord,
     /// What a person said of it.
     pub feedback: Option<Label>,
     /// A person's note.
@@ -263,6 +247,26 @@ pub struct Timings {
     pub store_ms: f64,
     /// From arrival to answer.
     pub total_ms: f64,
+}
+
+impl Timings {
+    /// Of an image that took `times` in the stages and was answered `total` after its arrival; `batch` images were encoded
+    /// with it, itself included.
+    pub(crate) fn of(times: &StageTimes, batch: usize, total: Duration) -> Self {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let of = |stage: Stage| ms(times.of(stage));
+        Self {
+            queue_ms: of(Stage::Queue),
+            decode_ms: of(Stage::Decode),
+            backbone_ms: of(Stage::Backbone),
+            batch,
+            prompt_ms: of(Stage::Prompt),
+            bank_ms: of(Stage::Bank),
+            scorer_ms: of(Stage::Scorer),
+            store_ms: of(Stage::Store),
+            total_ms: ms(total),
+        }
+    }
 }
 
 /// Scores of the history in order, for charts: parallel lists.

@@ -151,9 +151,12 @@ pub enum Error {
         /// What it said.
         source: BoxError,
     },
-    /// Kept features or masks.
+    /// Images and kept features.
     #[error(transparent)]
-    Bench(#[from] rareclip_bench::Error),
+    Pipeline(#[from] rareclip_pipeline::Error),
+    /// A mask.
+    #[error(transparent)]
+    Mask(#[from] rareclip_datasets::masks::MaskError),
     /// The data set.
     #[error(transparent)]
     Dataset(#[from] rareclip_datasets::DatasetError),

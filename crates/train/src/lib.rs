@@ -31,7 +31,7 @@ pub use error::{Error, Result};
 pub use job::{CHECKPOINT, Job, LOG, WEIGHTS, check};
 pub use log::{EpochLog, Log, StepLog, Validation};
 pub use objective::{Adam, Losses, Objective};
-pub use rareclip_bench::Progress;
+pub use rareclip_pipeline::Progress;
 pub use run::train;
 pub use selection::Selection;
 pub use settings::Settings;

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use ndarray::{Array2, s};
-use rareclip_bench::Original;
 use rareclip_imaging::{
     Filter, Limits, Orientation, Picture, Pixels, Preset, decode_file, mask_marked, resize,
     resize_mask_nearest,
 };
+use rareclip_pipeline::Original;
 
 use crate::{Error, Result};
 

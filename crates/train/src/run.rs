@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
-use rareclip_bench::truth::{Pixels, pixels};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{AnomalyMap, Blur, BoxError, write_whole};
+use rareclip_datasets::masks::{Pixels, pixels};
 use rareclip_imaging::upsample_bilinear;
 use rareclip_metrics::PixelAccumulator;
 use serde_json::{Value, json};

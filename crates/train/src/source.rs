@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use ndarray::Array2;
-use rareclip_bench::truth::{self, Pixels};
-use rareclip_bench::{FeatureCache, Original};
-use rareclip_core::backbone::encode_one;
 use rareclip_core::{Backbone, Features};
 use rareclip_datasets::PixelTruth;
+use rareclip_datasets::masks::{self, Pixels};
 use rareclip_imaging::{Picture, mask_binary};
+use rareclip_pipeline::{FeatureStore, Input, Original, encode};
 use sha2::{Digest, Sha256};
 
 use crate::mosaic::{Files, mosaic};
@@ -29,7 +28,7 @@ pub enum FeatureUse {
 /// The source of examples.
 pub(crate) struct Source<'a> {
     backbone: &'a dyn Backbone,
-    cache: Option<FeatureCache>,
+    cache: Option<FeatureStore>,
     /// The sha256 of every image by its path.
     keys: BTreeMap<&'a Path, String>,
 }
@@ -48,7 +47,7 @@ impl<'a> Source<'a> {
             keys.insert(path, Original::read(path)?.key());
         }
         let cache = match kept {
-            FeatureUse::Cache(root) => Some(FeatureCache::new(root, identity, backbone.spec())),
+            FeatureUse::Cache(root) => Some(FeatureStore::new(root, identity, backbone.spec())),
             FeatureUse::Recompute => None,
         };
         Ok(Self {
@@ -92,9 +91,9 @@ impl<'a> Source<'a> {
             return Ok(());
         };
         let (path, key) = (&item.sample.path, self.key(item));
-        let kept = cache.ensure(self.backbone, "backbone", path, key, None);
+        let kept = cache.ensure(self.backbone, path, key, None);
         kept.map_err(|error| match error {
-            rareclip_bench::Error::Io { source, path }
+            rareclip_pipeline::Error::Io { source, path }
                 if source.kind() == std::io::ErrorKind::StorageFull =>
             {
                 Error::DiskFull { path }
@@ -107,8 +106,9 @@ impl<'a> Source<'a> {
     pub(crate) fn features(&self, item: &Item<'_>) -> Result<Features> {
         let Some(cache) = &self.cache else {
             let path = &item.sample.path;
-            let picture = Original::read_unchanged(path, self.key(item))?.picture(path)?;
-            return self.encode(&picture, path);
+            let original = Original::read_unchanged(path, self.key(item))?;
+            let input = original.prepare(path, &self.backbone.spec().input)?;
+            return self.encode(&input, path);
         };
         self.prepare(item)?;
         Ok(cache.read(self.key(item))?.0)
@@ -120,7 +120,7 @@ impl<'a> Source<'a> {
         let side = input.side;
         Ok(Example {
             features: self.features(item)?,
-            mask: match truth::pixels(item.sample, side, side, input.preset)? {
+            mask: match masks::pixels(item.sample, side, side, input.preset)? {
                 Pixels::Mask(mask) => mask.mapv(u8::from),
                 Pixels::Normal => Array2::zeros((side, side)),
                 Pixels::Unknown => {
@@ -153,18 +153,18 @@ impl<'a> Source<'a> {
             rareclip_imaging::Orientation::Upright,
         );
         let mask = mask.and_then(|mask| mask_binary(&mask, input.side, input.preset));
+        let composed = Input::of(picture, input);
         Ok(Example {
-            features: self.encode(&picture, files[0].image)?,
-            mask: mask.map_err(wrong)?,
+            features: self.encode(&composed.map_err(&wrong)?, files[0].image)?,
+            mask: mask.map_err(&wrong)?,
         })
     }
 
-    fn encode(&self, picture: &Picture, path: &Path) -> Result<Features> {
-        let tensor = self.backbone.spec().input.tensor(picture);
-        let tensor = tensor.map_err(Error::image(path))?;
-        encode_one(self.backbone, tensor.view()).map_err(|source| Error::Backbone {
+    fn encode(&self, input: &Input, path: &Path) -> Result<Features> {
+        let encoded = encode(self.backbone, input).map_err(|source| Error::Backbone {
             path: path.to_owned(),
             source,
-        })
+        })?;
+        Ok(encoded.features)
     }
 }

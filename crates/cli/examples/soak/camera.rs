@@ -124,9 +124,9 @@ impl Camera {
                     let answer: Answer = serde_json::from_str(&text)?;
                     ensure!(answer.recorded, "not recorded: {:?}", answer.notice);
                     ensure!(
-                        answer.record.sequence == number,
+                        answer.record.result.sequence == number,
                         "sequence {}",
-                        answer.record.sequence
+                        answer.record.result.sequence
                     );
                     tally.count("cameras", "200");
                     return Ok(());
@@ -193,10 +193,10 @@ impl Camera {
             after = last.id;
             for record in page.results {
                 ensure!(
-                    record.sequence == found,
+                    record.result.sequence == found,
                     "{}: {} at {found}",
                     self.name,
-                    record.sequence
+                    record.result.sequence
                 );
                 found += 1;
             }

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use rareclip_bench::Progress;
+use rareclip_pipeline::Progress;
 
 /// A bar on a terminal, a line now and then elsewhere.
 pub(super) struct Bar {

@@ -81,8 +81,8 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<Exit> {
                 if let Some(notice) = &answer.notice {
                     tracing::warn!(image = %input.name, %notice, "Not recorded.");
                 }
-                remembered += u64::from(answer.record.remembered);
-                row(index, input.name.clone(), &answer)
+                remembered += u64::from(answer.record.result.remembered);
+                ResultRow::of(index, input.name.clone(), answer.record.result)
             }
             Err(problem) => ResultRow::failed(index, input.name.clone(), problem),
         };
@@ -100,24 +100,6 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<Exit> {
         (0, false) => Exit::Success,
         (_, false) => Exit::SomeFailed,
     })
-}
-
-fn row(index: u64, image: String, answer: &Answer) -> ResultRow {
-    let record = &answer.record;
-    ResultRow {
-        index,
-        image,
-        score: Some(record.score),
-        raw_score: Some(record.raw_score),
-        p_value: record.p_value,
-        verdict: Some(record.verdict),
-        error: None,
-        threshold: record.threshold,
-        calibration: Some(record.calibration.clone()),
-        map_median: Some(record.map_median),
-        scale_low: Some(record.scale_low),
-        scale_high: Some(record.scale_high),
-    }
 }
 
 /// The service at the other end.

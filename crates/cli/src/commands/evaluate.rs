@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use ndarray::Array2;
-use rareclip_bench::truth::{self, Pixels};
+use rareclip_datasets::masks::{self, Pixels};
 use rareclip_datasets::{Sample, Truth};
 use rareclip_imaging::{Preset, upsample_bilinear};
 use rareclip_metrics::{PixelAccumulator, PixelMetrics, image_metrics};
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let mut skipped = 0usize;
     let matched = matched(&rows, &truth)?;
     for (row, sample) in rows.iter().zip(&matched) {
-        match (row.score, sample.and_then(|sample| sample.label)) {
+        match (row.score(), sample.and_then(|sample| sample.label)) {
             (Some(score), Some(label)) => {
                 scores.push(f64::from(score));
                 labels.push(label);
@@ -87,10 +87,10 @@ fn read_truth(spec: &str) -> anyhow::Result<Truth> {
 fn matched<'t>(rows: &[ResultRow], truth: &'t Truth) -> anyhow::Result<Vec<Option<&'t Sample>>> {
     let scored = (1..)
         .zip(rows)
-        .filter(|(_, row)| row.score.is_some())
+        .filter(|(_, row)| row.score().is_some())
         .map(|(line, row)| (line, row.image.as_str()));
     let mut found = truth.matched(scored)?.into_iter();
-    let of = |row: &ResultRow| row.score.and_then(|_| found.next().flatten());
+    let of = |row: &ResultRow| row.score().and_then(|_| found.next().flatten());
     Ok(rows.iter().map(of).collect())
 }
 
@@ -115,7 +115,7 @@ fn pixels(
             .with_context(|| format!("map {} (scan with --maps)", path.display()))?;
         let side = map.nrows();
         let map = upsample_bilinear(map.view(), args.side, args.side)?;
-        let mask = match truth::pixels(sample, side, args.side, Preset::default())? {
+        let mask = match masks::pixels(sample, side, args.side, Preset::default())? {
             Pixels::Unknown => continue,
             Pixels::Normal => None,
             Pixels::Mask(mask) => Some(mask),

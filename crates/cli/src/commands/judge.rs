@@ -21,13 +21,10 @@ pub(crate) fn run(args: &JudgeArgs) -> anyhow::Result<Exit> {
         calibrator.set_normals(normals)?;
     }
     for mut row in output::read_rows(&output::results_path(&args.out))? {
-        if let Some(score) = row.score {
-            let judgement = calibrator.judge(score);
-            calibrator.observe(score, row.map_median.unwrap_or(0.0));
-            row.verdict = Some(judgement.verdict);
-            row.p_value = judgement.p_value;
-            row.threshold = judgement.threshold;
-            row.calibration = Some(judgement.calibration.to_string());
+        if let Some(result) = &mut row.result {
+            let judgement = calibrator.judge(result.score);
+            calibrator.observe(result.score, result.map_median);
+            result.judge(&judgement);
         }
         say(serde_json::to_string(&row)?)?;
     }

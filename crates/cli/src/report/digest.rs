@@ -60,7 +60,7 @@ impl<'a> Digest<'a> {
             thresholds: Vec::new(),
         };
         for (row, place) in rows.iter().zip(1..) {
-            match (finite(row.score), &row.error) {
+            match (finite(row.score()), &row.error) {
                 (Some(score), None) => digest.push_scored(place, score, row),
                 (_, error) => digest.failed.push(Failed {
                     place,
@@ -75,7 +75,8 @@ impl<'a> Digest<'a> {
     }
 
     fn push_scored(&mut self, place: usize, score: f64, row: &'a ResultRow) {
-        let verdict = row.verdict.unwrap_or(Verdict::Uncalibrated);
+        let result = row.result.as_ref();
+        let verdict = result.map_or(Verdict::Uncalibrated, |result| result.verdict);
         self.scored.push(Scored {
             place,
             score,
@@ -84,7 +85,7 @@ impl<'a> Digest<'a> {
         });
         self.thresholds.push(Threshold {
             place,
-            value: finite(row.threshold),
+            value: finite(result.and_then(|result| result.threshold)),
         });
     }
 

@@ -226,7 +226,8 @@ fn path(image: &Scored<'_>) -> Markup {
 }
 
 fn p_value(image: &Scored<'_>) -> String {
-    match image.row.p_value {
+    let result = image.row.result.as_ref();
+    match result.and_then(|result| result.p_value) {
         None => "none".to_owned(),
         Some(p) if p < 1e-4 => format!("{p:.1e}"),
         Some(p) => number(p),

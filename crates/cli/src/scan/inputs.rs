@@ -10,11 +10,17 @@ const ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", 
 
 /// An image to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Input {
+pub(crate) struct ImageFile {
     /// The name in the results, `/`-separated.
     pub(crate) name: String,
     /// Where it is.
     pub(crate) path: PathBuf,
+}
+
+impl AsRef<Path> for ImageFile {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// The images that `specs` name, in order: files as they are, folders recursively in natural order, globs in natural
@@ -23,7 +29,7 @@ pub(crate) struct Input {
 /// # Errors
 /// When a folder or glob holds no image, or stdin cannot be read. A file that is not there is an image that cannot be
 /// read: reported when its turn comes.
-pub(crate) fn collect(specs: &[String], root: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+pub(crate) fn collect(specs: &[String], root: Option<&Path>) -> anyhow::Result<Vec<ImageFile>> {
     let mut inputs = Vec::new();
     for spec in specs {
         if spec == "-" {
@@ -62,7 +68,7 @@ pub(crate) fn collect(specs: &[String], root: Option<&Path>) -> anyhow::Result<V
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub(crate) fn folder(folder: &Path, root: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+pub(crate) fn folder(folder: &Path, root: Option<&Path>) -> anyhow::Result<Vec<ImageFile>> {
     let mut paths = Vec::new();
     let mut pending = vec![folder.to_path_buf()];
     while let Some(current) = pending.pop() {
@@ -86,7 +92,7 @@ pub(crate) fn folder(folder: &Path, root: Option<&Path>) -> anyhow::Result<Vec<I
     Ok(natural(paths, root))
 }
 
-fn expand(pattern: &Path, root: Option<&Path>) -> anyhow::Result<Vec<Input>> {
+fn expand(pattern: &Path, root: Option<&Path>) -> anyhow::Result<Vec<ImageFile>> {
     let text = pattern.to_string_lossy();
     let paths = glob::glob(&text).with_context(|| format!("pattern {text}"))?;
     let mut files = Vec::new();
@@ -104,14 +110,14 @@ fn expand(pattern: &Path, root: Option<&Path>) -> anyhow::Result<Vec<Input>> {
     Ok(natural(files, root))
 }
 
-fn natural(paths: Vec<PathBuf>, root: Option<&Path>) -> Vec<Input> {
-    let mut inputs: Vec<Input> = paths
+fn natural(paths: Vec<PathBuf>, root: Option<&Path>) -> Vec<ImageFile> {
+    let mut inputs: Vec<ImageFile> = paths
         .into_iter()
         .map(|path| {
             let shown = root
                 .and_then(|root| path.strip_prefix(root).ok())
                 .unwrap_or(&path);
-            Input {
+            ImageFile {
                 name: slashes(shown),
                 path,
             }
@@ -121,8 +127,8 @@ fn natural(paths: Vec<PathBuf>, root: Option<&Path>) -> Vec<Input> {
     inputs
 }
 
-fn input(spec: &str, root: Option<&Path>) -> Input {
-    Input {
+fn input(spec: &str, root: Option<&Path>) -> ImageFile {
+    ImageFile {
         name: slashes(Path::new(spec)),
         path: root.map_or_else(|| PathBuf::from(spec), |root| root.join(spec)),
     }

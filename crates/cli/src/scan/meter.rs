@@ -1,36 +1,17 @@
 //! Time and peak memory of each stage.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use rareclip_bench::memory;
-
-/// A stage of the way from bytes to files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Decode,
-    Backbone,
-    Prompt,
-    Bank,
-    Scorer,
-    Output,
-}
-
-const STAGES: [(Stage, &str); 6] = [
-    (Stage::Decode, "decode"),
-    (Stage::Backbone, "backbone"),
-    (Stage::Prompt, "prompt"),
-    (Stage::Bank, "bank"),
-    (Stage::Scorer, "scorer"),
-    (Stage::Output, "output"),
-];
+use rareclip_pipeline::{Stage, StageTimes, memory};
 
 /// Adds up time, and keeps the peak of resident memory, by stage.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     images: u64,
-    times: [Duration; 6],
-    peaks: [Option<u64>; 6],
+    times: StageTimes,
+    peaks: BTreeMap<Stage, u64>,
     measure_memory: bool,
 }
 
@@ -55,14 +36,16 @@ impl Meter {
 
     /// Adds time measured elsewhere.
     pub(crate) fn add(&mut self, stage: Stage, time: Duration) {
-        self.times[stage as usize] += time;
+        self.times.add(stage, time);
     }
 
     /// Takes the peak since the last reset for the given stage too.
     pub(crate) fn note_peak(&mut self, stage: Stage) {
-        if self.measure_memory {
-            let peak = &mut self.peaks[stage as usize];
-            *peak = (*peak).max(memory::peak_bytes());
+        if self.measure_memory
+            && let Some(bytes) = memory::peak_bytes()
+        {
+            let peak = self.peaks.entry(stage).or_default();
+            *peak = (*peak).max(bytes);
         }
     }
 
@@ -80,24 +63,14 @@ impl Meter {
 
     /// Mean milliseconds an image, over all stages.
     pub(crate) fn ms_per_image(&self) -> Option<f64> {
-        let total: Duration = self.times.iter().sum();
+        let total = self.times.total();
         (self.images > 0).then(|| total.as_secs_f64() * 1e3 / self.images as f64)
     }
 
     /// `(stage, mean ms an image, peak bytes)` of the stages that took any time.
     pub(crate) fn stages(&self) -> Vec<(&'static str, f64, Option<u64>)> {
-        let images = self.images.max(1) as f64;
-        STAGES
-            .iter()
-            .map(|(stage, name)| {
-                let at = *stage as usize;
-                (
-                    *name,
-                    self.times[at].as_secs_f64() * 1e3 / images,
-                    self.peaks[at],
-                )
-            })
-            .filter(|(_, ms, _)| *ms > 0.0)
+        let mean = self.times.mean_ms(self.images);
+        mean.map(|(stage, ms)| (stage.name(), ms, self.peaks.get(&stage).copied()))
             .collect()
     }
 
@@ -112,7 +85,7 @@ impl Meter {
         for (name, ms, peak) in self.stages() {
             let _ = writeln!(text, "{name:<10} {ms:>10.1} {:>10}", mib(peak));
         }
-        let peak = self.peaks.iter().flatten().max().copied();
+        let peak = self.peaks.values().max().copied();
         let total = self.ms_per_image().unwrap_or(0.0);
         let _ = write!(text, "{:<10} {total:>10.1} {:>10}", "total", mib(peak));
         text

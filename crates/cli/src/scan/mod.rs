@@ -4,7 +4,6 @@ mod batch;
 pub(crate) mod inputs;
 pub(crate) mod meter;
 pub(crate) mod output;
-pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod show;
 mod walk;
@@ -17,13 +16,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rareclip_core::snapshot::Snapshot;
-use rareclip_core::{Detector, Learning, PushOptions, Stream};
+use rareclip_core::{Detector, Features, Learning, PushOptions, Stream};
 use rareclip_imaging::Limits;
+use rareclip_pipeline::{Source, encode_with};
 
 use crate::args::ScanArgs;
 use crate::builtin;
 use crate::exit::Exit;
-use inputs::Input;
+use inputs::ImageFile;
 use meter::Meter;
 use output::{Extras, Output};
 use record::RunRecord;
@@ -112,9 +112,9 @@ fn go(
 
 /// What is to be done, found out before anything is loaded.
 struct Plan {
-    images: Vec<Input>,
+    images: Vec<ImageFile>,
     list_digest: String,
-    normals: Vec<Input>,
+    normals: Vec<ImageFile>,
     normals_digest: String,
     watch: Option<std::path::PathBuf>,
 }
@@ -122,7 +122,7 @@ struct Plan {
 impl Plan {
     fn new(args: &ScanArgs) -> anyhow::Result<Self> {
         let root = args.root.as_deref();
-        let shuffle = |inputs: Vec<Input>| match args.shuffle {
+        let shuffle = |inputs: Vec<ImageFile>| match args.shuffle {
             Some(seed) => {
                 let order = rareclip_datasets::python_shuffle(seed, inputs.len());
                 order.into_iter().map(|at| inputs[at].clone()).collect()
@@ -249,7 +249,7 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
 fn show_normals(
     detector: &Detector,
     stream: &mut Stream,
-    normals: &[Input],
+    normals: &[ImageFile],
     limits: &Limits,
 ) -> anyhow::Result<()> {
     for normal in normals {
@@ -265,26 +265,7 @@ pub(crate) fn features(
     detector: &Detector,
     path: &Path,
     limits: &Limits,
-) -> anyhow::Result<rareclip_core::Features> {
-    let prepared = reader::prepare(path, &detector.spec().input, limits)?;
-    Ok(encode(detector, &prepared)?)
-}
-
-/// Encodes one image that has been decoded.
-fn encode(
-    detector: &Detector,
-    prepared: &reader::Prepared,
-) -> rareclip_core::Result<rareclip_core::Features> {
-    let mut all = detector.encode(prepared.tensor.view())?;
-    match (all.pop(), all.len()) {
-        (Some(mut features), 0) => {
-            features.file_bytes = prepared.file_bytes;
-            Ok(features)
-        }
-        (_, rest) => Err(rareclip_core::Error::Shape {
-            what: "features of one image".into(),
-            found: vec![rest],
-            expected: "[1]".into(),
-        }),
-    }
+) -> anyhow::Result<Features> {
+    let input = Source::File(path).prepare(&detector.spec().input, limits)?;
+    Ok(encode_with(detector, &input)?.features)
 }

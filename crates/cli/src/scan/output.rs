@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use ndarray::ArrayView2;
+use rareclip_core::Verdict;
 use rareclip_imaging::{
     MapScale, Picture, Preset, encode_jpeg, encode_png, heatmap, npy_f32, overlay, thumbnail,
 };
+use serde::Serialize;
 
 use crate::results::ResultRow;
 
@@ -35,6 +37,43 @@ pub(crate) struct Output {
     extras: Extras,
 }
 
+/// A line of `results.csv`: a table has no nested values, and the same columns for every image.
+#[derive(Serialize)]
+struct Line<'r> {
+    index: u64,
+    image: &'r str,
+    score: Option<f32>,
+    raw_score: Option<f32>,
+    p_value: Option<f64>,
+    verdict: Option<Verdict>,
+    error: Option<&'r str>,
+    threshold: Option<f32>,
+    calibration: Option<&'r str>,
+    map_median: Option<f32>,
+    scale_low: Option<f32>,
+    scale_high: Option<f32>,
+}
+
+impl<'r> Line<'r> {
+    fn of(row: &'r ResultRow) -> Self {
+        let result = row.result.as_ref();
+        Self {
+            index: row.index,
+            image: &row.image,
+            score: row.score(),
+            raw_score: result.map(|result| result.raw_score),
+            p_value: result.and_then(|result| result.p_value),
+            verdict: result.map(|result| result.verdict),
+            error: row.error.as_deref(),
+            threshold: result.and_then(|result| result.threshold),
+            calibration: result.map(|result| &*result.calibration),
+            map_median: result.map(|result| result.map_median),
+            scale_low: result.map(|result| result.scale_low),
+            scale_high: result.map(|result| result.scale_high),
+        }
+    }
+}
+
 /// The path of the results in a scan's folder; the file itself may be named too.
 pub(crate) fn results_path(out: &Path) -> PathBuf {
     if out.is_dir() {
@@ -53,8 +92,11 @@ pub(crate) fn read_rows(path: &Path) -> anyhow::Result<Vec<ResultRow>> {
     let mut rows = Vec::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let line = line.with_context(|| format!("results {}", path.display()))?;
-        let row = serde_json::from_str(&line)
-            .with_context(|| format!("results {}, line {}", path.display(), number + 1))?;
+        let context = || format!("results {}, line {}", path.display(), number + 1);
+        let row: ResultRow = serde_json::from_str(&line).with_context(context)?;
+        if row.result.is_none() && row.error.is_none() {
+            bail!("{}: neither a whole result nor an error", context());
+        }
         rows.push(row);
     }
     Ok(rows)
@@ -188,7 +230,7 @@ impl Output {
         let context = || format!("table {}", path.display());
         let mut writer = csv::Writer::from_path(&path).with_context(context)?;
         for row in rows {
-            writer.serialize(row).with_context(context)?;
+            writer.serialize(Line::of(row)).with_context(context)?;
         }
         writer.flush().with_context(context)
     }

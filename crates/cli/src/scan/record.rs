@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-use super::inputs::Input;
+use super::inputs::ImageFile;
 
 /// The entry's name in the state file.
 const ENTRY: &str = "run";
@@ -42,7 +42,7 @@ pub(crate) fn read(reader: &SnapshotReader<'_>) -> Result<Option<RunRecord>, Sna
 }
 
 /// SHA-256 over the names of images, in order.
-pub(crate) fn digest(inputs: &[Input]) -> String {
+pub(crate) fn digest(inputs: &[ImageFile]) -> String {
     let mut hasher = Sha256::new();
     for input in inputs {
         hasher.update(input.name.as_bytes());

@@ -81,26 +81,23 @@ pub(crate) fn line(row: &ResultRow, json: bool) -> serde_json::Result<String> {
 }
 
 fn plain(row: &ResultRow) -> String {
-    match (row.score, row.verdict, &row.error) {
-        (Some(score), Some(verdict), _) => {
-            let p = row.p_value.map_or("-".into(), |p| format!("{p:.3}"));
-            let warm_up = match (verdict, &row.calibration) {
-                (Verdict::Uncalibrated, Some(state)) => state.as_str(),
-                _ => "",
+    match &row.result {
+        Some(result) => {
+            let p = result.p_value.map_or("-".into(), |p| format!("{p:.3}"));
+            let verdict = match result.verdict {
+                Verdict::Uncalibrated if !result.calibration.is_empty() => {
+                    result.calibration.clone()
+                }
+                verdict => verdict.to_string(),
             };
-            let verdict = if warm_up.is_empty() {
-                verdict.to_string()
-            } else {
-                warm_up.to_owned()
-            };
-            let score = digits(score);
+            let score = digits(result.score);
             format!(
                 "{:>6}  {score:>8}  p {p:>5}  {verdict:<12}  {}",
                 row.index, row.image
             )
         }
-        (_, _, error) => {
-            let error = error.as_deref().unwrap_or("no result");
+        None => {
+            let error = row.error.as_deref().unwrap_or("no result");
             format!("{:>6}  {:>8}  {}: {error}", row.index, "error", row.image)
         }
     }

@@ -2,13 +2,13 @@
 
 use std::sync::mpsc::Receiver;
 
-use rareclip_core::{Detector, Features, Outcome, PushOptions, Stream};
+use rareclip_core::{Detector, Outcome, PushOptions, Stream};
 use rareclip_imaging::{ImagingError, InputRecipe, Limits, MapScale, Picture};
+use rareclip_pipeline::{Encoded, Input, Source, Stage, encode_with, read_ahead};
 
-use super::inputs::Input;
-use super::meter::{Meter, Stage};
+use super::inputs::ImageFile;
+use super::meter::Meter;
 use super::output::Output;
-use super::reader::{self, Prepared};
 use super::record::{self, RunRecord};
 use super::show::{self, Progress};
 use crate::args::{MapScaleArg, ScanArgs};
@@ -37,13 +37,13 @@ pub(super) struct Walk<'a> {
 }
 
 /// An image, or why it cannot be read.
-pub(super) type Read = Result<Prepared, ImagingError>;
+pub(super) type Read = Result<Input, ImagingError>;
 
 impl Walk<'_> {
     /// Goes through `images` until the end or until `stopped`.
     pub(super) fn images(
         &mut self,
-        images: Vec<Input>,
+        images: Vec<ImageFile>,
         recipe: InputRecipe,
         stopped: &dyn Fn() -> bool,
     ) -> anyhow::Result<()> {
@@ -53,10 +53,10 @@ impl Walk<'_> {
     /// Reads `images` one after the other and gives each to `take`, until the end or until `stopped`.
     pub(super) fn each(
         &mut self,
-        images: Vec<Input>,
+        images: Vec<ImageFile>,
         recipe: InputRecipe,
         stopped: &dyn Fn() -> bool,
-        take: &mut dyn FnMut(&mut Self, Input, Read) -> anyhow::Result<()>,
+        take: &mut dyn FnMut(&mut Self, ImageFile, Read) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if self.args.timings {
             // One stage at a time, so that time and memory are each stage's own.
@@ -66,13 +66,13 @@ impl Walk<'_> {
                 }
                 let limits = self.limits;
                 let prepared = self.meter.measure(Stage::Decode, || {
-                    reader::prepare(&input.path, &recipe, &limits)
+                    Source::File(&input.path).prepare(&recipe, &limits)
                 });
                 take(self, input, prepared)?;
             }
             return Ok(());
         }
-        let ahead: Receiver<(Input, Read)> = reader::read_ahead(images, recipe, self.limits);
+        let ahead: Receiver<(ImageFile, Read)> = read_ahead(images, recipe, self.limits);
         while !stopped()
             && let Ok((input, prepared)) = ahead.recv()
         {
@@ -85,7 +85,7 @@ impl Walk<'_> {
     }
 
     /// One image from pixels to its row. What it cannot get past is an error of the run, not of the image.
-    fn image(&mut self, input: Input, prepared: Read) -> anyhow::Result<()> {
+    fn image(&mut self, input: ImageFile, prepared: Read) -> anyhow::Result<()> {
         let index = self.record.done;
         let row = match prepared {
             Err(error) => ResultRow::failed(index, input.name.clone(), message(&error)),
@@ -121,22 +121,18 @@ impl Walk<'_> {
     }
 
     /// The features of one image.
-    pub(super) fn encode(&mut self, prepared: &Prepared) -> rareclip_core::Result<Features> {
+    pub(super) fn encode(&mut self, input: &Input) -> rareclip_core::Result<Encoded> {
         let detector = self.detector;
         self.meter
-            .measure(Stage::Backbone, || super::encode(detector, prepared))
+            .measure(Stage::Backbone, || encode_with(detector, input))
     }
 
-    fn score(&mut self, prepared: &Prepared) -> rareclip_core::Result<Outcome> {
-        let features = self.encode(prepared)?;
+    fn score(&mut self, input: &Input) -> rareclip_core::Result<Outcome> {
+        let features = self.encode(input)?.features;
         let observer = &mut *self.meter;
         self.stream
-            .push_observed(&features, self.options, &mut |room, time| {
-                let stage = match room {
-                    rareclip_core::Slot::Prompt => Stage::Prompt,
-                    rareclip_core::Slot::Bank => Stage::Bank,
-                    _ => Stage::Scorer,
-                };
+            .push_observed(&features, self.options, &mut |slot, time| {
+                let stage = slot.into();
                 observer.add(stage, time);
                 observer.note_peak(stage);
                 observer.reset_peak();
@@ -147,7 +143,7 @@ impl Walk<'_> {
     pub(super) fn scored(
         &mut self,
         index: u64,
-        input: &Input,
+        input: &ImageFile,
         picture: &Picture,
         outcome: &Outcome,
     ) -> anyhow::Result<ResultRow> {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::inputs::{self, Input};
+use super::inputs::{self, ImageFile};
 
 /// How often the folder is looked at.
 const POLL: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ impl Watcher {
     }
 
     /// The images that came, oldest first; waits for at least one. Empty at the end: idle for long enough, or `stopped`.
-    pub(crate) fn next(&mut self, stopped: &dyn Fn() -> bool) -> anyhow::Result<Vec<Input>> {
+    pub(crate) fn next(&mut self, stopped: &dyn Fn() -> bool) -> anyhow::Result<Vec<ImageFile>> {
         let start = Instant::now();
         loop {
             let mut ready = Vec::new();

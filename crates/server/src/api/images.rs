@@ -290,7 +290,7 @@ pub(crate) fn answer(stream: &str, submitted: Submitted) -> Answer {
         recorded: submitted.recorded,
         replayed: submitted.replayed,
         notice: submitted.notice,
-        warm_up: submitted.record.verdict == Verdict::Uncalibrated,
+        warm_up: submitted.record.result.verdict == Verdict::Uncalibrated,
         timings: submitted.timings,
         links,
         record: submitted.record,

@@ -132,6 +132,9 @@ pub(super) fn complete(document: &mut OpenApi) {
     let forms = <images::MapForm as utoipa::PartialSchema>::schema();
     components.schemas.insert("MapForm".into(), forms);
     for (name, schema) in &mut components.schemas {
+        if let RefOr::T(schema) = schema {
+            flatten(schema);
+        }
         if let (RefOr::T(schema), Some(example)) = (schema, examples::of(name)) {
             give_example(schema, example);
         }
@@ -217,6 +220,31 @@ fn error(open_inference: bool) -> utoipa::openapi::Response {
         .description("Why it was not done.")
         .content(kind, content)
         .build()
+}
+
+/// Makes one object of an object and those that are flattened into it: programs that read the document, and people, then find
+/// every field in one place.
+fn flatten(schema: &mut Schema) {
+    let Schema::AllOf(all) = schema else { return };
+    let objects: Option<Vec<_>> = all
+        .items
+        .iter()
+        .map(|item| match item {
+            RefOr::T(Schema::Object(object)) => Some(object.clone()),
+            _ => None,
+        })
+        .collect();
+    let Some(objects) = objects else { return };
+    let mut whole = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .description(all.description.clone())
+        .build();
+    for object in objects {
+        whole.properties.extend(object.properties);
+        whole.required.extend(object.required);
+        whole.description = whole.description.or(object.description);
+    }
+    *schema = Schema::Object(whole);
 }
 
 fn give_example(schema: &mut Schema, example: serde_json::Value) {

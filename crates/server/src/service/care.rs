@@ -213,7 +213,7 @@ impl Service {
         let mut references = Vec::new();
         for scored in self.submit(name, images, options).await? {
             let record = scored?.record;
-            references.push((record.score, record.map_median));
+            references.push((record.result.score, record.result.map_median));
         }
         self.by_normals(name, rate, references).await
     }

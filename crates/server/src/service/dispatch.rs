@@ -8,8 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::detectors::Entry;
 use crate::error::ServiceError;
-use crate::model::Timings;
-use crate::streams::{self, Ready, Shared, milliseconds};
+use crate::streams::{self, Ready, Shared};
 
 /// A place among the images of its stream and among all, given back when dropped.
 pub(crate) struct Window {
@@ -83,18 +82,12 @@ async fn walk(shared: Arc<Shared>, work: Work, window: Window) {
     if ready.is_closed() {
         return;
     }
-    let queue_ms = milliseconds(arrived.elapsed());
+    let queued = arrived.elapsed();
     let encoded = streams::encode(&shared, &entry, bytes, name).await;
     let encoded = encoded.map(|(decoded, encoded)| Ready {
-        features: encoded.features,
+        encoded,
         picture: decoded.picture,
-        timings: Timings {
-            queue_ms,
-            decode_ms: milliseconds(decoded.time),
-            backbone_ms: milliseconds(encoded.time),
-            batch: encoded.batch,
-            ..Timings::default()
-        },
+        queued,
         window,
     });
     // The stream may have given the image up.

@@ -175,7 +175,7 @@ impl Service {
             ));
         }
         let pictures = Arc::clone(&self.shared.pictures);
-        let scale = (record.scale_low, record.scale_high);
+        let scale = (record.result.scale_low, record.result.scale_high);
         let what = "reading a kept picture";
         let read = self.shared.compute(what, move || pictures.read(key, scale));
         let shown = read.await?.ok_or_else(|| gone("its file is missing"))?;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rareclip_core::write_whole;
+use rareclip_pipeline::Watchdog;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use super::admission::Admission;
@@ -21,7 +22,6 @@ use crate::pictures::Pictures;
 use crate::settings::{Settings, make_data_folder};
 use crate::store::{Store, StreamRow};
 use crate::streams::{Handle, Owner, Residency, Shared, View};
-use crate::watchdog::Watchdog;
 
 impl Service {
     /// Opens the data folder with all its streams. The detectors stand ready: whoever built them has warmed them up.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rareclip_core::calibration::CalibrationConfig;
@@ -200,7 +201,10 @@ impl Owner {
         let entry = self.entry()?;
         let side = entry.detector.spec().input.side;
         let blank = ndarray::Array3::zeros((3, side, side));
-        let mut encoded = entry.encoder.encode(blank, &self.shared.watchdog).await?;
+        let mut encoded = entry
+            .encoder
+            .encode(blank, None, Duration::ZERO, &self.shared.watchdog)
+            .await?;
         encoded.features.file_bytes = Some(0);
         let score = move || {
             let scored = stream.assess(&encoded.features, PushOptions::PEEK, &mut |_, _| {});

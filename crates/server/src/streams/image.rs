@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ndarray::Array3;
-use rareclip_core::{Features, Outcome};
+use rareclip_core::Outcome;
 use rareclip_imaging::{InputRecipe, Limits, RgbPicture, shrink};
+use rareclip_pipeline::{Encoded, Input, Source};
 use tokio::sync::oneshot;
 
 use super::Reply;
 use crate::error::ServiceError;
-use crate::model::{ResultRecord, Timings};
+use crate::model::ResultRecord;
 use crate::pictures::LONGEST_SIDE;
 use crate::service::{Place, Window};
 use crate::submission::Submitted;
@@ -21,6 +22,8 @@ pub(crate) struct Decoded {
     pub(crate) picture: RgbPicture,
     /// How long decoding and resizing took.
     pub(crate) time: Duration,
+    /// Size of its file in bytes.
+    pub(crate) file_bytes: Option<u64>,
 }
 
 /// Reads an image as the detector wants it; `name` is for messages.
@@ -30,32 +33,30 @@ pub(super) fn decode(
     limits: &Limits,
     name: String,
 ) -> Result<(Array3<f32>, Decoded), ServiceError> {
-    let start = Instant::now();
-    let read = || {
-        let picture = rareclip_imaging::decode(bytes, limits)?;
-        Ok((recipe.tensor(&picture)?, picture))
-    };
-    let (tensor, picture) = read().map_err(|source| ServiceError::Image { name, source })?;
-    let time = start.elapsed();
-    if picture.further_images() > 0 {
-        let further = picture.further_images();
-        tracing::warn!(
-            further,
-            "The file holds further images; only the first is scored."
-        );
-    }
+    let source = Source::Bytes { name: &name, bytes };
+    let input = source.prepare(recipe, limits);
+    let Input {
+        tensor,
+        picture,
+        file_bytes,
+        time,
+    } = input.map_err(|source| ServiceError::Image { name, source })?;
     let rgb = picture.to_rgb(recipe.preset);
     drop(picture);
-    let picture = shrink(rgb, LONGEST_SIDE);
-    Ok((tensor, Decoded { picture, time }))
+    let decoded = Decoded {
+        picture: shrink(rgb, LONGEST_SIDE),
+        time,
+        file_bytes,
+    };
+    Ok((tensor, decoded))
 }
 
 /// An image that the backbone is done with.
 pub(crate) struct Ready {
-    pub(crate) features: Features,
+    pub(crate) encoded: Encoded,
     pub(crate) picture: RgbPicture,
-    /// Up to the backbone.
-    pub(crate) timings: Timings,
+    /// How long it waited for a place.
+    pub(crate) queued: Duration,
     /// Bounds how many sets of features are in memory.
     pub(crate) window: Window,
 }
@@ -97,22 +98,11 @@ pub(super) fn record(
     image: Option<String>,
     pictures: bool,
 ) -> ResultRecord {
-    let judgement = &outcome.judgement;
     ResultRecord {
         id,
-        sequence: outcome.sequence,
         at: crate::store::time(at),
         image,
-        score: outcome.scored.score,
-        raw_score: outcome.scored.raw_score,
-        p_value: judgement.p_value,
-        verdict: judgement.verdict,
-        threshold: judgement.threshold,
-        calibration: judgement.calibration.to_string(),
-        map_median: outcome.map_median,
-        scale_low: outcome.map_scale.0,
-        scale_high: outcome.map_scale.1,
-        remembered: outcome.remembered,
+        result: rareclip_pipeline::ResultRecord::of(outcome),
         feedback: None,
         note: None,
         pictures,

@@ -11,7 +11,7 @@ mod view;
 
 pub use export::StateExport;
 pub(crate) use image::{Decoded, ImageJob, Ready};
-pub(crate) use owner::{Owner, milliseconds, now};
+pub(crate) use owner::{Owner, now};
 pub(crate) use residency::Residency;
 pub(crate) use scoring::replay;
 pub(crate) use view::{Figures, View};
@@ -23,12 +23,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use rareclip_core::calibration::{CalibrationConfig, Reference};
 use rareclip_imaging::Limits;
+use rareclip_pipeline::{Encoded, Watchdog};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::budget::Budget;
 use crate::building::Builds;
 use crate::detectors::Entry;
-use crate::encoder::Encoded;
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
 use crate::model::{SnapshotInfo, StreamInfo};
@@ -36,7 +36,6 @@ use crate::pictures::Pictures;
 use crate::service::{Event, Work};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::watchdog::Watchdog;
 
 /// An image is large if its decoding takes more than this part (1/8) of the memory for all images.
 const LARGE: u64 = 8;
@@ -265,9 +264,10 @@ pub(crate) async fn encode(
     bytes: Bytes,
     name: String,
 ) -> Result<(Decoded, Encoded), ServiceError> {
-    let length = bytes.len() as u64;
     let (tensor, decoded) = decode(shared, entry, bytes, name).await?;
-    let mut encoded = entry.encoder.encode(tensor, &shared.watchdog).await?;
-    encoded.features.file_bytes = Some(length);
+    let encoded = entry
+        .encoder
+        .encode(tensor, decoded.file_bytes, decoded.time, &shared.watchdog)
+        .await?;
     Ok((decoded, encoded))
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
 use rareclip_core::Stream;
 use rareclip_core::calibration::CalibrationConfig;
@@ -194,11 +193,6 @@ impl Owner {
         self.shared
             .tell(Event::stream(&self.handle.name, &self.handle.info()));
     }
-}
-
-/// A duration in milliseconds.
-pub(crate) fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 /// The time in milliseconds since 1970.

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Slot, Stream, Verdict};
+use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Stream, Verdict};
+use rareclip_pipeline::{Encoded, Stage, StageTimes};
 use sha2::{Digest, Sha256};
 
 use super::image::{self, ImageJob, Ready};
-use super::{Owner, Shared, milliseconds, now};
+use super::{Owner, Shared, now};
 use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
 use crate::metrics::{StreamLabels, VerdictLabels};
@@ -95,7 +96,9 @@ impl Owner {
         ready: Ready,
     ) -> Result<Submitted, ServiceError> {
         let Ready {
-            features, window, ..
+            encoded: Encoded { features, .. },
+            window,
+            ..
         } = ready;
         let shown = self
             .with_memory(move |stream| {
@@ -147,8 +150,15 @@ impl Owner {
             (false, true) => PushOptions::FREEZE,
             (false, false) => PushOptions::LEARN,
         };
-        let mut timings = ready.timings;
-        let (features, assessed) = self.assess(ready.features, options, &mut timings).await?;
+        let Encoded {
+            features,
+            time,
+            batch,
+        } = ready.encoded;
+        let mut times = StageTimes::default();
+        times.add(Stage::Queue, ready.queued);
+        times.add_encode(time);
+        let (features, assessed) = self.assess(features, options, &mut times).await?;
         let at = now();
         let keep = match self.shared.settings.keep_pictures {
             KeepPictures::All => true,
@@ -174,8 +184,8 @@ impl Owner {
             let start = Instant::now();
             match self.write_down(job, &record, at, digest, options).await {
                 Ok(()) => {
-                    timings.store_ms = milliseconds(start.elapsed());
-                    self.absorb(features, assessed, &mut timings).await?;
+                    times.add(Stage::Store, start.elapsed());
+                    self.absorb(features, assessed, &mut times).await?;
                     self.recorded(&record, &shown);
                 }
                 Err(error) => {
@@ -190,17 +200,17 @@ impl Owner {
         let recorded = !job.peek && notice.is_none();
         if !recorded {
             record.id = 0;
-            record.remembered = false;
+            record.result.remembered = false;
             record.pictures = false;
         }
-        timings.total_ms = milliseconds(job.arrived.elapsed());
-        self.shared.metrics.timings(&timings);
+        let total = job.arrived.elapsed();
+        self.shared.metrics.timings(&times, total);
         Ok(Submitted {
             record,
             recorded,
             replayed: false,
             notice,
-            timings,
+            timings: Timings::of(&times, batch, total),
             shown: job.keep_shown.then_some(shown),
         })
     }
@@ -210,19 +220,19 @@ impl Owner {
         &mut self,
         features: Features,
         options: PushOptions,
-        timings: &mut Timings,
+        times: &mut StageTimes,
     ) -> Result<(Features, Assessed), ServiceError> {
         self.make_ready().await?;
-        let mut times = *timings;
-        let (features, assessed, times) = self
+        let mut so_far = *times;
+        let (features, assessed, so_far) = self
             .with_memory(move |stream| {
                 let assessed = stream.assess(&features, options, &mut |slot, time| {
-                    add(&mut times, slot, time);
+                    so_far.add(slot, time);
                 });
-                (features, assessed, times)
+                (features, assessed, so_far)
             })
             .await?;
-        *timings = times;
+        *times = so_far;
         Ok((features, assessed?))
     }
 
@@ -241,7 +251,7 @@ impl Owner {
             learn: options.update,
             image: job.bytes.clone(),
         };
-        let mut statements = append(self.id, entry, record.sequence + 1);
+        let mut statements = append(self.id, entry, record.result.sequence + 1);
         statements.push(insert_result(
             self.id,
             &NewResult {
@@ -259,23 +269,23 @@ impl Owner {
         &mut self,
         features: Features,
         assessed: Assessed,
-        timings: &mut Timings,
+        times: &mut StageTimes,
     ) -> Result<(), ServiceError> {
         self.last_entry += 1;
         self.unsaved += 1;
-        let mut times = *timings;
+        let mut so_far = *times;
         let done = self
             .with_memory(move |stream| {
-                let mut observe = |slot, time| add(&mut times, slot, time);
+                let mut observe = |slot, time| so_far.add(slot, time);
                 let absorbed = stream.absorb(&features, assessed, &mut observe);
                 let learns =
                     stream.bank_status().is_some() && stream.learning() == Learning::Online;
-                absorbed.map(|outcome: Outcome| (learns && !outcome.remembered, times))
+                absorbed.map(|outcome: Outcome| (learns && !outcome.remembered, so_far))
             })
             .await;
         let skipped = match done.and_then(|absorbed| Ok(absorbed?)) {
-            Ok((skipped, times)) => {
-                *timings = times;
+            Ok((skipped, so_far)) => {
+                *times = so_far;
                 skipped
             }
             Err(error) => {
@@ -327,13 +337,13 @@ impl Owner {
             .images
             .get_or_create(&VerdictLabels {
                 stream: stream.clone(),
-                verdict: record.verdict.to_string(),
+                verdict: record.result.verdict.to_string(),
             })
             .inc();
         metrics
             .scores
             .get_or_create(&StreamLabels { stream })
-            .observe(f64::from(record.score));
+            .observe(f64::from(record.result.score));
         let key = (self.id, record.id);
         self.shared.pictures.hold(key, Arc::clone(shown));
         if record.pictures {
@@ -342,6 +352,7 @@ impl Owner {
         self.shared.tell(Event::result(&self.handle.name, record));
         if drifting
             && record
+                .result
                 .sequence
                 .is_multiple_of(rareclip_core::calibration::RECENT as u64)
         {
@@ -374,14 +385,5 @@ impl Owner {
                 tracing::warn!(error = %Logged(&error), "Size of a kept picture not noted.");
             }
         });
-    }
-}
-
-fn add(timings: &mut Timings, slot: Slot, time: Duration) {
-    let ms = milliseconds(time);
-    match slot {
-        Slot::Prompt => timings.prompt_ms += ms,
-        Slot::Bank => timings.bank_ms += ms,
-        _ => timings.scorer_ms += ms,
     }
 }

@@ -29,7 +29,9 @@ async fn images_wait_for_room_to_be_decoded() {
                 .submit(&name, images, Default::default())
                 .await
                 .unwrap();
-            let scores = done.into_iter().map(|done| done.unwrap().record.score);
+            let scores = done
+                .into_iter()
+                .map(|done| done.unwrap().record.result.score);
             scores.collect::<Vec<f32>>()
         }));
     }

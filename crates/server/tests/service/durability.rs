@@ -41,7 +41,7 @@ async fn score(service: &Service, seeds: std::ops::Range<u32>) -> Vec<f32> {
     for seed in seeds {
         let done = send(service, "line", keyed(seed)).await;
         assert!(done.recorded, "{:?}", done.notice);
-        scores.push(done.record.score);
+        scores.push(done.record.result.score);
     }
     scores
 }
@@ -185,7 +185,7 @@ async fn streams_beyond_the_memory_budget_are_written_out_and_loaded_again() {
     for seed in 0..12 {
         for name in &names {
             let done = send(&service, name, submission(seed)).await;
-            assert_eq!(done.record.score, whole[seed as usize], "{name}");
+            assert_eq!(done.record.result.score, whole[seed as usize], "{name}");
         }
     }
     let info = service.info();

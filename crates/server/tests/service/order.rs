@@ -13,7 +13,13 @@ async fn scores_are_those_of_the_library_to_the_bit() {
     stream(&service, "line", "rarity").await;
     let mut scores = Vec::new();
     for seed in 0..30 {
-        scores.push(send(&service, "line", submission(seed)).await.record.score);
+        scores.push(
+            send(&service, "line", submission(seed))
+                .await
+                .record
+                .result
+                .score,
+        );
     }
     assert_eq!(scores, expected(0..30));
     service.close().await;
@@ -34,7 +40,7 @@ async fn images_of_one_request_and_of_many_at_once_are_taken_in_the_order_they_c
     );
     let scores = |done: Vec<Result<rareclip_server::Submitted, ServiceError>>| {
         done.into_iter()
-            .map(|image| image.unwrap().record.score)
+            .map(|image| image.unwrap().record.result.score)
             .collect::<Vec<_>>()
     };
     let (mut a, b, more) = (
@@ -86,7 +92,7 @@ async fn a_peek_leaves_no_trace() {
     assert_eq!(history.len(), 5);
     // And it says what would have been said.
     let learnt = send(&service, "line", submission(9)).await;
-    assert_eq!(learnt.record.score, peeked.record.score);
+    assert_eq!(learnt.record.result.score, peeked.record.result.score);
 }
 
 #[tokio::test(flavor = "multi_thread")]

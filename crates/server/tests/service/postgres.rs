@@ -206,7 +206,7 @@ async fn a_stream_on_postgres_goes_on_after_a_restart_like_any_other() {
     let whole = expected(0..20);
     for seed in 0..11 {
         let done = send(&service, "line", keyed(seed)).await;
-        assert_eq!(done.record.score, whole[seed as usize]);
+        assert_eq!(done.record.result.score, whole[seed as usize]);
     }
     let other = tempfile::tempdir().unwrap();
     let second = Settings {
@@ -234,7 +234,7 @@ async fn a_stream_on_postgres_goes_on_after_a_restart_like_any_other() {
     assert!(send(&service, "line", keyed(10)).await.replayed);
     for seed in 11..20 {
         let done = send(&service, "line", keyed(seed)).await;
-        assert_eq!(done.record.score, whole[seed as usize]);
+        assert_eq!(done.record.result.score, whole[seed as usize]);
     }
     assert_eq!(service.stream("line").await.unwrap().results, 20);
     service.close().await;

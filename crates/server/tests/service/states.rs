@@ -96,7 +96,7 @@ async fn a_state_with_a_number_that_is_not_finite_is_refused_by_its_name() {
     let whole = expected(0..24);
     for seed in 20..24 {
         let done = send(&service, "line", submission(seed)).await;
-        assert_eq!(done.record.score, whole[seed as usize]);
+        assert_eq!(done.record.result.score, whole[seed as usize]);
     }
 }
 
@@ -154,9 +154,9 @@ async fn a_snapshot_that_is_damaged_gives_nothing_up() {
         assert_eq!(files(data.path()), before);
     }
     let scored = send(&service, "line", submission(10)).await;
-    assert_eq!(scored.record.score, expected(0..11)[10]);
+    assert_eq!(scored.record.result.score, expected(0..11)[10]);
     std::fs::write(&path, whole).unwrap();
     service.restore("line", id).await.unwrap();
     let scored = send(&service, "line", submission(10)).await;
-    assert_eq!(scored.record.score, expected(0..11)[10]);
+    assert_eq!(scored.record.result.score, expected(0..11)[10]);
 }

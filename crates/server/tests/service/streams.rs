@@ -98,8 +98,11 @@ async fn a_frozen_stream_scores_and_remembers_nothing() {
     service.set_frozen("line", true).await.unwrap();
     let first = send(&service, "line", submission(50)).await;
     let second = send(&service, "line", submission(50)).await;
-    assert_eq!(first.record.raw_score, second.record.raw_score);
-    assert!(!first.record.remembered && first.recorded);
+    assert_eq!(
+        first.record.result.raw_score,
+        second.record.result.raw_score
+    );
+    assert!(!first.record.result.remembered && first.recorded);
     let after = service.stream("line").await.unwrap();
     assert_eq!(after.bank.unwrap().images, before.bank.unwrap().images);
     assert_eq!(after.skipped_updates, 2);
@@ -108,6 +111,7 @@ async fn a_frozen_stream_scores_and_remembers_nothing() {
         send(&service, "line", submission(51))
             .await
             .record
+            .result
             .remembered
     );
 }
@@ -121,10 +125,10 @@ async fn reset_begins_anew_and_keeps_the_history() {
     for seed in 0..12 {
         scores.push(send(&service, "line", submission(seed)).await.record);
     }
-    let found: Vec<f32> = scores.iter().map(|record| record.score).collect();
+    let found: Vec<f32> = scores.iter().map(|record| record.result.score).collect();
     assert_eq!(found, expected(0..12));
     assert_eq!(scores[0].id, 13);
-    assert_eq!(scores[0].sequence, 0);
+    assert_eq!(scores[0].result.sequence, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +146,7 @@ async fn a_snapshot_brings_back_what_was() {
     let info = service.restore("line", kept.id).await.unwrap();
     assert_eq!(info.images, 9);
     let next = send(&service, "line", submission(9)).await;
-    assert_eq!(next.record.score, expected(0..10)[9]);
+    assert_eq!(next.record.result.score, expected(0..10)[9]);
     service.delete_snapshot("line", kept.id).await.unwrap();
     assert_eq!(
         service.restore("line", kept.id).await.unwrap_err().status(),
@@ -157,7 +161,7 @@ async fn an_exported_state_goes_on_in_another_stream_and_not_in_another_detector
     stream(&service, "copy", "rarity").await;
     service.import("copy", state.clone()).await.unwrap();
     let next = send(&service, "copy", submission(9)).await;
-    assert_eq!(next.record.score, expected(0..10)[9]);
+    assert_eq!(next.record.result.score, expected(0..10)[9]);
     stream(&service, "other", "patchcore").await;
     assert_eq!(
         service.import("other", state).await.unwrap_err().status(),
@@ -177,8 +181,16 @@ async fn a_detector_that_learns_from_normals_says_so_and_scores_once_it_has_them
     let normals = (1..9).map(submission).collect();
     let info = service.normals("fit", normals).await.unwrap();
     assert_eq!(info.images, 8);
-    let normal = send(&service, "fit", submission(9)).await.record.score;
-    let spot = send(&service, "fit", submission(10)).await.record.score;
+    let normal = send(&service, "fit", submission(9))
+        .await
+        .record
+        .result
+        .score;
+    let spot = send(&service, "fit", submission(10))
+        .await
+        .record
+        .result
+        .score;
     assert!(spot > normal, "{spot} {normal}");
     let late = service.normals("fit", vec![submission(11)]).await;
     assert_eq!(late.unwrap_err().status(), 409);
@@ -196,7 +208,7 @@ async fn normals_survive_a_restart() {
         ..SubmitOptions::default()
     };
     let one = |mut done: Vec<Result<rareclip_server::Submitted, _>>| {
-        done.pop().unwrap().unwrap().record.score
+        done.pop().unwrap().unwrap().record.result.score
     };
     let before = one(service
         .submit("fit", vec![submission(9)], peek)
@@ -227,7 +239,7 @@ async fn a_threshold_changes_verdicts_from_then_on_and_can_be_tried_before() {
     let info = service.set_policy("line", policy).await.unwrap();
     assert_eq!(info.calibration.unwrap().threshold, Some(-1.0));
     let done = send(&service, "line", submission(31)).await;
-    assert_eq!(done.record.verdict, Verdict::Anomalous);
+    assert_eq!(done.record.result.verdict, Verdict::Anomalous);
     let wrong = CalibrationConfig::Fixed {
         threshold: f32::NAN,
     };
@@ -403,7 +415,11 @@ async fn a_stream_whose_detector_the_service_has_not_is_damaged_until_it_has_it(
     drop(service);
     let service = open(settings(data.path())).await;
     assert_eq!(
-        send(&service, "line", submission(3)).await.record.score,
+        send(&service, "line", submission(3))
+            .await
+            .record
+            .result
+            .score,
         expected(0..4)[3]
     );
 }

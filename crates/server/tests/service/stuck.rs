@@ -65,7 +65,7 @@ async fn images_that_do_not_end_take_their_streams_out_of_service_and_no_others(
     let whole = expected(1..4);
     for seed in 1..4u32 {
         let scored = within(send(&service, "line", submission(seed))).await;
-        assert_eq!(scored.record.score, whole[seed as usize - 1]);
+        assert_eq!(scored.record.result.score, whole[seed as usize - 1]);
     }
     let problems = service.info().problems;
     assert!(problems[0].contains("stream stuck-"), "{problems:?}");
@@ -85,7 +85,7 @@ async fn images_that_do_not_end_take_their_streams_out_of_service_and_no_others(
     }
     // The image that did not end left no trace.
     let scored = within(send(&service, "stuck-0", submission(4))).await;
-    assert_eq!(scored.record.sequence, 1);
+    assert_eq!(scored.record.result.sequence, 1);
     assert_eq!(
         service.stream("stuck-0").await.unwrap().condition,
         Condition::Loaded

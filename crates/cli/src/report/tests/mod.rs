@@ -4,18 +4,24 @@ use super::{ReportInput, render};
 use crate::results::ResultRow;
 use dom::Page;
 use rareclip_core::Verdict;
+use rareclip_pipeline::ResultRecord;
 
 /// The row of a scored image.
 pub(super) fn row(index: u64, image: &str, score: f32, verdict: Verdict) -> ResultRow {
-    ResultRow {
-        score: Some(score),
-        raw_score: Some(score),
+    let result = ResultRecord {
+        sequence: index,
+        score,
+        raw_score: score,
         p_value: Some(0.25),
-        verdict: Some(verdict),
-        error: None,
+        verdict,
         threshold: (verdict != Verdict::Uncalibrated).then_some(1.0),
-        ..failed(index, image, "")
-    }
+        calibration: String::new(),
+        map_median: 0.0,
+        scale_low: 0.0,
+        scale_high: 1.0,
+        remembered: true,
+    };
+    ResultRow::of(index, image.to_owned(), result)
 }
 
 /// Rows of normal images with scores in `0..1`.
@@ -292,7 +298,7 @@ fn the_threshold_line_steps_with_the_rows_and_spans_failed_images() {
     let mut rows = rows(4);
     rows[0] = row(0, "first.png", 0.5, Verdict::Uncalibrated);
     rows[2] = failed(2, "broken.png", "unreadable");
-    rows[3].threshold = Some(2.0);
+    rows[3].result.as_mut().unwrap().threshold = Some(2.0);
     let page = page(&rows);
     let line = page.attributes(".stream .threshold", "d")[0];
     let commands: String = line.chars().filter(char::is_ascii_alphabetic).collect();

@@ -131,10 +131,14 @@ struct ResponseOut<'a> {
 fn elements(output: Output, answers: &[Submitted]) -> Result<(Elements, Vec<usize>), ApiError> {
     let records = answers.iter().map(|answer| &answer.record);
     let elements = match output {
-        Output::Score => Elements::F32(records.map(|r| r.score).collect()),
-        Output::RawScore => Elements::F32(records.map(|r| r.raw_score).collect()),
-        Output::PValue => Elements::F64(records.map(|r| r.p_value.unwrap_or(f64::NAN)).collect()),
-        Output::Verdict => Elements::Text(records.map(|r| r.verdict.to_string()).collect()),
+        Output::Score => Elements::F32(records.map(|r| r.result.score).collect()),
+        Output::RawScore => Elements::F32(records.map(|r| r.result.raw_score).collect()),
+        Output::PValue => Elements::F64(
+            records
+                .map(|r| r.result.p_value.unwrap_or(f64::NAN))
+                .collect(),
+        ),
+        Output::Verdict => Elements::Text(records.map(|r| r.result.verdict.to_string()).collect()),
         Output::AnomalyMap => return maps(answers),
     };
     Ok((elements, vec![answers.len()]))

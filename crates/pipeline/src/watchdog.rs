@@ -9,21 +9,21 @@ const SPARES: usize = 16;
 
 /// Knows which computations have run for too long.
 #[derive(Debug)]
-pub(crate) struct Watchdog {
+pub struct Watchdog {
     limit: Duration,
     stuck: Mutex<(u64, BTreeMap<u64, String>)>,
 }
 
 /// A computation that has run for too long; dropped when it ends after all.
 #[derive(Debug)]
-pub(crate) struct Stuck {
+pub struct Stuck {
     watchdog: Arc<Watchdog>,
     number: u64,
 }
 
 impl Watchdog {
     /// `limit` is the time that a computation may take.
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub fn new(limit: Duration) -> Self {
         Self {
             limit,
             stuck: Mutex::default(),
@@ -31,7 +31,7 @@ impl Watchdog {
     }
 
     /// Time that the computation for one image may take.
-    pub(crate) fn limit(&self) -> Duration {
+    pub fn limit(&self) -> Duration {
         self.limit
     }
 
@@ -40,7 +40,7 @@ impl Watchdog {
     }
 
     /// Notes that `what` has run for longer than `limit`.
-    pub(crate) fn report(self: &Arc<Self>, what: &str, limit: Duration) -> Stuck {
+    pub fn report(self: &Arc<Self>, what: &str, limit: Duration) -> Stuck {
         let mut stuck = self.stuck();
         stuck.0 += 1;
         let number = stuck.0;
@@ -60,12 +60,12 @@ impl Watchdog {
     }
 
     /// Whether one more computation that does not end may be replaced by a spare thread.
-    pub(crate) fn has_spare(&self) -> bool {
+    pub fn has_spare(&self) -> bool {
         self.stuck().1.len() <= SPARES
     }
 
     /// What is stuck at present, in words.
-    pub(crate) fn problem(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         let stuck = self.stuck();
         let first = stuck.1.values().next()?;
         let others = match stuck.1.len() - 1 {

@@ -3,19 +3,20 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use ndarray::{Array1, Array2};
-use rareclip_core::backbone::{BackboneSpec, encode_one};
+use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::row_major;
-use rareclip_core::{Backbone, BoxError, FeatureSource, Features, write_whole};
-use rareclip_imaging::{Limits, Picture, decode};
+use rareclip_core::{Backbone, Features, write_whole_in_folder};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use tempfile::TempDir;
+
+use crate::{EncodeTime, Error, Original, Result, encode};
 
 const EMBEDDING: &str = "embedding";
 const BLOCK: &str = "block.";
@@ -29,76 +30,15 @@ type Entry<'t> = (String, Cow<'t, [f32]>, Vec<usize>);
 /// A file is named by the sha256 of the image's bytes, its folder by what decides the features: weights, options, blocks. An f32
 /// image of 1369 patches and four blocks of width 1024 takes 22 MB.
 #[derive(Debug, Clone)]
-pub struct FeatureCache {
+pub struct FeatureStore {
     folder: PathBuf,
     spec: BackboneSpec,
+    /// The folder around a temporary store, removed with the last copy of the store.
+    _temporary: Option<Arc<TempDir>>,
 }
 
-/// How long an image took before its features were there.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct EncodeTime {
-    /// Reading, decoding and resizing.
-    pub decode: Duration,
-    /// The backbone.
-    pub backbone: Duration,
-}
-
-/// An image file as it is on disk, read once for its key and its pixels.
-#[derive(Debug, Clone)]
-pub struct Original {
-    bytes: Vec<u8>,
-    time: Duration,
-}
-
-impl Original {
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn read(image: &Path) -> Result<Self> {
-        let start = Instant::now();
-        let bytes = std::fs::read(image).map_err(Error::io(image))?;
-        Ok(Self {
-            bytes,
-            time: start.elapsed(),
-        })
-    }
-
-    /// Reads the file, which had `key` before.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Changed`] where it has another now.
-    pub fn read_unchanged(image: &Path, key: &str) -> Result<Self> {
-        let original = Self::read(image)?;
-        if original.key() == key {
-            return Ok(original);
-        }
-        Err(Error::Changed {
-            path: image.to_owned(),
-        })
-    }
-
-    /// The decoded image; `image` is its path.
-    ///
-    /// # Errors
-    /// [`Error::Image`].
-    pub fn picture(&self, image: &Path) -> Result<Picture> {
-        decode(&self.bytes, &Limits::default()).map_err(Error::image(image))
-    }
-
-    /// The key of the image: the sha256 of its bytes in hexadecimal.
-    pub fn key(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(&self.bytes))
-    }
-
-    /// Size of the file in bytes.
-    pub fn size(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-}
-
-impl FeatureCache {
-    /// The cache below `root` for a backbone; `identity` is all of its config that decides the features.
+impl FeatureStore {
+    /// The store below `root` for a backbone; `identity` is all of its config that decides the features.
     pub fn new(root: &Path, identity: &serde_json::Value, spec: &BackboneSpec) -> Self {
         let blocks: Vec<usize> = spec.blocks.iter().map(|(block, _)| *block).collect();
         let mut hasher = Sha256::new();
@@ -108,7 +48,24 @@ impl FeatureCache {
         Self {
             folder: root.join(HEXLOWER.encode(&hasher.finalize()[..12])),
             spec: spec.clone(),
+            _temporary: None,
         }
+    }
+
+    /// An empty store in a new folder below `place`, removed with the store.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be made.
+    pub fn temporary(place: &Path, spec: &BackboneSpec) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix(".features-")
+            .tempdir_in(place)
+            .map_err(Error::io(place))?;
+        Ok(Self {
+            folder: folder.path().to_owned(),
+            spec: spec.clone(),
+            _temporary: Some(Arc::new(folder)),
+        })
     }
 
     fn file_of(&self, key: &str) -> PathBuf {
@@ -123,11 +80,10 @@ impl FeatureCache {
     /// Makes sure that the features of `image` are there; `original` is its file where that was read already.
     ///
     /// # Errors
-    /// When the image cannot be read or does not have the key any more, the backbone fails or the cache cannot be written.
+    /// When the image cannot be read or does not have the key any more, the backbone fails or the store cannot be written.
     pub fn ensure(
         &self,
         backbone: &dyn Backbone,
-        label: &str,
         image: &Path,
         key: &str,
         original: Option<&Original>,
@@ -143,26 +99,9 @@ impl FeatureCache {
                 &read
             }
         };
-        let start = Instant::now();
-        let picture = original.picture(image)?;
-        let tensor = self.spec.input.tensor(&picture);
-        let tensor = tensor.map_err(Error::image(image))?;
-        let decode = original.time + start.elapsed();
-        let start = Instant::now();
-        let failed = |source: BoxError| Error::Detector {
-            detector: label.to_owned(),
-            source: rareclip_core::Error::Component {
-                slot: rareclip_core::Slot::Backbone,
-                name: image.display().to_string(),
-                source,
-            },
-        };
-        let features = encode_one(backbone, tensor.view()).map_err(failed)?;
-        let times = EncodeTime {
-            decode,
-            backbone: start.elapsed(),
-        };
-        self.store(key, &features, times)
+        let input = original.prepare(image, &self.spec.input)?;
+        let encoded = encode(backbone, &input).map_err(Error::backbone(image))?;
+        self.store(key, &encoded.features, encoded.time)
     }
 
     /// Keeps features under a key: a name that is fit for a file.
@@ -206,7 +145,7 @@ impl FeatureCache {
         ]);
         let bytes = safetensors::serialize(views?, Some(about))
             .map_err(|error| Error::damaged(&path, error))?;
-        keep(&path, &bytes)
+        write_whole_in_folder(&path, &bytes).map_err(Error::io(&path))
     }
 
     /// The features of the image with this key.
@@ -270,70 +209,16 @@ impl FeatureCache {
     }
 }
 
-/// Images of a category by position, read from the cache when they are asked for.
-pub(crate) struct Cached<'a> {
-    cache: &'a FeatureCache,
-    /// Key and file size of each image.
-    images: Vec<(&'a str, u64)>,
-    /// How long each took to encode, once it was read.
-    times: Vec<OnceLock<EncodeTime>>,
-}
-
-impl<'a> Cached<'a> {
-    /// Images by key and file size.
-    pub(crate) fn new(cache: &'a FeatureCache, images: Vec<(&'a str, u64)>) -> Self {
-        Self {
-            cache,
-            times: images.iter().map(|_| OnceLock::new()).collect(),
-            images,
-        }
-    }
-
-    /// How long the images that were read so far took to encode.
-    pub(crate) fn encode_times(&self) -> impl Iterator<Item = EncodeTime> {
-        self.times.iter().filter_map(|time| time.get().copied())
-    }
-
-    pub(crate) fn read(&self, at: usize) -> Result<(Features, EncodeTime)> {
-        let Some(&(key, bytes)) = self.images.get(at) else {
-            return Err(Error::Incomparable(format!(
-                "no image {at}: there are {}",
-                self.images.len()
-            )));
-        };
-        let (mut features, times) = self.cache.read(key)?;
-        features.file_bytes = Some(bytes);
-        self.times[at].get_or_init(|| times);
-        Ok((features, times))
-    }
-}
-
-impl FeatureSource for Cached<'_> {
-    fn len(&self) -> usize {
-        self.images.len()
-    }
-
-    fn get(&self, at: usize) -> Result<Cow<'_, Features>, BoxError> {
-        Ok(Cow::Owned(self.read(at)?.0))
-    }
-}
-
-/// Writes a file whole or not at all, in a folder that may have to be made.
-pub(crate) fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    write_whole(path, bytes).map_err(Error::io(path))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use ndarray::{ArrayView4, array};
-    use rareclip_core::Grid;
+    use rareclip_core::{BoxError, FeatureSource, Grid};
     use rareclip_imaging::{InputRecipe, RgbPicture, encode_png};
 
     use super::*;
+    use crate::StoredImages;
 
     /// The mean of an image as its one patch.
     struct Mean(BackboneSpec);
@@ -374,18 +259,18 @@ mod tests {
     fn an_image_that_was_read_is_not_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let backbone = mean();
-        let cache = FeatureCache::new(folder.path(), &serde_json::Value::Null, backbone.spec());
+        let store = FeatureStore::new(folder.path(), &serde_json::Value::Null, backbone.spec());
         let path = image(folder.path(), 9);
         let original = Original::read(&path).unwrap();
         assert_eq!(original.size(), std::fs::metadata(&path).unwrap().len());
         std::fs::remove_file(&path).unwrap();
         let key = original.key();
-        cache
-            .ensure(&backbone, "mean", &path, &key, Some(&original))
+        store
+            .ensure(&backbone, &path, &key, Some(&original))
             .unwrap();
         // Nor is it once its features are there.
-        cache.ensure(&backbone, "mean", &path, &key, None).unwrap();
-        let other = cache.ensure(&backbone, "mean", &path, "other", None);
+        store.ensure(&backbone, &path, &key, None).unwrap();
+        let other = store.ensure(&backbone, &path, "other", None);
         assert!(matches!(other, Err(Error::Io { .. })), "{other:?}");
     }
 
@@ -393,7 +278,7 @@ mod tests {
     fn the_times_of_encoding_come_with_the_first_reading() {
         let folder = tempfile::tempdir().unwrap();
         let backbone = mean();
-        let cache = FeatureCache::new(folder.path(), &serde_json::Value::Null, backbone.spec());
+        let store = FeatureStore::new(folder.path(), &serde_json::Value::Null, backbone.spec());
         let features = backbone.encode(ndarray::Array4::ones((1, 3, 4, 4)).view());
         let time = |at: u64| EncodeTime {
             decode: Duration::from_millis(at),
@@ -401,9 +286,11 @@ mod tests {
         };
         for at in [1, 2] {
             let features = &features.as_ref().unwrap()[0];
-            cache.store(&at.to_string(), features, time(at)).unwrap();
+            store.store(&at.to_string(), features, time(at)).unwrap();
         }
-        let images = Cached::new(&cache, vec![("1", 100), ("2", 200)]);
+        let mut images = StoredImages::new(&store, &|| false);
+        images.push("1", Some(100));
+        images.push("2", Some(200));
         assert_eq!(images.encode_times().count(), 0);
         assert_eq!(images.get(1).unwrap().file_bytes, Some(200));
         assert_eq!(images.encode_times().collect::<Vec<_>>(), [time(2)]);
@@ -413,5 +300,33 @@ mod tests {
             images.encode_times().collect::<Vec<_>>(),
             [time(1), time(2)]
         );
+    }
+
+    #[test]
+    fn a_method_that_reads_features_again_and_again_can_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let backbone = mean();
+        let store = FeatureStore::temporary(folder.path(), backbone.spec()).unwrap();
+        let path = image(folder.path(), 3);
+        let key = Original::read(&path).unwrap().key();
+        store.ensure(&backbone, &path, &key, None).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+        let mut images = StoredImages::new(&store, &stopped);
+        images.push(key, None);
+        assert!(images.get(0).is_ok());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(images.get(0).is_err());
+    }
+
+    #[test]
+    fn a_temporary_store_goes_with_its_last_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FeatureStore::temporary(folder.path(), mean().spec()).unwrap();
+        let copy = store.clone();
+        drop(store);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        drop(copy);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -11,27 +11,22 @@ use rareclip_core::backbone::Batching;
 use rareclip_core::{Backbone, Features};
 use tokio::sync::oneshot;
 
-use crate::error::ServiceError;
-use crate::metrics::Metrics;
-use crate::watchdog::{Stuck, Watchdog};
+use crate::{EncodeTime, Encoded, QueueError, Stuck, Watchdog};
 
 /// Threads of a backbone that may hang before it is given up.
 const MOST_STUCK: u64 = 2;
 
-/// What the backbone says of an image.
-pub(crate) struct Encoded {
-    pub(crate) features: Features,
-    /// How long the batch took.
-    pub(crate) time: Duration,
-    /// Images in it.
-    pub(crate) batch: usize,
-}
+/// Told how many images each run of a backbone is for.
+type Observer = Arc<dyn Fn(usize) + Send + Sync>;
 
 struct Item {
     tensor: Array3<f32>,
+    file_bytes: Option<u64>,
+    /// How long decoding took.
+    decode: Duration,
     /// Told the number of the thread that has begun with the image.
     begun: Option<oneshot::Sender<u64>>,
-    reply: oneshot::Sender<Result<Encoded, ServiceError>>,
+    reply: oneshot::Sender<Result<Encoded, QueueError>>,
 }
 
 /// What the threads of a backbone share; one of them at a time takes images.
@@ -39,7 +34,7 @@ struct Line {
     name: String,
     backbone: Arc<dyn Backbone>,
     max_batch: usize,
-    metrics: Arc<Metrics>,
+    batches: Observer,
     /// Missing once the backbone is given up.
     items: Mutex<Option<Receiver<Item>>>,
     /// The number of the thread that takes images; those before it hang.
@@ -48,53 +43,62 @@ struct Line {
     stuck: Mutex<Vec<(u64, Stuck)>>,
 }
 
-/// The queue in front of a backbone.
-pub(crate) struct Encoder {
+/// The queue in front of a backbone, whose thread encodes several images at once where the backbone can.
+pub struct Queue {
     queue: Sender<Item>,
     line: Arc<Line>,
 }
 
-impl Encoder {
-    /// Starts the thread. It ends when the encoder is dropped.
-    pub(crate) fn start(
+impl Queue {
+    /// Starts the thread, which ends when the queue is dropped. At most `max_batch` images go through the backbone at once;
+    /// `batches` is told how many each time. `name` is for messages.
+    ///
+    /// # Errors
+    /// [`QueueError::Thread`].
+    pub fn start(
         name: &str,
         backbone: Arc<dyn Backbone>,
         max_batch: usize,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, ServiceError> {
+        batches: Observer,
+    ) -> Result<Self, QueueError> {
         let (queue, items) = channel();
-        let line = Arc::new(Line::new(name, backbone, max_batch, metrics, items));
+        let line = Arc::new(Line::new(name, backbone, max_batch, batches, items));
         line.start(0)?;
         Ok(Self { queue, line })
     }
 
-    /// Encodes an image `[3, side, side]`, normalised as the backbone's recipe says.
+    /// Encodes an image `[3, side, side]`, normalised as the backbone's recipe says. `file_bytes` is the size of its file, where
+    /// known; `decode` is how long decoding took.
     ///
     /// # Errors
-    /// [`ServiceError::Stuck`] when the backbone has not ended in the time that `watchdog` allows; its other images go to
-    /// another thread.
-    pub(crate) async fn encode(
+    /// [`QueueError::Stuck`] when the backbone has not ended in the time that `watchdog` allows; its other images go to
+    /// another thread. [`QueueError::GivenUp`] when too many threads hang; otherwise what the backbone said.
+    pub async fn encode(
         &self,
         tensor: Array3<f32>,
+        file_bytes: Option<u64>,
+        decode: Duration,
         watchdog: &Arc<Watchdog>,
-    ) -> Result<Encoded, ServiceError> {
+    ) -> Result<Encoded, QueueError> {
         let (reply, answer) = oneshot::channel();
         let (begun, begins) = oneshot::channel();
-        let gone = || ServiceError::Internal("the backbone's thread has ended".into());
         let item = Item {
             tensor,
+            file_bytes,
+            decode,
             begun: Some(begun),
             reply,
         };
-        self.queue.send(item).map_err(|_| gone())?;
+        // The receiver is dropped only when the backbone is given up.
+        self.queue.send(item).map_err(|_| self.line.given_up())?;
         let thread = begins.await.map_err(|_| self.line.given_up())?;
         let limit = watchdog.limit();
         match tokio::time::timeout(limit, answer).await {
-            Ok(encoded) => encoded.map_err(|_| gone())?,
+            Ok(encoded) => encoded.map_err(|_| QueueError::Gone)?,
             Err(_) => {
                 self.line.replace(thread, watchdog)?;
-                Err(ServiceError::Stuck {
-                    what: format!("backbone {}", self.line.name),
+                Err(QueueError::Stuck {
+                    name: self.line.name.clone(),
                     seconds: limit.as_secs_f64(),
                 })
             }
@@ -107,7 +111,7 @@ impl Line {
         name: &str,
         backbone: Arc<dyn Backbone>,
         max_batch: usize,
-        metrics: Arc<Metrics>,
+        batches: Observer,
         items: Receiver<Item>,
     ) -> Self {
         let max_batch = match backbone.batching() {
@@ -119,35 +123,30 @@ impl Line {
             name: name.to_owned(),
             backbone,
             max_batch,
-            metrics,
+            batches,
             items: Mutex::new(Some(items)),
             thread: AtomicU64::new(0),
             stuck: Mutex::default(),
         }
     }
 
-    fn given_up(&self) -> ServiceError {
-        ServiceError::Internal(format!(
-            "backbone {} does not end or has failed; restart the service",
-            self.name
-        ))
+    fn given_up(&self) -> QueueError {
+        QueueError::GivenUp {
+            name: self.name.clone(),
+        }
     }
 
-    fn start(self: &Arc<Self>, thread: u64) -> Result<(), ServiceError> {
+    fn start(self: &Arc<Self>, thread: u64) -> Result<(), QueueError> {
         let line = Arc::clone(self);
         std::thread::Builder::new()
             .name(format!("backbone {}", self.name))
             .spawn(move || line.work(thread))
             .map(drop)
-            .map_err(|error| ServiceError::Internal(format!("backbone thread: {error}")))
+            .map_err(QueueError::Thread)
     }
 
     /// Lets another thread go on instead of `thread`, which hangs. Every image of its batch comes here; the first starts it.
-    fn replace(
-        self: &Arc<Self>,
-        thread: u64,
-        watchdog: &Arc<Watchdog>,
-    ) -> Result<(), ServiceError> {
+    fn replace(self: &Arc<Self>, thread: u64, watchdog: &Arc<Watchdog>) -> Result<(), QueueError> {
         let next = thread + 1;
         let first = self
             .thread
@@ -170,8 +169,8 @@ impl Line {
 
     fn work(&self, thread: u64) {
         while let Some(batch) = self.batch(thread) {
-            self.metrics.batch_size.observe(batch.len() as f64);
-            encode(&*self.backbone, batch);
+            (self.batches)(batch.len());
+            answer(&*self.backbone, batch);
         }
         let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         stuck.retain(|(number, _)| *number != thread);
@@ -205,49 +204,52 @@ impl Line {
     }
 }
 
-fn encode(backbone: &dyn Backbone, batch: Vec<Item>) {
+/// Encodes a batch and answers for each of its images.
+fn answer(backbone: &dyn Backbone, batch: Vec<Item>) {
     let start = Instant::now();
     let count = batch.len();
     match encode_all(backbone, &batch) {
         Ok(all) => {
             let time = start.elapsed();
-            for (item, features) in batch.into_iter().zip(all) {
+            for (item, mut features) in batch.into_iter().zip(all) {
+                features.file_bytes = item.file_bytes;
                 let encoded = Encoded {
                     features,
-                    time,
+                    time: EncodeTime {
+                        decode: item.decode,
+                        backbone: time,
+                    },
                     batch: count,
                 };
-                // Whoever asked may have gone.
+                // The caller may have stopped waiting.
                 let _ = item.reply.send(Ok(encoded));
             }
         }
         Err(error) if count == 1 => {
-            for item in batch {
-                let _ = item
-                    .reply
-                    .send(Err(ServiceError::Internal(error.to_string())));
+            for (item, error) in batch.into_iter().zip([error]) {
+                let _ = item.reply.send(Err(error));
             }
         }
         // One image must not spoil the others.
         Err(_) => batch
             .into_iter()
-            .for_each(|item| encode(backbone, vec![item])),
+            .for_each(|item| answer(backbone, vec![item])),
     }
 }
 
-fn encode_all(backbone: &dyn Backbone, batch: &[Item]) -> Result<Vec<Features>, ServiceError> {
+fn encode_all(backbone: &dyn Backbone, batch: &[Item]) -> Result<Vec<Features>, QueueError> {
     let features = match batch {
         [single] => guarded(backbone, single.tensor.view().insert_axis(Axis(0)))?,
         _ => {
             let views: Vec<_> = batch.iter().map(|item| item.tensor.view()).collect();
             let tensor: Array4<f32> = ndarray::stack(Axis(0), &views)
-                .map_err(|error| ServiceError::Internal(format!("batch: {error}")))?;
+                .map_err(|error| QueueError::Backbone(format!("batch: {error}")))?;
             guarded(backbone, tensor.view())?
         }
     };
     if features.len() != batch.len() {
-        return Err(ServiceError::Internal(format!(
-            "the backbone gave {} results for {} images",
+        return Err(QueueError::Backbone(format!(
+            "it gave {} results for {} images",
             features.len(),
             batch.len()
         )));
@@ -260,10 +262,10 @@ fn encode_all(backbone: &dyn Backbone, batch: &[Item]) -> Result<Vec<Features>, 
 fn guarded(
     backbone: &dyn Backbone,
     images: ArrayView4<'_, f32>,
-) -> Result<Vec<Features>, ServiceError> {
+) -> Result<Vec<Features>, QueueError> {
     catch_unwind(AssertUnwindSafe(|| backbone.encode(images)))
-        .map_err(|_| ServiceError::Internal("the backbone panicked".into()))?
-        .map_err(|error| ServiceError::Internal(format!("backbone: {error}")))
+        .map_err(|_| QueueError::Panicked)?
+        .map_err(|error| QueueError::Backbone(error.to_string()))
 }
 
 #[cfg(test)]
@@ -340,11 +342,15 @@ mod tests {
         }
     }
 
-    fn encoder(backbone: &Arc<Hanging>) -> (Encoder, Arc<Watchdog>) {
+    fn queue(backbone: &Arc<Hanging>) -> (Queue, Arc<Watchdog>) {
         let shared: Arc<dyn Backbone> = Arc::<Hanging>::clone(backbone);
-        let encoder = Encoder::start("test", shared, 1, Arc::new(Metrics::new())).unwrap();
+        let queue = Queue::start("test", shared, 1, Arc::new(|_| ())).unwrap();
         let watchdog = Arc::new(Watchdog::new(Duration::from_millis(200)));
-        (encoder, watchdog)
+        (queue, watchdog)
+    }
+
+    async fn encode(queue: &Queue, watchdog: &Arc<Watchdog>) -> Result<Encoded, QueueError> {
+        queue.encode(image(), None, Duration::ZERO, watchdog).await
     }
 
     fn image() -> Array3<f32> {
@@ -356,12 +362,14 @@ mod tests {
         let taken = |batching: Batching| {
             let backbone = Arc::new(Hanging::that_batches(batching));
             let (queue, items) = channel();
-            let line = Line::new("test", backbone, 8, Arc::new(Metrics::new()), items);
+            let line = Line::new("test", backbone, 8, Arc::new(|_| ()), items);
             let mut answers = Vec::new();
             for _ in 0..3 {
                 let (reply, answer) = oneshot::channel();
                 let item = Item {
                     tensor: image(),
+                    file_bytes: None,
+                    decode: Duration::ZERO,
                     begun: None,
                     reply,
                 };
@@ -377,31 +385,28 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_backbone_that_hangs_fails_its_image_and_goes_on_with_the_next() {
         let backbone = Hanging::on_the_first(1);
-        let (encoder, watchdog) = encoder(&backbone);
-        let (first, second) = tokio::join!(
-            encoder.encode(image(), &watchdog),
-            encoder.encode(image(), &watchdog)
-        );
-        assert!(matches!(first, Err(ServiceError::Stuck { .. })));
+        let (queue, watchdog) = queue(&backbone);
+        let (first, second) = tokio::join!(encode(&queue, &watchdog), encode(&queue, &watchdog));
+        assert!(matches!(first, Err(QueueError::Stuck { .. })));
         assert_eq!(second.unwrap().batch, 1);
         assert!(watchdog.problem().unwrap().contains("backbone test"));
         backbone.let_go();
         while watchdog.problem().is_some() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(encoder.encode(image(), &watchdog).await.is_ok());
+        assert!(encode(&queue, &watchdog).await.is_ok());
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_backbone_that_hangs_again_and_again_is_given_up() {
         let backbone = Hanging::on_the_first(100);
-        let (encoder, watchdog) = encoder(&backbone);
+        let (queue, watchdog) = queue(&backbone);
         for _ in 0..=MOST_STUCK {
-            let hung = encoder.encode(image(), &watchdog).await;
-            assert!(matches!(hung, Err(ServiceError::Stuck { .. })));
+            let hung = encode(&queue, &watchdog).await;
+            assert!(matches!(hung, Err(QueueError::Stuck { .. })));
         }
-        let refused = encoder.encode(image(), &watchdog).await;
-        assert!(matches!(refused, Err(ServiceError::Internal(_))));
+        let refused = encode(&queue, &watchdog).await;
+        assert!(matches!(refused, Err(QueueError::GivenUp { .. })));
         backbone.let_go();
     }
 }
