@@ -31,8 +31,8 @@ pub struct VitTchOptions {
     pub device: Device,
     /// Whether images that wait are put through the model in one run, which takes memory for the
     /// activations of all of them at once. Default false: on the processor a DINOv2-S at 448 pixels
-    /// is not faster in batches, and every image would wait for the last one of its run. Small
-    /// models and images gain. Numbers are not those of an image alone: they are within 1e-4 of the
+    /// is slower in batches, and every image would wait for the last one of its run. Small models
+    /// gain. Numbers are not those of an image alone: they are within 1e-4 of the
     /// largest in f32 on the processor, 1e-3 in f32 on CUDA, 0.1 in bf16 and 0.02 in f16. Batches on
     /// CUDA devices were not measured.
     #[schemars(extend("x-runtime" = true))]
