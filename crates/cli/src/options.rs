@@ -148,7 +148,7 @@ pub(crate) fn meaning(option: &Value) -> String {
         .unwrap_or_default()
         .replace('\n', " ");
     if option["x-runtime"] == true {
-        text.push_str(" (does not change scores)");
+        text.push_str(" (not part of the detector's identity)");
     }
     text
 }

@@ -41,25 +41,38 @@ impl BackboneSpec {
     }
 }
 
-/// How a backbone encodes several images that it gets in one call. Either way an image has the same bits alone and in a batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How a backbone encodes several images that it gets in one call.
+///
+/// A queue gives a backbone that declares `None` one image at a time, and one that declares `Exact`
+/// or `Approximate` the images that wait, up to its limit. A backbone that is not faster in a batch
+/// on its device declares `None`: a batch delays the answer of its first image.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Batching {
-    /// One image after another: a batch takes as long as its images, and delays the answer of its first.
+    /// One image after another, each with the bits that it has alone.
     #[default]
     None,
-    /// All images in one run of the engine.
+    /// All images in one run of the engine, each with the bits that it has alone.
     Exact,
+    /// All images in one run of the engine, each near to what it gives alone.
+    ///
+    /// Results then depend on which images arrive together: scores of a repeated run can differ.
+    Approximate {
+        /// Upper bound of [`Features::deviation`] between an image in a batch and the same image
+        /// alone, whatever the size of the batch and its place there. Above 0, below 1.
+        tolerance: f32,
+    },
 }
 
 /// Turns images into [`Features`]. Shared by all streams, immutable.
 ///
-/// The same image gives the same bits on the same machine, alone or in a batch.
+/// The same call gives the same bits on the same machine. What an image gives in a batch, compared
+/// with the same image alone, is declared by [`Backbone::batching`].
 pub trait Backbone: Send + Sync {
     /// What this backbone takes and gives.
     fn spec(&self) -> &BackboneSpec;
 
-    /// How it encodes several images in one call. A service gives one that declares [`Batching::None`] a single image at a time.
+    /// How it encodes several images in one call. The default suits a loop over the images.
     fn batching(&self) -> Batching {
         Batching::None
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array, Array1, Array2, ArrayView1, Dimension};
 use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 
 use crate::{BoxError, Error, Result};
@@ -140,6 +140,48 @@ impl Features {
         }
         Ok(())
     }
+
+    /// How far these features of an image are from `expected` ones, as a share.
+    ///
+    /// Per array (the tokens of one block, the image embedding, the windows of one side): the
+    /// largest difference of two numbers at the same place, over the largest magnitude in the
+    /// expected array. The largest share of all arrays is returned. Infinite where blocks, windows
+    /// or shapes differ, or a difference is not a number.
+    pub fn deviation(&self, expected: &Self) -> f32 {
+        let same_keys = self.tokens.keys().eq(expected.tokens.keys())
+            && self.windows.keys().eq(expected.windows.keys());
+        if !same_keys || self.grid != expected.grid {
+            return f32::INFINITY;
+        }
+        let tables = self.tokens.values().chain(self.windows.values());
+        let others = expected.tokens.values().chain(expected.windows.values());
+        tables
+            .zip(others)
+            .map(|(found, expected)| share(found, expected))
+            .fold(share(&self.embedding, &expected.embedding), f32::max)
+    }
+}
+
+/// The largest difference over the largest expected magnitude; infinite where they cannot be
+/// compared.
+fn share<D: Dimension>(found: &Array<f32, D>, expected: &Array<f32, D>) -> f32 {
+    if found.shape() != expected.shape() {
+        return f32::INFINITY;
+    }
+    let (mut difference, mut magnitude) = (0.0_f32, 0.0_f32);
+    for (found, expected) in found.iter().zip(expected) {
+        let apart = (found - expected).abs();
+        // The larger of two numbers passes over NaN.
+        if !apart.is_finite() {
+            return f32::INFINITY;
+        }
+        difference = difference.max(apart);
+        magnitude = magnitude.max(expected.abs());
+    }
+    match difference > 0.0 {
+        true => difference / magnitude,
+        false => 0.0,
+    }
 }
 
 /// What is known of one image before any memory, from the text side.
@@ -263,4 +305,45 @@ pub enum Role {
     Normal,
     /// An image to be scored.
     Query,
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::{Features, Grid};
+
+    fn features(tokens: [f32; 2], embedding: f32) -> Features {
+        let grid = Grid {
+            rows: 2,
+            columns: 1,
+        };
+        let tokens = array![[tokens[0]], [tokens[1]]];
+        Features::new(grid, [(3, tokens)].into(), array![embedding])
+    }
+
+    #[test]
+    fn a_deviation_is_the_largest_difference_over_the_largest_magnitude_of_its_array() {
+        let expected = features([-8.0, 1.0], 1.0);
+        assert_eq!(features([-8.0, 1.5], 1.0).deviation(&expected), 0.0625);
+        assert_eq!(features([-8.0, 1.0], 0.75).deviation(&expected), 0.25);
+        assert_eq!(expected.deviation(&expected), 0.0);
+    }
+
+    #[test]
+    fn a_deviation_of_what_cannot_be_compared_is_infinite() {
+        let expected = features([-8.0, 1.0], 1.0);
+        for found in [
+            features([f32::NAN, 1.0], 1.0),
+            features([-8.0, 1.0], f32::INFINITY),
+        ] {
+            assert_eq!(found.deviation(&expected), f32::INFINITY);
+        }
+        let mut other_block = expected.clone();
+        other_block.tokens = [(4, expected.tokens[&3].clone())].into();
+        assert_eq!(other_block.deviation(&expected), f32::INFINITY);
+        let mut longer = expected.clone();
+        longer.embedding = array![1.0, 0.0];
+        assert_eq!(longer.deviation(&expected), f32::INFINITY);
+    }
 }

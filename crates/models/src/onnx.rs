@@ -253,12 +253,12 @@ impl Attribute {
 }
 
 impl ValueInfo {
-    /// A tensor of `element` type (see [`element`]) and fixed shape.
+    /// A tensor of `element` type (see [`element`]) and shape; an axis of -1 may have any length.
     pub fn tensor(name: &str, element: i32, shape: &[i64]) -> Self {
         let dim = shape
             .iter()
             .map(|&value| Dimension {
-                value: Some(value),
+                value: (value >= 0).then_some(value),
                 name: None,
             })
             .collect();

@@ -27,7 +27,11 @@ fn a_clip_tower_keeps_its_contract() {
         let options = json!({
             "model": model, "image_size": image_size, "activation": "gelu", "windows": windows,
         });
-        backbone("vit").options(options).blocks([3, 7, 12]).check();
+        for batch in [false, true] {
+            let mut options = options.clone();
+            options["batch"] = json!(batch);
+            backbone("vit").options(options).blocks([3, 7, 12]).check();
+        }
     }
 }
 
@@ -37,13 +41,17 @@ fn an_onnx_file_keeps_its_contract() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let model = common::pools(folder.path());
+    let model = common::pools(folder.path(), -1);
     let outputs = json!([{ "name": "fine" }, { "name": "coarse" }]);
     for grid in [None, Some(3)] {
         let mut options = json!({ "model": model, "image_size": 24, "outputs": outputs });
         if let Some(grid) = grid {
             options["grid"] = json!(grid);
         }
-        backbone("onnx").options(options).blocks([1, 2]).check();
+        for batch in [false, true] {
+            options["batch"] = json!(batch);
+            let options = options.clone();
+            backbone("onnx").options(options).blocks([1, 2]).check();
+        }
     }
 }

@@ -143,7 +143,11 @@ fn a_batch_gives_the_bits_of_its_images_and_so_does_a_second_run() {
     let Some(model) = model("dinov2 batch") else {
         return;
     };
-    let backbone = VitBackbone::new(&small(&model, 140), &blocks(&BLOCKS)).unwrap();
+    let options = VitOptions {
+        batch: true,
+        ..small(&model, 140)
+    };
+    let backbone = VitBackbone::new(&options, &blocks(&BLOCKS)).unwrap();
     let images = pictures(3, 140);
     let batch = backbone.encode(images.view()).unwrap();
     let again = backbone.encode(images.view()).unwrap();

@@ -7,9 +7,10 @@ mod common;
 
 use std::path::Path;
 
-use common::{blocks, one, pictures, pools};
+use common::{blocks, one, pictures, pools, without_mean};
 use ndarray::s;
 use rareclip_core::BackboneFactory;
+use rareclip_core::backbone::Batching;
 use rareclip_testkit::{distance, engine};
 use rareclip_vit_ort::{OnnxOptions, OnnxOutput};
 
@@ -32,7 +33,9 @@ fn block_n_is_the_nth_output_and_inner_values_count() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let backbone = options(&pools(folder.path())).build(&blocks(&[1])).unwrap();
+    let backbone = options(&pools(folder.path(), 1))
+        .build(&blocks(&[1]))
+        .unwrap();
     assert_eq!(
         (backbone.spec().grid.rows, backbone.spec().blocks.clone()),
         (6, vec![(1, 3)])
@@ -49,7 +52,7 @@ fn maps_are_brought_to_the_grid_that_is_named() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let base = options(&pools(folder.path()));
+    let base = options(&pools(folder.path(), 1));
     let options = OnnxOptions {
         grid: Some(3),
         ..base
@@ -64,24 +67,64 @@ fn maps_are_brought_to_the_grid_that_is_named() {
 }
 
 #[test]
-fn a_batch_gives_the_bits_of_its_images() {
+fn images_of_a_batch_and_alone_are_the_same() {
     if !engine("onnx batch") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let backbone = options(&pools(folder.path()))
-        .build(&blocks(&[1, 2]))
-        .unwrap();
-    let images = pictures(2, 24);
-    let batch = backbone.encode(images.view()).unwrap();
-    let single = backbone
-        .encode(one(images.view(), 1).view())
-        .unwrap()
-        .remove(0);
-    assert_eq!(batch[1].tokens, single.tokens);
-    assert_eq!(batch[1].embedding, single.embedding);
-    let length: f32 = single.embedding.iter().map(|value| value * value).sum();
-    assert!((length - 1.0).abs() < 1e-5);
+    for batch in [false, true] {
+        let options = OnnxOptions {
+            batch,
+            ..options(&pools(folder.path(), -1))
+        };
+        let backbone = options.build(&blocks(&[1, 2])).unwrap();
+        assert_eq!(backbone.batching() == Batching::None, !batch);
+        let images = pictures(3, 24);
+        let batch = backbone.encode(images.view()).unwrap();
+        for (number, found) in batch.iter().enumerate() {
+            let single = backbone.encode(one(images.view(), number).view()).unwrap();
+            assert!(found.deviation(&single[0]) < 1e-6);
+            let length: f32 = found.embedding.iter().map(|value| value * value).sum();
+            assert!((length - 1.0).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn a_file_for_one_image_refuses_batches_by_the_name_of_its_input() {
+    if !engine("onnx fixed batch") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let options = OnnxOptions {
+        batch: true,
+        ..options(&pools(folder.path(), 1))
+    };
+    let error = options.build(&blocks(&[1])).err().unwrap().to_string();
+    for word in ["`batch`", "`image`", "pools.onnx", "dynamic batch axis"] {
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_mixes_the_images_of_a_run_refuses_batches() {
+    if !engine("onnx mixing batch") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = OnnxOutput {
+        name: "rest".into(),
+        prefix_tokens: None,
+    };
+    let options = OnnxOptions {
+        batch: true,
+        outputs: vec![output],
+        ..options(&without_mean(folder.path()))
+    };
+    let error = options.build(&blocks(&[1])).err().unwrap().to_string();
+    for word in ["`batch`", "without-mean.onnx", "deviates"] {
+        assert!(error.contains(word), "{error}");
+    }
 }
 
 #[test]
@@ -99,7 +142,7 @@ fn backbones_can_be_built_at_the_same_time() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let options = options(&pools(folder.path()));
+    let options = options(&pools(folder.path(), 1));
     std::thread::scope(|scope| {
         let build = || options.build(&blocks(&[1])).map(|_| ());
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(build)).collect();

@@ -115,6 +115,7 @@ fn check_bits(test: &str, precision: Precision) {
         let model = folder.join("hf.safetensors");
         let options = VitOptions {
             threads,
+            batch: true,
             ..options(model, 70, Activation::Gelu, precision)
         };
         let backbone = VitBackbone::new(&options, &blocks(&[12])).unwrap();

@@ -32,13 +32,13 @@ pub(crate) struct Tower {
     windows: Vec<(usize, Tensor)>,
 }
 
-/// What the transformer says of one image, on its device.
+/// What the transformer gives for the images of one run, on its device.
 pub(crate) struct Outputs {
-    /// By block (1-based), `[tokens, width]` with class token and registers.
+    /// By block (1-based), `[images, tokens, width]` with class token and registers.
     pub(crate) tokens: Vec<(usize, Tensor)>,
-    /// `[1, embedding width]`, not of unit length.
+    /// `[images, embedding width]`, not of unit length.
     pub(crate) embedding: Tensor,
-    /// By side in patches, `[windows, embedding width]`, not of unit length.
+    /// By side in patches, `[images * windows, embedding width]`, not of unit length.
     pub(crate) windows: Vec<(usize, Tensor)>,
 }
 
@@ -101,10 +101,10 @@ impl Tower {
         })
     }
 
-    /// Runs one image `[1, 3, side, side]` and gives the tokens of `wanted` blocks (1-based).
-    pub(crate) fn run(&self, image: &Tensor, wanted: impl Fn(usize) -> bool) -> Result<Outputs> {
-        let image = image.f_to_device(self.device)?.f_to_kind(self.kind)?;
-        let mut x = self.embed(&image)?;
+    /// Runs `images` `[images, 3, side, side]` and gives the tokens of `wanted` blocks (1-based).
+    pub(crate) fn run(&self, images: &Tensor, wanted: impl Fn(usize) -> bool) -> Result<Outputs> {
+        let images = images.f_to_device(self.device)?.f_to_kind(self.kind)?;
+        let mut x = self.embed(&images)?;
         if let Some(norm) = &self.pre_norm {
             x = norm.forward(&x)?;
         }
@@ -120,7 +120,7 @@ impl Tower {
                     true => self.final_norm.forward(&x)?,
                     false => x.shallow_clone(),
                 };
-                tokens.push((index + 1, given.f_squeeze_dim(0)?));
+                tokens.push((index + 1, given));
             }
         }
         Ok(Outputs {
@@ -130,18 +130,20 @@ impl Tower {
         })
     }
 
-    /// Pixels to the first tokens `[1, 1 + registers + patches, width]`.
+    /// Pixels to the first tokens `[images, 1 + registers + patches, width]`.
     ///
     /// The convolution of patches that do not overlap is a product. As one it keeps all of f32 on CUDA, where cuDNN rounds the
     /// factors of convolutions to 10 bits of mantissa unless it is told not to.
-    fn embed(&self, image: &Tensor) -> Result<Tensor> {
-        let (patch, side) = (self.patch, image.size()[3] / self.patch);
-        let pixels = image.f_view([3, side, patch, side, patch])?;
-        let pixels = pixels.f_permute([1, 3, 0, 2, 4])?;
-        let pixels = pixels.f_reshape([1, side * side, 3 * patch * patch])?;
+    fn embed(&self, images: &Tensor) -> Result<Tensor> {
+        let (count, patch) = (images.size()[0], self.patch);
+        let side = images.size()[3] / patch;
+        let pixels = images.f_view([count, 3, side, patch, side, patch])?;
+        let pixels = pixels.f_permute([0, 2, 4, 1, 3, 5])?;
+        let pixels = pixels.f_reshape([count, side * side, 3 * patch * patch])?;
         let patches = pixels.f_linear(&self.patch_weight, self.patch_bias.as_ref())?;
         let patches = patches.f_add(&self.positions)?;
-        Ok(Tensor::f_cat(&[&self.prefix, &patches], 1)?)
+        let prefix = self.prefix.f_expand([count, -1, -1], false)?;
+        Ok(Tensor::f_cat(&[&prefix, &patches], 1)?)
     }
 
     /// One block: its residual stream `[batch, tokens, width]` to that after it.

@@ -16,9 +16,14 @@ fn a_clip_tower_keeps_its_contract() {
         return;
     };
     let model = folder.join("fixtures/clip_tiny/open_clip.safetensors");
-    for (image_size, windows) in [(112, vec![]), (70, vec![2])] {
+    for (image_size, windows, batch) in [
+        (112, vec![], false),
+        (70, vec![2], false),
+        (70, vec![2], true),
+    ] {
         let options = json!({
             "model": model, "image_size": image_size, "activation": "gelu", "windows": windows,
+            "batch": batch,
         });
         backbone("vit-tch")
             .options(options)

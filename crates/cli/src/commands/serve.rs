@@ -101,8 +101,8 @@ struct WorkArgs {
     /// Images in work or waiting; more are answered with 429.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_queue: u32,
-    /// Images that a backbone of a plugin takes at once, at most, if it declares that it runs batches. The built-in ones run one
-    /// image at a time.
+    /// Images that a backbone takes at once, at most, if it runs batches. The built-in ones run one image at a time unless
+    /// `batch = true` is set in their table: on a processor only small models are faster in batches.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     max_batch: u32,
     /// Memory that the streams may hold together; those in excess are written to disk until their next image.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ndarray::{Array4, ArrayView4, Axis};
-use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::backbone::{BackboneSpec, Batching};
 use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, typetag};
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::refused;
 
@@ -21,6 +22,14 @@ enum Fault {
     None,
     /// Images of a batch lean towards each other.
     BatchDiffers,
+    /// The same, and a declaration that batches are exact.
+    ExactDiffers,
+    /// Images of a batch deviate by ten times the declared tolerance.
+    BeyondTolerance,
+    /// Images of a batch deviate by a tenth of the declared tolerance: not a fault.
+    WithinTolerance,
+    /// A tolerance that any number fits.
+    AnyTolerance,
     /// The embedding is twice as long.
     LongEmbedding,
     /// A block fewer than asked for.
@@ -50,6 +59,9 @@ pub(crate) struct FaultyOptions {
     /// The fault. Default none.
     fault: Fault,
 }
+
+/// What the faults of batches declare.
+const TOLERANCE: f32 = 1e-3;
 
 /// Backbones built.
 static BUILT: AtomicU32 = AtomicU32::new(0);
@@ -93,6 +105,19 @@ impl Backbone for Faulty {
         &self.spec
     }
 
+    fn batching(&self) -> Batching {
+        match self.fault {
+            Fault::ExactDiffers => Batching::Exact,
+            Fault::BeyondTolerance | Fault::WithinTolerance => Batching::Approximate {
+                tolerance: TOLERANCE,
+            },
+            Fault::AnyTolerance => Batching::Approximate {
+                tolerance: f32::INFINITY,
+            },
+            _ => Batching::None,
+        }
+    }
+
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
         let mut images = images.to_owned();
         let side = self.spec.input.side;
@@ -121,11 +146,21 @@ impl Backbone for Faulty {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         for features in &mut all {
             match self.fault {
-                Fault::BatchDiffers if count > 1 => {
+                Fault::BatchDiffers | Fault::ExactDiffers if count > 1 => {
                     features
                         .tokens
                         .values_mut()
                         .for_each(|tokens| *tokens *= 1.0 + 1e-6);
+                }
+                Fault::BeyondTolerance | Fault::WithinTolerance if count > 1 => {
+                    let share = match self.fault {
+                        Fault::BeyondTolerance => 10.0,
+                        _ => 0.1,
+                    };
+                    features
+                        .tokens
+                        .values_mut()
+                        .for_each(|tokens| *tokens *= 1.0 + share * TOLERANCE);
                 }
                 Fault::LongEmbedding => features.embedding *= 2.0,
                 Fault::Remembers => {
@@ -147,8 +182,19 @@ fn a_sound_backbone_passes() {
     conformance::backbone("faulty").blocks([2, 5]).check();
 }
 
+#[test]
+fn a_batch_within_the_declared_tolerance_passes() {
+    conformance::backbone("faulty")
+        .options(json!({ "fault": "within-tolerance" }))
+        .blocks([2, 5])
+        .check();
+}
+
 refused! { conformance::backbone("faulty").blocks([2, 5]);
     a_batch_that_differs_is_found: "batch-differs" => "alone and in a batch"
+    a_batch_that_is_declared_exact_and_differs_is_found: "exact-differs" => "alone and in a batch"
+    a_batch_beyond_its_tolerance_is_found: "beyond-tolerance" => "alone and in a batch"
+    an_endless_tolerance_is_found: "any-tolerance" => "above 0 and below 1"
     an_embedding_of_another_length_is_found: "long-embedding" => "unit length"
     a_lost_block_is_found: "loses-block" => "names the blocks"
     another_width_is_found: "other-width" => "those of its spec"

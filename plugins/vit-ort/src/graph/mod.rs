@@ -11,17 +11,18 @@ mod tower;
 
 pub(crate) use tower::build;
 
-/// Name of the graph's input, `[1, 3, side, side]`.
+/// Name of the graph's input, `[images, 3, side, side]`.
 pub(crate) const INPUT: &str = "pixels";
-/// Name of the embedding output, `[1, embedding width]`.
+/// Name of the embedding output, `[images, embedding width]`.
 pub(crate) const EMBEDDING: &str = "embedding";
 
-/// Name of the output of a block (1-based), `[1, prefix + patches, width]`.
+/// Name of the output of a block (1-based), `[images, prefix + patches, width]`.
 pub(crate) fn output_of(block: usize) -> String {
     format!("block_{block}")
 }
 
-/// Name of the output with the embeddings of windows of `side` x `side` patches, `[windows, embedding width]`.
+/// Name of the output with the embeddings of windows of `side` x `side` patches, `[images * windows,
+/// embedding width]`.
 pub(crate) fn windows_of(side: usize) -> String {
     format!("windows_{side}")
 }

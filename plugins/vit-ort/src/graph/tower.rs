@@ -9,13 +9,15 @@ use super::linear::{Arithmetic, Input, Product};
 use super::{EMBEDDING, INPUT, output_of, windows_of};
 use crate::{Precision, Result, runtime};
 
-/// Writes the graph.
-pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<Built> {
+/// Writes the graph: for one image, or for any number of images in one run if `batch`.
+pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision, batch: bool) -> Result<Built> {
     let (vit, grid) = (&plan.vit, plan.side());
+    let images = if batch { ANY } else { 1 };
     let normed = kind == Tokens::Norm;
     let mut tower = Tower {
         builder: Builder::new(&plan.checkpoint)?,
         vit,
+        images,
     };
     let mut x = tower.embed(plan)?;
     if let Some(norm) = &vit.keys.pre_norm {
@@ -24,7 +26,7 @@ pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<B
     let mut outputs = Vec::new();
     for &side in &plan.windows {
         let count = tower.windows(&x, side, plan)?;
-        let shape = [count as i64, vit.embedding_width as i64];
+        let shape = [count, vit.embedding_width as i64];
         outputs.push(ValueInfo::tensor(&windows_of(side), element::F32, &shape));
     }
     // The last block's tokens after the final norm, where they are asked for: the embedding is made of them too.
@@ -44,7 +46,7 @@ pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<B
             tower
                 .builder
                 .push("", "Identity", &[&value], &[&name], Vec::new());
-            let shape = [1, tokens, vit.width as i64];
+            let shape = [images, tokens, vit.width as i64];
             outputs.push(ValueInfo::tensor(&name, element::F32, &shape));
         }
     }
@@ -52,29 +54,31 @@ pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision) -> Result<B
         Some(last) => last,
         None => tower.norm(&x, &vit.keys.final_norm)?,
     };
-    tower.embedding(&last, 1, EMBEDDING)?;
-    let shape = [1, vit.embedding_width as i64];
+    tower.embedding(&last, images, EMBEDDING)?;
+    let shape = [images, vit.embedding_width as i64];
     outputs.push(ValueInfo::tensor(EMBEDDING, element::F32, &shape));
     let side = plan.spec.input.side as i64;
-    let input = ValueInfo::tensor(INPUT, element::F32, &[1, 3, side, side]);
+    let input = ValueInfo::tensor(INPUT, element::F32, &[images, 3, side, side]);
     Ok(tower.builder.finish(vec![input], outputs))
 }
+
+/// The length of an axis that is not known before a run.
+const ANY: i64 = -1;
 
 struct Tower<'v> {
     builder: Builder<'v>,
     vit: &'v Vit,
+    /// Images of one run: 1 or [`ANY`].
+    images: i64,
 }
 
 impl Tower<'_> {
-    /// Pixels to the first tokens `[1, 1 + registers + patches, width]`.
+    /// Pixels to the first tokens `[images, 1 + registers + patches, width]`.
     fn embed(&mut self, plan: &Plan) -> Result<String> {
         let (vit, keys, grid) = (self.vit, &self.vit.keys, plan.side());
         let width = vit.width;
         let FirstTokens { prefix, positions } = plan.first_tokens()?;
         let builder = &mut self.builder;
-        let prefix = builder.constant("prefix", &[1, 1 + vit.registers, width], &prefix);
-        let positions: Vec<f32> = positions.into_iter().collect();
-        let rest = builder.constant("positions", &[1, grid * grid, width], &positions);
         let (weight, _) = builder.tensor(&keys.patch, None)?;
         let mut inputs = vec![INPUT.to_owned(), weight];
         if let Some(bias) = &keys.patch_bias {
@@ -87,10 +91,22 @@ impl Tower<'_> {
             Attribute::ints("strides", &[side, side]),
         ];
         let patches = builder.node("", "Conv", &inputs, stride);
-        let shape = builder.integers("shape", &[1, width as i64, (grid * grid) as i64]);
+        let shape = [self.images, width as i64, (grid * grid) as i64];
+        let shape = builder.integers("shape", &shape);
         let patches = builder.node("", "Reshape", &[&patches, &shape], Vec::new());
         let swap = vec![Attribute::ints("perm", &[0, 2, 1])];
         let patches = builder.node("", "Transpose", &[&patches], swap);
+        let positions: Vec<f32> = positions.into_iter().collect();
+        if self.images == ANY {
+            // The same sums as below: zeros in front of the patches, and one table to add.
+            let front = builder.integers("front", &[0, 1 + vit.registers as i64, 0, 0, 0, 0]);
+            let padded = builder.node("", "Pad", &[&patches, &front], Vec::new());
+            let rows = 1 + vit.registers + grid * grid;
+            let table = builder.constant("first", &[1, rows, width], &[prefix, positions].concat());
+            return Ok(builder.node("", "Add", &[&padded, &table], Vec::new()));
+        }
+        let prefix = builder.constant("prefix", &[1, 1 + vit.registers, width], &prefix);
+        let rest = builder.constant("positions", &[1, grid * grid, width], &positions);
         let patches = builder.node("", "Add", &[&patches, &rest], Vec::new());
         let along = vec![Attribute::int("axis", 1)];
         Ok(builder.node("", "Concat", &[&prefix, &patches], along))
@@ -146,16 +162,19 @@ impl Tower<'_> {
     }
 
     /// Embeds every square window of `side` x `side` patches as if it were an image: its tokens, with the class token, go through
-    /// the blocks on their own (WinCLIP, CVPR 2023, section 4.2). Gives the number of windows.
-    fn windows(&mut self, x: &str, side: usize, plan: &Plan) -> Result<usize> {
+    /// the blocks on their own (WinCLIP, CVPR 2023, section 4.2). Gives the number of windows, those of one image after another.
+    fn windows(&mut self, x: &str, side: usize, plan: &Plan) -> Result<i64> {
         let tokens = plan.prefix() + side * side;
         let members = plan.window_tokens(side);
-        let count = members.len() / tokens;
+        let count = match self.images {
+            ANY => ANY,
+            images => images * (members.len() / tokens) as i64,
+        };
         let builder = &mut self.builder;
         let members = builder.integers("members", &members);
         let along = vec![Attribute::int("axis", 1)];
         let gathered = builder.node("", "Gather", &[x, &members], along);
-        let shape = [count, tokens, self.vit.width].map(|axis| axis as i64);
+        let shape = [count, tokens as i64, self.vit.width as i64];
         let shape = builder.integers("shape", &shape);
         let mut x = builder.node("", "Reshape", &[&gathered, &shape], Vec::new());
         for block in &self.vit.keys.blocks {
@@ -167,12 +186,12 @@ impl Tower<'_> {
     }
 
     /// The image embedding `[count, embedding width]` from the tokens after the final norm, `[count, tokens, width]`.
-    fn embedding(&mut self, normed: &str, count: usize, name: &str) -> Result<()> {
+    fn embedding(&mut self, normed: &str, count: i64, name: &str) -> Result<()> {
         let builder = &mut self.builder;
         let first = builder.integers("first", &[0]);
         let along = vec![Attribute::int("axis", 1)];
         let class = builder.node("", "Gather", &[normed, &first], along);
-        let shape = builder.integers("shape", &[count as i64, self.vit.width as i64]);
+        let shape = builder.integers("shape", &[count, self.vit.width as i64]);
         let mut class = builder.node("", "Reshape", &[&class, &shape], Vec::new());
         if let Some(projection) = &self.vit.keys.projection {
             let (weight, swapped) = builder.tensor(&projection.key, None)?;

@@ -53,6 +53,24 @@ pub(super) fn input(session: &Session, path: &Path, options: &OnnxOptions) -> Re
     }
 }
 
+/// Fails if the input takes a fixed number of images.
+pub(super) fn check_batch_axis(session: &Session, path: &Path, name: &str) -> Result<()> {
+    let inputs = session.inputs().iter();
+    let shape = inputs
+        .filter(|input| input.name() == name)
+        .find_map(|input| input.dtype().tensor_shape());
+    match shape.and_then(|shape| shape.first()) {
+        Some(&images) if images >= 0 => Err(Error::Option {
+            key: "batch".into(),
+            detail: format!(
+                "the input `{name}` of {} takes {images} image at a time. Export the model with a dynamic batch axis, or leave out `batch`",
+                path.display()
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The values wanted that are no outputs of the graph yet.
 fn undeclared(path: &Path, bytes: &Bytes, options: &OnnxOptions) -> Result<Vec<String>> {
     let damaged = |detail: String| {

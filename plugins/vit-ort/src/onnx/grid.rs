@@ -13,6 +13,27 @@ pub(super) struct Cells {
 }
 
 impl Cells {
+    /// Reads the cells of every image of an output whose first axis goes over `images`.
+    pub(super) fn read_all(
+        shape: &[i64],
+        values: &[f32],
+        prefix: Option<usize>,
+        images: usize,
+    ) -> Result<Vec<Self>, String> {
+        if images == 1 {
+            return Ok(vec![Self::read(shape, values, prefix)?]);
+        }
+        if shape.first().copied() != i64::try_from(images).ok() || values.len() < images {
+            return Err(format!("has shape {shape:?} for {images} images"));
+        }
+        let mut one = shape.to_vec();
+        one[0] = 1;
+        let values = values.chunks_exact(values.len() / images);
+        values
+            .map(|values| Self::read(&one, values, prefix))
+            .collect()
+    }
+
     /// Reads `[1, channels, rows, columns]`, `[1, tokens, width]` or `[1, width]`; `prefix` tokens before the patches are dropped.
     pub(super) fn read(
         shape: &[i64],
@@ -140,6 +161,16 @@ mod tests {
             cells.values,
             array![[0.0, 4.0], [1.0, 5.0], [2.0, 6.0], [3.0, 7.0]]
         );
+    }
+
+    #[test]
+    fn every_image_of_a_batch_has_its_cells() {
+        let values: Vec<f32> = (0..12_u8).map(f32::from).collect();
+        let cells = Cells::read_all(&[3, 1, 2, 2], &values, None, 3).unwrap();
+        let second = Cells::read(&[1, 1, 2, 2], &values[4..8], None).unwrap();
+        assert_eq!((cells.len(), &cells[1]), (3, &second));
+        let error = Cells::read_all(&[1, 12], &values, None, 3).unwrap_err();
+        assert!(error.contains("3 images"), "{error}");
     }
 
     #[test]

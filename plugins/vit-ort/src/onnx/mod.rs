@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array4, ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
-use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::backbone::{BackboneSpec, Batching};
 use rareclip_core::{Backbone, BoxError, Features, Grid, InputRecipe};
 use rareclip_vit::{check_images, unit};
 
@@ -21,10 +21,16 @@ use crate::error::{output as output_error, runtime as refused};
 use crate::{Error, Result};
 use grid::Cells;
 
-/// The outputs of the blocks asked for, by block, on their own grids; and the embedding, not yet of unit length.
+/// Of one image: the outputs of the blocks asked for, by block, on their own grids; and the
+/// embedding, not yet of unit length.
 type Outputs = (Vec<(usize, Cells)>, Vec<f32>);
 
-/// Any ONNX file on onnxruntime; images are run one by one.
+/// How far an image in a batch may be from the same image alone, as [`Features::deviation`].
+///
+/// A graph may contain anything, so nothing is known of its bits. Rounding of f32 stays far below.
+const TOLERANCE: f32 = 1e-3;
+
+/// Any ONNX file on onnxruntime; images are run one by one unless [`OnnxOptions::batch`] is set.
 #[derive(Debug)]
 pub(crate) struct OnnxBackbone {
     spec: BackboneSpec,
@@ -33,6 +39,7 @@ pub(crate) struct OnnxBackbone {
     /// Outputs by block: block n is entry n - 1.
     outputs: Vec<OnnxOutput>,
     embedding: Option<String>,
+    batching: Batching,
     session: Mutex<Session>,
 }
 
@@ -72,6 +79,9 @@ impl OnnxBackbone {
             embedding_width: 0,
             weights,
         };
+        if options.batch {
+            file::check_batch_axis(&session, &path, &input)?;
+        }
         let (outputs, embedding) = (options.outputs.clone(), options.embedding.clone());
         let session = Mutex::new(session);
         let mut backbone = Self {
@@ -80,9 +90,16 @@ impl OnnxBackbone {
             input,
             outputs,
             embedding,
+            batching: Batching::None,
             session,
         };
         backbone.measure(options, blocks)?;
+        if options.batch {
+            backbone.try_batch()?;
+            backbone.batching = Batching::Approximate {
+                tolerance: TOLERANCE,
+            };
+        }
         Ok(backbone)
     }
 
@@ -90,7 +107,8 @@ impl OnnxBackbone {
     fn measure(&mut self, options: &OnnxOptions, blocks: &BTreeSet<usize>) -> Result<()> {
         let side = options.image_size;
         let black = Array4::zeros((1, 3, side, side));
-        let (cells, embedding) = self.run(black.view(), blocks)?;
+        let run = self.run(black.view(), blocks)?.pop();
+        let (cells, embedding) = run.unwrap_or_default();
         let natural = cells
             .iter()
             .map(|(_, cells)| cells.grid)
@@ -114,10 +132,50 @@ impl OnnxBackbone {
         Ok(())
     }
 
-    /// Runs one image.
-    fn run(&self, image: ArrayView4<'_, f32>, blocks: &BTreeSet<usize>) -> Result<Outputs> {
-        let image = image.as_standard_layout();
-        let input = TensorRef::from_array_view(image.view()).map_err(refused("input"))?;
+    /// Fails if two images in one run are not what they are alone.
+    fn try_batch(&self) -> Result<()> {
+        let side = self.spec.input.side;
+        let images = Array4::from_shape_fn((2, 3, side, side), |(image, channel, y, x)| {
+            image as f32 * (((7 * x + 3 * y + channel) % 11) as f32 - 5.0) / 5.0
+        });
+        let together = self.features(images.view())?;
+        let alone = images.axis_chunks_iter(Axis(0), 1);
+        for (image, found) in alone.zip(&together) {
+            let expected = self.features(image)?;
+            let deviation = expected.first().map(|expected| found.deviation(expected));
+            if let Some(deviation) = deviation.filter(|deviation| *deviation > TOLERANCE) {
+                return Err(Error::Option {
+                    key: "batch".into(),
+                    detail: format!(
+                        "an image in a batch of {} deviates by {deviation:.1e} from the same image alone, expected at most {TOLERANCE:.0e}. Leave out `batch`",
+                        self.path.display()
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The features of `images`, in one run.
+    fn features(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>> {
+        let blocks = self.spec.blocks.iter().map(|(block, _)| *block).collect();
+        let grid = self.spec.grid;
+        let outputs = self.run(images, &blocks)?.into_iter();
+        let features = outputs.map(|(cells, embedding)| {
+            let tokens = cells
+                .into_iter()
+                .map(|(block, cells)| (block, cells.resized(grid)))
+                .collect();
+            Features::new(grid, tokens, unit(&embedding))
+        });
+        Ok(features.collect())
+    }
+
+    /// Runs images at once; the outputs of each.
+    fn run(&self, images: ArrayView4<'_, f32>, blocks: &BTreeSet<usize>) -> Result<Vec<Outputs>> {
+        let count = images.len_of(Axis(0));
+        let images = images.as_standard_layout();
+        let input = TensorRef::from_array_view(images.view()).map_err(refused("input"))?;
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let outputs = session
             .run(ort::inputs![self.input.as_str() => input])
@@ -130,12 +188,17 @@ impl OnnxBackbone {
             let (shape, values) = value
                 .try_extract_tensor::<f32>()
                 .map_err(|error| wrong(error.to_string()))?;
-            Cells::read(shape, values, prefix).map_err(wrong)
+            Cells::read_all(shape, values, prefix, count).map_err(wrong)
         };
-        let mut cells = Vec::with_capacity(blocks.len());
+        let mut cells: Vec<_> = (0..count)
+            .map(|_| Vec::with_capacity(blocks.len()))
+            .collect();
         for &block in blocks {
             let output = &self.outputs[block - 1];
-            cells.push((block, read(&output.name, output.prefix_tokens)?));
+            let all = read(&output.name, output.prefix_tokens)?;
+            for (cells, of_image) in cells.iter_mut().zip(all) {
+                cells.push((block, of_image));
+            }
         }
         let source = match &self.embedding {
             Some(name) => read(name, Some(0))?,
@@ -144,7 +207,8 @@ impl OnnxBackbone {
                 read(&last.name, last.prefix_tokens)?
             }
         };
-        Ok((cells, source.mean()))
+        let embeddings = source.iter().map(Cells::mean);
+        Ok(cells.into_iter().zip(embeddings).collect())
     }
 }
 
@@ -153,18 +217,19 @@ impl Backbone for OnnxBackbone {
         &self.spec
     }
 
+    fn batching(&self) -> Batching {
+        self.batching
+    }
+
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
         check_images(&images, self.spec.input.side)?;
-        let blocks = self.spec.blocks.iter().map(|(block, _)| *block).collect();
+        let at_once = match self.batching {
+            Batching::None => 1,
+            _ => images.len_of(Axis(0)).max(1),
+        };
         let mut features = Vec::with_capacity(images.len_of(Axis(0)));
-        for image in images.axis_chunks_iter(Axis(0), 1) {
-            let (cells, embedding) = self.run(image, &blocks)?;
-            let grid = self.spec.grid;
-            let tokens = cells
-                .into_iter()
-                .map(|(block, cells)| (block, cells.resized(grid)))
-                .collect();
-            features.push(Features::new(grid, tokens, unit(&embedding)));
+        for images in images.axis_chunks_iter(Axis(0), at_once) {
+            features.extend(self.features(images)?);
         }
         Ok(features)
     }

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
-use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{Backbone, BoxError, Features};
+use rareclip_core::backbone::{BackboneSpec, Batching};
+use rareclip_core::{Backbone, BoxError, Device, Features};
 use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 pub use options::{Precision, VitOptions};
@@ -21,7 +21,7 @@ use crate::{Result, runtime};
 
 /// A vision transformer on onnxruntime.
 ///
-/// Images are run one by one, so that a batch gives the same bits as its images alone; a run uses all its threads.
+/// Images are run one by one, each with all threads, unless [`VitOptions::batch`] is set.
 #[derive(Debug)]
 pub struct VitBackbone {
     spec: BackboneSpec,
@@ -29,6 +29,7 @@ pub struct VitBackbone {
     prefix: usize,
     /// Sides of the windows that are embedded.
     windows: BTreeSet<usize>,
+    batching: Batching,
     session: Mutex<Session>,
 }
 
@@ -41,7 +42,7 @@ impl VitBackbone {
     pub fn new(options: &VitOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
         runtime::check(options.device, options.precision)?;
         let plan = Plan::new(&options.wishes(), blocks)?;
-        let built = graph::build(&plan, options.tokens, options.precision)?;
+        let built = graph::build(&plan, options.tokens, options.precision, options.batch)?;
         let Plan {
             checkpoint,
             vit,
@@ -67,45 +68,68 @@ impl VitBackbone {
             spec,
             prefix,
             windows,
+            batching: declared(options),
             session: Mutex::new(session),
         })
     }
 
-    fn encode_one(&self, session: &mut Session, image: ArrayView4<'_, f32>) -> Result<Features> {
-        let image = image.as_standard_layout();
-        let input = TensorRef::from_array_view(image.view()).map_err(refused("input"))?;
+    /// Runs `images` `[images, 3, side, side]`, of which the graph takes so many at once.
+    fn run(&self, session: &mut Session, images: ArrayView4<'_, f32>) -> Result<Vec<Features>> {
+        let count = images.len_of(Axis(0));
+        let images = images.as_standard_layout();
+        let input = TensorRef::from_array_view(images.view()).map_err(refused("input"))?;
         let outputs = session
             .run(ort::inputs![INPUT => input])
             .map_err(refused("running the model"))?;
-        let values = |name: &str| {
-            outputs[name]
-                .try_extract_tensor::<f32>()
-                .map(|(_, values)| values)
-        };
         let misshapen = |name: &str| {
             refused(name)(ort::Error::<()>::new(
                 "an output of another shape".to_owned(),
             ))
         };
-        let embedding = unit(values(EMBEDDING).map_err(refused("embedding"))?);
-        let mut features = Features::new(self.spec.grid, Default::default(), embedding);
-        for &(block, width) in &self.spec.blocks {
-            let name = output_of(block);
-            let all = values(&name).map_err(refused(&name))?;
-            let tokens = patch_tokens(all, self.prefix, self.spec.grid.patches(), width);
-            features
-                .tokens
-                .insert(block, tokens.ok_or_else(|| misshapen(&name))?);
-        }
-        for &side in &self.windows {
-            let name = windows_of(side);
-            let all = values(&name).map_err(refused(&name))?;
-            let windows = window_rows(all, self.spec.embedding_width);
-            features
-                .windows
-                .insert(side, windows.ok_or_else(|| misshapen(&name))?);
-        }
-        Ok(features)
+        // The numbers of image `at`: the first axis of every output goes over the images.
+        let values = |name: &str, at: usize| -> Result<&[f32]> {
+            let (_, all) = outputs[name]
+                .try_extract_tensor::<f32>()
+                .map_err(refused(name))?;
+            let length = all.len() / count;
+            let values = all.get(at * length..(at + 1) * length);
+            values.ok_or_else(|| misshapen(name))
+        };
+        let one = |at: usize| {
+            let embedding = unit(values(EMBEDDING, at)?);
+            let mut features = Features::new(self.spec.grid, Default::default(), embedding);
+            for &(block, width) in &self.spec.blocks {
+                let name = output_of(block);
+                let patches = self.spec.grid.patches();
+                let tokens = patch_tokens(values(&name, at)?, self.prefix, patches, width);
+                let tokens = tokens.ok_or_else(|| misshapen(&name))?;
+                features.tokens.insert(block, tokens);
+            }
+            for &side in &self.windows {
+                let name = windows_of(side);
+                let windows = window_rows(values(&name, at)?, self.spec.embedding_width);
+                let windows = windows.ok_or_else(|| misshapen(&name))?;
+                features.windows.insert(side, windows);
+            }
+            Ok(features)
+        };
+        (0..count).map(one).collect()
+    }
+}
+
+/// How far an image in a batch on a CUDA device may be from the same image alone, as
+/// [`Features::deviation`]: the device chooses how to add up a product by its size.
+const TOLERANCE: f32 = 1e-3;
+
+/// What is true of batches with these options. On the processor every sum is added up in the same
+/// order whatever the number of rows; `tests/batches.rs` compares the bits.
+fn declared(options: &VitOptions) -> Batching {
+    match options.device {
+        _ if !options.batch => Batching::None,
+        Device::Cpu => Batching::Exact,
+        _ => Batching::Approximate {
+            tolerance: TOLERANCE,
+        },
     }
 }
 
@@ -114,13 +138,21 @@ impl Backbone for VitBackbone {
         &self.spec
     }
 
+    fn batching(&self) -> Batching {
+        self.batching
+    }
+
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
         check_images(&images, self.spec.input.side)?;
+        let at_once = match self.batching {
+            Batching::None => 1,
+            _ => images.len_of(Axis(0)).max(1),
+        };
         let mut features = Vec::with_capacity(images.len_of(Axis(0)));
-        for image in images.axis_chunks_iter(Axis(0), 1) {
-            // Locked per image, so that streams that share the model take turns.
+        for images in images.axis_chunks_iter(Axis(0), at_once) {
+            // Locked per run, so that streams that share the model take turns.
             let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-            features.push(self.encode_one(&mut session, image)?);
+            features.extend(self.run(&mut session, images)?);
         }
         Ok(features)
     }

@@ -56,6 +56,13 @@ pub struct VitOptions {
     /// Threads for one image on the processor; 0 for one per core.
     #[schemars(extend("x-runtime" = true), range(min = 0, max = 4096))]
     pub threads: usize,
+    /// Whether images that wait are put through the model in one run, which takes memory for the
+    /// activations of all of them at once. Default false: on the processor a DINOv2-S at 448 pixels
+    /// is slower in batches, and every image would wait for the last one of its run. Small models
+    /// gain. On the processor an image has the same bits as alone; on CUDA devices, where batches
+    /// were not measured, its numbers are within 1e-3 of the largest.
+    #[schemars(extend("x-runtime" = true))]
+    pub batch: bool,
     /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
     #[schemars(extend("x-runtime" = true))]
     pub onnxruntime: Option<PathBuf>,
@@ -106,6 +113,7 @@ impl Default for VitOptions {
             preset: Preset::default(),
             device: Device::Cpu,
             threads: 0,
+            batch: false,
             onnxruntime: None,
         }
     }

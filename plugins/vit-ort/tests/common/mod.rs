@@ -131,8 +131,9 @@ pub fn write_meta_names(checkpoint: &Checkpoint, to: &Path) {
     safetensors::serialize_to_file(views, None, to).unwrap();
 }
 
-/// Averages over squares of 4 and, from there, of 2: grids of 6 and 3 at 24 pixels. Only the second is a declared output.
-pub fn pools(folder: &Path) -> PathBuf {
+/// Averages over squares of 4 and, from there, of 2: grids of 6 and 3 at 24 pixels. Only the second
+/// is a declared output. It takes `images` images at a time, -1 for any number.
+pub fn pools(folder: &Path, images: i64) -> PathBuf {
     let pool = |input: &str, output: &str, side: i64| Node {
         input: vec![input.into()],
         output: vec![output.into()],
@@ -146,20 +147,55 @@ pub fn pools(folder: &Path) -> PathBuf {
     let graph = Graph {
         node: vec![pool("image", "fine", 4), pool("fine", "coarse", 2)],
         name: "pools".into(),
-        input: vec![ValueInfo::tensor("image", element::F32, &[1, 3, 24, 24])],
-        output: vec![ValueInfo::tensor("coarse", element::F32, &[1, 3, 3, 3])],
+        input: vec![ValueInfo::tensor(
+            "image",
+            element::F32,
+            &[images, 3, 24, 24],
+        )],
+        output: vec![ValueInfo::tensor(
+            "coarse",
+            element::F32,
+            &[images, 3, 3, 3],
+        )],
         ..Graph::default()
     };
+    write_graph(graph, &folder.join("pools.onnx"))
+}
+
+/// Takes from every image the mean of all images of its run.
+pub fn without_mean(folder: &Path) -> PathBuf {
+    let node = |operator: &str, inputs: &[&str], output: &str, attribute| Node {
+        input: inputs.iter().map(|&name| name.into()).collect(),
+        output: vec![output.into()],
+        op_type: operator.into(),
+        attribute,
+        ..Node::default()
+    };
+    let mean = vec![Attribute::ints("axes", &[0]), Attribute::int("keepdims", 1)];
+    let shape = [-1, 3, 24, 24];
+    let graph = Graph {
+        node: vec![
+            node("ReduceMean", &["image"], "mean", mean),
+            node("Sub", &["image", "mean"], "rest", Vec::new()),
+        ],
+        name: "without mean".into(),
+        input: vec![ValueInfo::tensor("image", element::F32, &shape)],
+        output: vec![ValueInfo::tensor("rest", element::F32, &shape)],
+        ..Graph::default()
+    };
+    write_graph(graph, &folder.join("without-mean.onnx"))
+}
+
+fn write_graph(graph: Graph, path: &Path) -> PathBuf {
     let opset_import = vec![OperatorSet {
         domain: String::new(),
         version: 17,
     }];
-    let path = folder.join("pools.onnx");
     let model = Model {
         ir_version: 8,
         graph: Some(graph),
         opset_import,
     };
-    std::fs::write(&path, model.encode_to_vec()).unwrap();
-    path
+    std::fs::write(path, model.encode_to_vec()).unwrap();
+    path.to_owned()
 }
