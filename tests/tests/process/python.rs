@@ -72,13 +72,19 @@ impl Drop for Listening {
     }
 }
 
-/// The example's config with this Python, on the images of `bench`.
+/// The example's config with this Python, on the images of `bench`. A host that is to be killed is a slow one.
 fn run(bench: &Bench, python: &Path, config: &str, more: &[&str], kills: &[usize]) -> Scan {
     let text = std::fs::read_to_string(example(config)).unwrap();
     let command = "[\"python3\", \"examples/python-plugin/host.py\"]";
     assert!(text.contains(command), "{config} names another command");
     let host = example("host.py");
-    let ours = serde_json::json!([python, host]).to_string();
+    let ours = if kills.is_empty() {
+        serde_json::json!([python, host])
+    } else {
+        let slow = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process/slow_host.py");
+        serde_json::json!([python, slow, host])
+    };
+    let ours = ours.to_string();
     scan(bench, &text.replace(command, &ours), more, kills)
 }
 
