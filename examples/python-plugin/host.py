@@ -28,12 +28,12 @@ class Nearest(Bank):
 
     def assess(self, features):
         patches = unit(features.tokens[self.block])
-        rarity = np.zeros(len(patches), np.float32)
+        scores = np.zeros(len(patches), np.float32)
         if len(self.memory):
             distance = 1 - patches @ self.memory.reshape(-1, patches.shape[1]).T
             k = min(self.neighbours, distance.shape[1])
-            rarity = np.partition(distance, k - 1, axis=1)[:, :k].mean(axis=1)
-        return Evidence([Branch(self.block, rarity)]), {"patches": patches}
+            scores = np.partition(distance, k - 1, axis=1)[:, :k].mean(axis=1)
+        return Evidence([Branch(f"block {self.block}", scores, "cosine")]), {"patches": patches}
 
     def absorb(self, features, carry, role):
         patches = carry["patches"]
@@ -129,8 +129,8 @@ class Outliers(Bank):
     def assess(self, features):
         if self.model is None:
             raise InputError("the training pass has not ended")
-        rarity = -self.model.score_samples(features.tokens[self.block])
-        return Evidence([Branch(self.block, rarity.astype(np.float32))])
+        scores = -self.model.score_samples(features.tokens[self.block])
+        return Evidence([Branch(f"block {self.block}", scores.astype(np.float32))])
 
     def status(self):
         row = 4 * self.normals.shape[1]
@@ -161,7 +161,7 @@ class TopPatches(Scorer):
     """The mean of the rarest patches."""
 
     name = "top-patches"
-    description = "The mean rarity of the branches as the map, and the mean of its largest values as the score."
+    description = "The mean scores of the branches as the map, and the mean of its largest values as the score."
     nominal_range = (0.0, 0.5)
     options = {
         "share": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.01, "description": "Share of the patches that the score is the mean of; at least one."},
@@ -183,7 +183,7 @@ class TopPatches(Scorer):
     def assess(self, features, prior, evidence, role, update):
         if evidence is None or not evidence.branches:
             raise InputError("top-patches needs a bank")
-        patches = np.mean([branch.rarity for branch in evidence.branches], axis=0)
+        patches = np.mean([branch.scores for branch in evidence.branches], axis=0)
         count = max(1, round(self.share * len(patches)))
         score = np.sort(patches)[-count:].mean()
         blur = (2 * int(4 * self.sigma) + 1, self.sigma) if self.sigma > 0 else None

@@ -8,7 +8,7 @@ The protocol is that of docs/process-plugins.md. Needs Python 3.9 or later and n
         name = "nothing"
 
         def assess(self, features):
-            return Evidence([Branch(self.blocks[0], 0 * features.tokens[self.blocks[0]][:, 0])])
+            return Evidence([Branch(f"block {self.blocks[0]}", 0 * features.tokens[self.blocks[0]][:, 0])])
         ...
 
     if __name__ == "__main__":

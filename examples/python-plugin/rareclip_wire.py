@@ -66,10 +66,10 @@ class Features:
 class Branch:
     """What a bank says of every patch: larger is more anomalous."""
 
-    block: int
-    rarity: np.ndarray  # [patches]
-    neighbourhood: int = 1
-    normal_rarity: Optional[np.ndarray] = None  # [patches], against the known normals alone
+    source: str  # what was compared, such as "block 9"; no other branch of the bank has it
+    scores: np.ndarray  # [patches]
+    distance: str = "other"  # or "cosine", "euclidean", "mahalanobis", "residual"
+    normal_scores: Optional[np.ndarray] = None  # [patches], against the known normals alone
 
 
 @dataclass
@@ -182,10 +182,10 @@ def read_evidence(header, arrays):
         return None
     branches = [
         Branch(
-            block=branch["block"],
-            rarity=arrays[f"rarity.{at}"],
-            neighbourhood=branch["neighbourhood"],
-            normal_rarity=arrays.get(f"normal_rarity.{at}"),
+            source=branch["source"],
+            scores=arrays[f"scores.{at}"],
+            distance=branch["distance"],
+            normal_scores=arrays.get(f"normal_scores.{at}"),
         )
         for at, branch in enumerate(header["branches"])
     ]
@@ -193,14 +193,14 @@ def read_evidence(header, arrays):
 
 
 def write_evidence(evidence):
-    header = {"branches": [{"block": b.block, "neighbourhood": b.neighbourhood} for b in evidence.branches]}
+    header = {"branches": [{"source": b.source, "distance": b.distance} for b in evidence.branches]}
     if evidence.image is not None:
         header["image"] = float(np.float32(evidence.image))
     arrays = {}
     for at, branch in enumerate(evidence.branches):
-        arrays[f"rarity.{at}"] = np.asarray(branch.rarity, np.float32)
-        if branch.normal_rarity is not None:
-            arrays[f"normal_rarity.{at}"] = np.asarray(branch.normal_rarity, np.float32)
+        arrays[f"scores.{at}"] = np.asarray(branch.scores, np.float32)
+        if branch.normal_scores is not None:
+            arrays[f"normal_scores.{at}"] = np.asarray(branch.normal_scores, np.float32)
     return header, arrays
 
 

@@ -81,15 +81,14 @@ pub fn loaded(detector: &Detector, bytes: Vec<u8>) -> Option<Stream> {
     Snapshot::check_foreign(path, &bytes).ok()?;
     let snapshot = Snapshot::from_bytes(path, bytes).ok()?;
     let mut reader = snapshot.reader().ok()?;
-    let mut stream = detector.open_stream().unwrap();
-    stream.load_from(path, &mut reader).ok()?;
-    Some(stream)
+    let stream = detector.open_stream().unwrap();
+    stream.restore_from(path, &mut reader).ok()
 }
 
 /// The bytes of a stream's state file.
 pub fn saved(stream: &Stream) -> Vec<u8> {
     let mut writer = SnapshotWriter::new();
-    stream.save_into(&mut writer);
+    stream.save_into(&mut writer).unwrap();
     writer.to_bytes().unwrap()
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
-    Backbone, BackboneFactory, BoxError, MemoryBank, MemoryBankFactory, PromptHead,
-    PromptHeadFactory, Scorer, ScorerFactory, typetag,
+    Backbone, BackboneFactory, BoxError, ErasedBank, MemoryBankFactory, PromptHead,
+    PromptHeadFactory, ErasedScorer, ScorerFactory, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,14 +56,14 @@ impl MemoryBankFactory for UnbuiltBank {
         self.blocks.clone()
     }
 
-    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         panic!("a bank was built")
     }
 }
 
 #[typetag::serde(name = "unbuilt")]
 impl ScorerFactory for UnbuiltScorer {
-    fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn ErasedScorer>, BoxError> {
         panic!("a scorer was built")
     }
 }

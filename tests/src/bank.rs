@@ -1,13 +1,12 @@
-use std::any::Any;
 use std::collections::VecDeque;
 
 use ndarray::{Array1, Array2};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
-    typetag,
+    BankStatus, BoxError, Branch, Distance, ErasedBank, Evidence, Features, Grid, MemoryBank,
+    MemoryBankFactory, Role, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +38,7 @@ impl MemoryBankFactory for WindowOptions {
         vec![self.block]
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let width = backbone
             .width_of(self.block)
             .ok_or("the backbone does not give the block")?;
@@ -61,9 +60,6 @@ struct Window {
     absorbed: u64,
 }
 
-/// The tokens of the image that was assessed.
-struct Carry(Array2<f32>);
-
 impl Window {
     fn tokens<'a>(&self, features: &'a Features) -> Result<&'a Array2<f32>, BoxError> {
         let tokens = features.block(self.options.block)?;
@@ -81,10 +77,38 @@ impl Window {
     }
 }
 
+impl State for Window {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("absorbed", &self.absorbed);
+        writer.value("count", &self.images.len());
+        for (at, image) in self.images.iter().enumerate() {
+            let data: Vec<f32> = image.iter().copied().collect();
+            writer.floats(&format!("image.{at}"), image.shape(), data);
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.absorbed = reader.value("absorbed")?;
+        let count: usize = reader.value("count")?;
+        self.images = (0..count)
+            .map(|at| reader.matrix(&format!("image.{at}")))
+            .collect::<Result<_, _>>()?;
+        let expected = (self.grid.patches(), self.width);
+        let fit = self.images.iter().all(|image| image.dim() == expected);
+        match fit && count <= self.options.images {
+            true => Ok(self),
+            false => Err("the saved images do not fit".into()),
+        }
+    }
+}
+
 impl MemoryBank for Window {
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    /// The tokens of the image that was assessed.
+    type Carry = Array2<f32>;
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let tokens = self.tokens(features)?;
-        let rarity: Array1<f32> = tokens
+        let distances: Array1<f32> = tokens
             .rows()
             .into_iter()
             .map(|token| {
@@ -96,27 +120,13 @@ impl MemoryBank for Window {
                 if nearest.is_finite() { nearest } else { 0.0 }
             })
             .collect();
-        let branch = Branch {
-            block: self.options.block,
-            neighbourhood: 1,
-            rarity,
-            normal_rarity: None,
-        };
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![branch]),
-            carry: Box::new(Carry(tokens.clone())),
-        })
+        let block = self.options.block;
+        let branch = Branch::of_block(block, 1, Distance::Euclidean, distances);
+        Ok((Evidence::new(vec![branch]), tokens.clone()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        let carry = carry.downcast::<Carry>();
-        let carry = carry.map_err(|_| "the assessment is not one of this bank")?;
-        self.images.push_back(carry.0);
+    fn absorb(&mut self, _: &Features, carry: Self::Carry, _: Role) -> Result<(), BoxError> {
+        self.images.push_back(carry);
         if self.images.len() > self.options.images {
             self.images.pop_front();
         }
@@ -130,29 +140,6 @@ impl MemoryBank for Window {
             prototypes: self.images.iter().map(Array2::nrows).sum(),
             bytes: self.images.len() * self.image_bytes(),
             capacity_bytes: self.options.images * self.image_bytes(),
-        }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("absorbed", &self.absorbed);
-        writer.value("count", &self.images.len());
-        for (at, image) in self.images.iter().enumerate() {
-            let data: Vec<f32> = image.iter().copied().collect();
-            writer.floats(&format!("image.{at}"), image.shape(), data);
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.absorbed = reader.value("absorbed")?;
-        let count: usize = reader.value("count")?;
-        self.images = (0..count)
-            .map(|at| reader.matrix(&format!("image.{at}")))
-            .collect::<Result<_, _>>()?;
-        let expected = (self.grid.patches(), self.width);
-        let fit = self.images.iter().all(|image| image.dim() == expected);
-        match fit && count <= self.options.images {
-            true => Ok(()),
-            false => Err("the saved images do not fit".into()),
         }
     }
 }

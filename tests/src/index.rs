@@ -1,6 +1,4 @@
-use std::borrow::Cow;
-
-use ndarray::{Array1, ArrayView2};
+use ndarray::{Array1, ArrayView2, CowArray, Ix2};
 use rareclip_core::index::{Hit, IndexError};
 use rareclip_core::{BoxError, Neighbours, Survey, VectorIndex, VectorIndexFactory, typetag};
 use schemars::JsonSchema;
@@ -127,7 +125,8 @@ impl VectorIndex for BruteForce {
         Ok(Neighbours::best(k, found))
     }
 
-    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
-        Ok(Cow::Borrowed(&self.data))
+    fn vectors(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError> {
+        let shape = (self.data.len() / self.width, self.width);
+        Ok(ArrayView2::from_shape(shape, &self.data)?.into())
     }
 }

@@ -33,6 +33,33 @@ impl BackboneSpec {
             .map(|(_, width)| *width)
     }
 
+    /// Width of the tokens of `block`, for a component that cannot do without that block.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlock`].
+    pub fn width(&self, block: usize) -> Result<usize, Error> {
+        self.width_of(block).ok_or_else(|| Error::MissingBlock {
+            block,
+            available: self.blocks.iter().map(|(block, _)| *block).collect(),
+        })
+    }
+
+    /// Checks that `images` is `[batch, 3, side, side]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`].
+    pub fn check_images(&self, images: &ArrayView4<'_, f32>) -> Result<(), Error> {
+        let side = self.input.side;
+        match images.shape()[1..] == [3, side, side] {
+            true => Ok(()),
+            false => Err(Error::Shape {
+                what: "the images".into(),
+                found: images.shape().to_vec(),
+                expected: format!("[batch, 3, {side}, {side}]"),
+            }),
+        }
+    }
+
     /// What the tokens and the embedding of one image take as f32, in bytes.
     pub fn feature_bytes(&self) -> u64 {
         let widths: usize = self.blocks.iter().map(|(_, width)| width).sum();

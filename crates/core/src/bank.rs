@@ -7,7 +7,7 @@ use crate::backbone::BackboneSpec;
 use crate::index::Recall;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::update::UpdatePolicy;
-use crate::{BoxError, Evidence, FeatureSource, Features, Role};
+use crate::{BoxError, Evidence, FeatureSource, Features, Role, State};
 
 /// What a bank learns from, and so what it needs before it can say anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +41,14 @@ pub fn saturating_bytes(factors: impl IntoIterator<Item = usize>) -> u64 {
         .fold(1, |product, factor| product.saturating_mul(wide(factor)))
 }
 
-/// What a bank found out about one image: the evidence, and its own work for [`MemoryBank::absorb`] to use again.
-pub struct BankAssessment {
-    /// The evidence per branch and patch.
-    pub evidence: Evidence,
-    /// The bank's own intermediate results.
-    pub carry: Box<dyn Any + Send>,
-}
-
 /// The patch memory of one stream.
 ///
-/// Scoring and remembering are two steps, so that an image scored with `update = false` leaves no trace by
-/// construction: [`assess`](Self::assess) takes `&self`.
-pub trait MemoryBank: Send {
+/// Scoring and remembering are two steps, so that an image scored with `update = false` leaves no
+/// trace by construction: [`assess`](Self::assess) takes `&self`.
+pub trait MemoryBank: State + Send {
+    /// What it works out of an image for [`absorb`](Self::absorb) to use again; `()` for nothing.
+    type Carry: Send + 'static;
+
     /// What it learns from.
     fn learning(&self) -> Learning {
         Learning::Online
@@ -91,17 +86,18 @@ pub trait MemoryBank: Send {
     ///
     /// # Errors
     /// When the features do not have the declared shape.
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError>;
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError>;
 
-    /// Remembers the image whose assessment gave `carry`, before any other image is absorbed. A bank that learns from normals
-    /// alone leaves its memory as it is.
+    /// Remembers the image whose assessment gave `carry`. A bank that learns from normals alone
+    /// leaves its memory as it is.
     ///
     /// # Errors
-    /// When `carry` is not one of this bank's. The memory is unchanged then.
+    /// When it cannot take in the image, such as a known normal that comes late. The memory is
+    /// unchanged then.
     fn absorb(
         &mut self,
         features: &Features,
-        carry: Box<dyn Any + Send>,
+        carry: Self::Carry,
         role: Role,
     ) -> Result<(), BoxError>;
 
@@ -117,15 +113,130 @@ pub trait MemoryBank: Send {
 
     /// How full it is.
     fn status(&self) -> BankStatus;
+}
 
-    /// Writes the whole state.
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>);
+/// What a bank of whatever type found out about one image.
+pub struct BankAssessment {
+    /// The evidence per branch and patch.
+    pub evidence: Evidence,
+    /// The bank's [`Carry`](MemoryBank::Carry).
+    pub carry: Box<dyn Any + Send>,
+}
 
-    /// Replaces the state by a saved one; continuing equals never having stopped, to the bit.
+/// A [`MemoryBank`] of whatever type. Every `MemoryBank` is one; nothing else implements it.
+pub trait ErasedBank: Send {
+    /// [`MemoryBank::learning`].
+    fn learning(&self) -> Learning;
+
+    /// [`MemoryBank::collect`].
     ///
     /// # Errors
-    /// When an entry is missing or has the wrong shape. The bank must not be used then.
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError>;
+    /// As there.
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError>;
+
+    /// [`MemoryBank::fit`].
+    ///
+    /// # Errors
+    /// As there.
+    fn fit(&mut self) -> Result<(), BoxError>;
+
+    /// [`MemoryBank::assess_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError>;
+
+    /// [`MemoryBank::assess`].
+    ///
+    /// # Errors
+    /// As there.
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError>;
+
+    /// [`MemoryBank::absorb`].
+    ///
+    /// # Errors
+    /// As there, and when `carry` is that of a bank of another type.
+    fn absorb(
+        &mut self,
+        features: &Features,
+        carry: Box<dyn Any + Send>,
+        role: Role,
+    ) -> Result<(), BoxError>;
+
+    /// [`MemoryBank::recall`].
+    ///
+    /// # Errors
+    /// As there.
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError>;
+
+    /// [`MemoryBank::status`].
+    fn status(&self) -> BankStatus;
+
+    /// [`State::save`].
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>);
+
+    /// [`State::restore`].
+    ///
+    /// # Errors
+    /// As there.
+    fn restore(
+        self: Box<Self>,
+        reader: &SnapshotReader<'_>,
+    ) -> Result<Box<dyn ErasedBank>, BoxError>;
+}
+
+impl<B: MemoryBank + 'static> ErasedBank for B {
+    fn learning(&self) -> Learning {
+        MemoryBank::learning(self)
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        MemoryBank::collect(self, features)
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        MemoryBank::fit(self)
+    }
+
+    fn assess_batch(&self, images: &dyn FeatureSource) -> Result<Vec<Evidence>, BoxError> {
+        MemoryBank::assess_batch(self, images)
+    }
+
+    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+        let (evidence, carry) = MemoryBank::assess(self, features)?;
+        let carry = Box::new(carry);
+        Ok(BankAssessment { evidence, carry })
+    }
+
+    fn absorb(
+        &mut self,
+        features: &Features,
+        carry: Box<dyn Any + Send>,
+        role: Role,
+    ) -> Result<(), BoxError> {
+        let carry = carry.downcast::<B::Carry>();
+        let carry = carry.map_err(|_| "the assessment is that of another bank")?;
+        MemoryBank::absorb(self, features, *carry, role)
+    }
+
+    fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
+        MemoryBank::recall(self, features, stride)
+    }
+
+    fn status(&self) -> BankStatus {
+        MemoryBank::status(self)
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        State::save(self, writer);
+    }
+
+    fn restore(
+        self: Box<Self>,
+        reader: &SnapshotReader<'_>,
+    ) -> Result<Box<dyn ErasedBank>, BoxError> {
+        Ok(Box::new(State::restore(*self, reader)?))
+    }
 }
 
 /// Builds a [`MemoryBank`] from its options; implemented by the options struct of a plugin.
@@ -155,5 +266,5 @@ pub trait MemoryBankFactory: Debug + Send + Sync {
     ///
     /// # Errors
     /// When the options do not fit the backbone.
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError>;
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError>;
 }

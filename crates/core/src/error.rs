@@ -110,6 +110,17 @@ pub enum Error {
     /// An image was to be absorbed after the stream had changed.
     #[error("the stream has changed since the image was assessed: assess it again")]
     StaleAssessment,
+    /// A scorer works on the evidence of a bank, and the detector has none.
+    #[error("the scorer needs the evidence of a bank: add a [bank] table to the config")]
+    NoBank,
+    /// Bank or scorer failed while it remembered an image, so that what the stream knows is in doubt.
+    #[error(
+        "the stream cannot go on: {cause}. Its memory took in a part of the image; restore it from its last saved state, or start a new stream"
+    )]
+    Poisoned {
+        /// What failed.
+        cause: String,
+    },
     /// A bank that walks through a stream was given a batch.
     #[error("the detector scores images one after another; push them instead of giving a batch")]
     NoBatch,

@@ -27,13 +27,14 @@ pub mod prompt;
 pub mod registry;
 pub mod scorer;
 pub mod snapshot;
+pub mod state;
 mod stream;
 pub mod trust;
 mod types;
 pub mod update;
 
 pub use backbone::{Backbone, BackboneFactory};
-pub use bank::{BankStatus, Learning, MemoryBank, MemoryBankFactory};
+pub use bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
 pub use config::{ConfigError, DetectorConfig};
 pub use detector::Detector;
@@ -44,14 +45,22 @@ pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
 pub use registry::{Component, Declaration, Slot};
-pub use scorer::{ScoreInput, Scored, Scorer, ScorerFactory};
+pub use scorer::{
+    ErasedScorer, ScoreInput, Scored, Scorer, ScorerFactory, Stateless, StatelessScorer,
+};
+pub use state::State;
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use trust::{Reach, Trust};
-pub use types::{AnomalyMap, Blur, Branch, Evidence, FeatureSource, Features, Grid, Prior, Role};
+pub use types::{
+    AnomalyMap, Blur, Branch, Distance, Evidence, FeatureSource, Features, Grid, Prior, Role,
+};
 pub use update::UpdatePolicy;
 
 /// The version of `typetag` that the factory traits are made with: plugins say `use rareclip_core::typetag;`.
 pub use typetag;
+
+/// Writes [`State`](trait@State) for a struct: its fields marked `#[state]` are the memory.
+pub use rareclip_derive::State;
 
 /// What the macros of this crate refer to; not a part of the public interface.
 #[doc(hidden)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
 use crate::{Error, Grid, Result};
 
@@ -156,6 +156,31 @@ pub fn neighbourhood_mean(tokens: ArrayView2<'_, f32>, grid: Grid, side: usize) 
 pub fn row_major<'a>(rows: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
     rows.to_slice()
         .map_or_else(|| Cow::Owned(rows.iter().copied().collect()), Cow::Borrowed)
+}
+
+/// The value in the middle, the upper one of two; 0 of no value.
+pub fn median(values: impl IntoIterator<Item = f32>) -> f32 {
+    let mut values: Vec<f32> = values.into_iter().collect();
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+/// Each row of `tokens` `[patches, width]` with unit length; a row of zeros stays one.
+///
+/// # Errors
+/// [`Error::NonFinite`] when a token holds NaN or infinity.
+pub fn unit_rows(tokens: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+    let mut rows = tokens.as_standard_layout().into_owned();
+    let finite = |mut row: ArrayViewMut1<'_, f32>| row.as_slice_mut().is_some_and(normalise);
+    match rows.rows_mut().into_iter().all(finite) {
+        true => Ok(rows),
+        false => Err(Error::NonFinite {
+            what: "a token".into(),
+        }),
+    }
 }
 
 /// Sums over squares; dividing by their size is left to the scaling to unit length.

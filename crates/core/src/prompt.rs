@@ -9,7 +9,10 @@ use crate::{BoxError, Features, Prior};
 /// Turns features into a prior. Shared by all streams, immutable.
 pub trait PromptHead: Send + Sync {
     /// What identifies its weights and texts, e.g. a sha256: state made with others is refused.
-    fn weights(&self) -> &str;
+    /// Default: it has none.
+    fn weights(&self) -> &str {
+        "none"
+    }
 
     /// The prior of one image, every value in [0, 1].
     ///

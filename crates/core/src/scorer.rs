@@ -3,9 +3,13 @@
 use std::any::Any;
 use std::fmt::Debug;
 
+use ndarray::Array1;
+
 use crate::backbone::BackboneSpec;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
-use crate::{AnomalyMap, BoxError, Evidence, FeatureSource, Features, Prior, Role};
+use crate::{
+    AnomalyMap, BoxError, Error, Evidence, FeatureSource, Features, Grid, Prior, Role, State,
+};
 
 /// Everything a scorer sees of one image.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,34 @@ pub struct ScoreInput<'a> {
     pub update: bool,
 }
 
+impl<'a> ScoreInput<'a> {
+    /// The evidence, for a scorer that cannot do without.
+    ///
+    /// # Errors
+    /// [`Error::NoBank`] when the detector has no bank.
+    pub fn evidence(&self) -> Result<&'a Evidence, Error> {
+        self.evidence.ok_or(Error::NoBank)
+    }
+
+    /// The mean over the branches of the bank of the scores of each patch `[patches]`, for a
+    /// scorer that was built for `grid`.
+    ///
+    /// # Errors
+    /// [`Error::NoBank`], or [`Error::Shape`] when the image has another grid or the evidence
+    /// other patches.
+    pub fn mean_scores(&self, grid: Grid) -> Result<Array1<f32>, Error> {
+        let Grid { rows, columns } = self.features.grid;
+        if self.features.grid != grid {
+            return Err(Error::Shape {
+                what: "the patch grid".into(),
+                found: vec![rows, columns],
+                expected: format!("[{}, {}]", grid.rows, grid.columns),
+            });
+        }
+        self.evidence()?.mean(grid.patches())
+    }
+}
+
 /// The map and score of one image.
 #[derive(Debug, Clone)]
 pub struct Scored {
@@ -34,6 +66,15 @@ pub struct Scored {
 }
 
 impl Scored {
+    /// A map and a score that is not refined.
+    pub fn new(map: AnomalyMap, score: f32) -> Self {
+        Self {
+            map,
+            raw_score: score,
+            score,
+        }
+    }
+
     /// Whether no value is NaN or infinite.
     pub fn is_finite(&self) -> bool {
         self.raw_score.is_finite()
@@ -42,31 +83,25 @@ impl Scored {
     }
 }
 
-/// What a scorer found out about one image, and its own work for [`Scorer::absorb`] to use again.
-pub struct ScoreAssessment {
-    /// Map and score; `None` for a known normal.
-    pub scored: Option<Scored>,
-    /// The scorer's own intermediate results.
-    pub carry: Box<dyn Any + Send>,
-}
-
 /// Scores the images of one stream in order. The result for an image depends on it and earlier ones only.
-pub trait Scorer: Send {
-    /// Scores an image against what is remembered, which stays as it is.
+///
+/// A scorer that remembers nothing is a [`StatelessScorer`].
+pub trait Scorer: State + Send {
+    /// What it works out of an image for [`absorb`](Self::absorb) to use again; `()` for nothing.
+    type Carry: Send + 'static;
+
+    /// Scores an image against what is remembered, which stays as it is; no score for a known
+    /// normal. A score or map that is not finite is refused by the stream.
     ///
     /// # Errors
     /// When an input it cannot do without is missing or has the wrong shape.
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError>;
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError>;
 
     /// Remembers the image whose assessment gave `carry`.
     ///
     /// # Errors
-    /// When `carry` is not one of this scorer's. The state is unchanged then.
-    fn absorb(
-        &mut self,
-        input: &ScoreInput<'_>,
-        carry: Box<dyn Any + Send>,
-    ) -> Result<(), BoxError>;
+    /// When it cannot take in the image. The memory is unchanged then.
+    fn absorb(&mut self, input: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError>;
 
     /// Refines the scores of a batch by looking at all of it, where the bank learns from batches; `scores` are those of
     /// [`assess`](Self::assess), in the order of `images`.
@@ -83,15 +118,163 @@ pub trait Scorer: Send {
 
     /// Bytes held between two images.
     fn bytes(&self) -> usize;
+}
 
-    /// Writes the whole state.
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>);
-
-    /// Replaces the state by a saved one; continuing equals never having stopped, to the bit.
+/// A scorer that remembers nothing: `Box::new(Stateless(scorer))` is a [`Scorer`].
+pub trait StatelessScorer: Send {
+    /// Scores an image. A score or map that is not finite is refused by the stream.
     ///
     /// # Errors
-    /// When an entry is missing or has the wrong shape. The scorer must not be used then.
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError>;
+    /// When an input it cannot do without is missing or has the wrong shape.
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError>;
+
+    /// [`Scorer::refine_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError> {
+        let _ = (images, scores);
+        Ok(())
+    }
+
+    /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is calibrated.
+    fn nominal_range(&self) -> (f32, f32);
+}
+
+/// The [`Scorer`] that a [`StatelessScorer`] is.
+#[derive(Debug, Clone)]
+pub struct Stateless<S>(pub S);
+
+impl<S> State for Stateless<S> {
+    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
+
+    fn restore(self, _: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        Ok(self)
+    }
+}
+
+impl<S: StatelessScorer> Scorer for Stateless<S> {
+    type Carry = ();
+
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, ()), BoxError> {
+        let scored = match input.role {
+            Role::Normal => None,
+            Role::Query => Some(self.0.score(input)?),
+        };
+        Ok((scored, ()))
+    }
+
+    fn absorb(&mut self, _: &ScoreInput<'_>, (): ()) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError> {
+        self.0.refine_batch(images, scores)
+    }
+
+    fn nominal_range(&self) -> (f32, f32) {
+        self.0.nominal_range()
+    }
+
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// What a scorer of whatever type found out about one image.
+pub struct ScoreAssessment {
+    /// Map and score, finite; `None` for a known normal.
+    pub scored: Option<Scored>,
+    /// The scorer's [`Carry`](Scorer::Carry).
+    pub carry: Box<dyn Any + Send>,
+}
+
+/// A [`Scorer`] of whatever type. Every `Scorer` is one; nothing else implements it.
+pub trait ErasedScorer: Send {
+    /// [`Scorer::assess`].
+    ///
+    /// # Errors
+    /// As there, and [`Error::NonFinite`] for a score or map that is not finite.
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError>;
+
+    /// [`Scorer::absorb`].
+    ///
+    /// # Errors
+    /// As there, and when `carry` is that of a scorer of another type.
+    fn absorb(
+        &mut self,
+        input: &ScoreInput<'_>,
+        carry: Box<dyn Any + Send>,
+    ) -> Result<(), BoxError>;
+
+    /// [`Scorer::refine_batch`].
+    ///
+    /// # Errors
+    /// As there.
+    fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError>;
+
+    /// [`Scorer::nominal_range`].
+    fn nominal_range(&self) -> (f32, f32);
+
+    /// [`Scorer::bytes`].
+    fn bytes(&self) -> usize;
+
+    /// [`State::save`].
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>);
+
+    /// [`State::restore`].
+    ///
+    /// # Errors
+    /// As there.
+    fn restore(
+        self: Box<Self>,
+        reader: &SnapshotReader<'_>,
+    ) -> Result<Box<dyn ErasedScorer>, BoxError>;
+}
+
+impl<S: Scorer + 'static> ErasedScorer for S {
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+        let (scored, carry) = Scorer::assess(self, input)?;
+        if scored.as_ref().is_some_and(|scored| !scored.is_finite()) {
+            let what = "score or map".into();
+            return Err(Error::NonFinite { what }.into());
+        }
+        let carry = Box::new(carry);
+        Ok(ScoreAssessment { scored, carry })
+    }
+
+    fn absorb(
+        &mut self,
+        input: &ScoreInput<'_>,
+        carry: Box<dyn Any + Send>,
+    ) -> Result<(), BoxError> {
+        let carry = carry.downcast::<S::Carry>();
+        let carry = carry.map_err(|_| "the assessment is that of another scorer")?;
+        Scorer::absorb(self, input, *carry)
+    }
+
+    fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError> {
+        Scorer::refine_batch(self, images, scores)
+    }
+
+    fn nominal_range(&self) -> (f32, f32) {
+        Scorer::nominal_range(self)
+    }
+
+    fn bytes(&self) -> usize {
+        Scorer::bytes(self)
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        State::save(self, writer);
+    }
+
+    fn restore(
+        self: Box<Self>,
+        reader: &SnapshotReader<'_>,
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
+        Ok(Box::new(State::restore(*self, reader)?))
+    }
 }
 
 /// Builds a [`Scorer`] from its options; implemented by the options struct of a plugin.
@@ -126,5 +309,5 @@ pub trait ScorerFactory: Debug + Send + Sync {
         &self,
         backbone: &BackboneSpec,
         bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError>;
+    ) -> Result<Box<dyn ErasedScorer>, BoxError>;
 }

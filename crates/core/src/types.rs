@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array, Array1, Array2, ArrayView1, Dimension};
 use rareclip_imaging::{gaussian_blur, upsample_bilinear};
+use serde::{Deserialize, Serialize};
 
+use crate::patches::median;
 use crate::{BoxError, Error, Result};
 
 /// The patch grid of an image: `rows` x `columns` patches, counted row by row.
@@ -93,6 +95,27 @@ impl Features {
             block,
             available: self.tokens.keys().copied().collect(),
         })
+    }
+
+    /// The tokens `[patches, width]` of a block, for a component that was built for `grid` and `width`.
+    ///
+    /// # Errors
+    /// [`Error::MissingBlock`], [`Error::Shape`] when grid or width is another, or [`Error::NonFinite`].
+    pub fn tokens_of(&self, block: usize, grid: Grid, width: usize) -> Result<&Array2<f32>> {
+        let tokens = self.block(block)?;
+        let what = || format!("tokens of block {block}");
+        if self.grid != grid || tokens.dim() != (grid.patches(), width) {
+            let Grid { rows, columns } = grid;
+            return Err(Error::Shape {
+                what: what(),
+                found: tokens.shape().to_vec(),
+                expected: format!("[{rows} x {columns} patches, {width}]"),
+            });
+        }
+        match tokens.iter().all(|value| value.is_finite()) {
+            true => Ok(tokens),
+            false => Err(Error::NonFinite { what: what() }),
+        }
     }
 
     /// Checks that every number is finite and every block has one token a patch.
@@ -193,6 +216,22 @@ pub struct Prior {
     pub patches: Array1<f32>,
 }
 
+impl Prior {
+    /// A prior whose values are probabilities.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a value is not within [0, 1].
+    pub fn new(image: f32, patches: Array1<f32>) -> Result<Self> {
+        let probable = |value: &f32| (0.0..=1.0).contains(value);
+        match probable(&image) && patches.iter().all(probable) {
+            true => Ok(Self { image, patches }),
+            false => Err(Error::NonFinite {
+                what: "the prior".into(),
+            }),
+        }
+    }
+}
+
 /// What a memory bank says of one image.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -211,19 +250,83 @@ impl Evidence {
             image: None,
         }
     }
+
+    /// The mean over the branches of the scores of each patch `[patches]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a branch has not `patches` scores, or there is no branch.
+    pub fn mean(&self, patches: usize) -> Result<Array1<f32>> {
+        let wrong = |what: &str, found: usize, expected: String| Error::Shape {
+            what: what.into(),
+            found: vec![found],
+            expected,
+        };
+        if self.branches.is_empty() {
+            return Err(wrong("the evidence", 0, "at least one branch".into()));
+        }
+        let share = 1.0 / self.branches.len() as f32;
+        let mut mean = Array1::<f32>::zeros(patches);
+        for Branch { source, scores, .. } in &self.branches {
+            if scores.len() != patches {
+                let what = format!("the evidence of {source}");
+                return Err(wrong(&what, scores.len(), format!("[{patches}]")));
+            }
+            mean.scaled_add(share, scores);
+        }
+        Ok(mean)
+    }
 }
 
-/// The evidence of one branch of a bank: one neighbourhood size on one block.
+/// The evidence of one branch of a bank: how unlike its memory each patch is, by one kind of feature.
 #[derive(Debug, Clone)]
 pub struct Branch {
-    /// The block (1-based) whose tokens were read.
-    pub block: usize,
-    /// Side of the square of patches averaged into one, in patches.
-    pub neighbourhood: usize,
+    /// What was compared, in words that no other branch of the bank has, such as `block 9`.
+    pub source: String,
+    /// What `scores` measure.
+    pub distance: Distance,
     /// Per patch how unlike the memory it is `[patches]`; larger is more anomalous. Zero while the memory is empty.
-    pub rarity: Array1<f32>,
+    pub scores: Array1<f32>,
     /// The same against the known normal shots alone, where there are any.
-    pub normal_rarity: Option<Array1<f32>>,
+    pub normal_scores: Option<Array1<f32>>,
+}
+
+impl Branch {
+    /// Scores of patches `[patches]` without a comparison with known normals.
+    pub fn new(source: impl Into<String>, distance: Distance, scores: Array1<f32>) -> Self {
+        Self {
+            source: source.into(),
+            distance,
+            scores,
+            normal_scores: None,
+        }
+    }
+
+    /// Scores of the patches of `block` (1-based), each averaged over a square of `side` x `side` patches.
+    pub fn of_block(block: usize, side: usize, distance: Distance, scores: Array1<f32>) -> Self {
+        let source = match side {
+            1 => format!("block {block}"),
+            _ => format!("block {block}, {side} x {side} patches"),
+        };
+        Self::new(source, distance, scores)
+    }
+}
+
+/// What kind of distance the scores of a [`Branch`] are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Distance {
+    /// 1 less a cosine, or a monotonic function of cosines: 0 to 2.
+    Cosine,
+    /// The length of a difference, from 0.
+    Euclidean,
+    /// A length in units of the spread of the normals, from 0.
+    Mahalanobis,
+    /// What of a feature the normals do not explain, from 0.
+    Residual,
+    /// Something else, on a scale of its own.
+    #[default]
+    Other,
 }
 
 /// The anomaly map of one image at input resolution.
@@ -289,12 +392,7 @@ impl AnomalyMap {
 
     /// The median value: what most of the image looks like.
     pub fn median(&self) -> f32 {
-        let mut values: Vec<f32> = self.values.iter().copied().collect();
-        if values.is_empty() {
-            return 0.0;
-        }
-        let middle = values.len() / 2;
-        *values.select_nth_unstable_by(middle, f32::total_cmp).1
+        median(self.values.iter().copied())
     }
 }
 

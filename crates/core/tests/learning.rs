@@ -63,8 +63,8 @@ fn a_fitted_stream_continues_from_its_state() {
     }
     whole.fit().unwrap();
     whole.save(&path).unwrap();
-    let mut other = detector.open_stream().unwrap();
-    other.load(&path).unwrap();
+    let other = detector.open_stream().unwrap();
+    let mut other = other.restore(&path).unwrap();
     let score = |stream: &mut rareclip_core::Stream| {
         let outcome = stream.push(&query, PushOptions::LEARN).unwrap();
         outcome.scored.score.to_bits()
@@ -135,8 +135,8 @@ fn a_policy_continues_from_the_state() {
             .unwrap();
     }
     first.save(&path).unwrap();
-    let mut second = detector.open_stream().unwrap();
-    second.load(&path).unwrap();
+    let second = detector.open_stream().unwrap();
+    let mut second = second.restore(&path).unwrap();
     for level in [3.0, 4.0, 5.0] {
         second
             .push(&features(&detector, level), PushOptions::LEARN)

@@ -33,8 +33,8 @@ fn saving_and_loading_continues_to_the_bit() {
     let mut first = detector().open_stream().unwrap();
     let mut parts = scores(&mut first, &levels[..17]);
     first.save(&path).unwrap();
-    let mut second = detector().open_stream().unwrap();
-    second.load(&path).unwrap();
+    let second = detector().open_stream().unwrap();
+    let mut second = second.restore(&path).unwrap();
     assert_eq!(second.sequence(), 17);
     parts.extend(scores(&mut second, &levels[17..]));
     let bits = |scores: &[f32]| {
@@ -58,7 +58,7 @@ fn a_peek_leaves_no_trace() {
     scores(&mut stream, &[1.0, 2.0]);
     let state = |stream: &Stream| {
         let mut writer = SnapshotWriter::new();
-        stream.save_into(&mut writer);
+        stream.save_into(&mut writer).unwrap();
         writer.to_bytes().unwrap()
     };
     let before = stream.bank_status();
@@ -130,11 +130,11 @@ fn state_of_another_detector_is_refused_with_the_difference() {
         .unwrap()
         .build()
         .unwrap();
-    let mut other = rareclip_core::Detector::build(&config)
+    let other = rareclip_core::Detector::build(&config)
         .unwrap()
         .open_stream()
         .unwrap();
-    let message = other.load(&path).unwrap_err().to_string();
+    let message = other.restore(&path).err().unwrap().to_string();
     assert!(message.contains("bank.block was 2, is 3"), "{message}");
 }
 
@@ -176,7 +176,7 @@ proptest! {
         let mut stream = detector().open_stream().unwrap();
         scores(&mut stream, &[1.0, 3.0]);
         let mut writer = SnapshotWriter::new();
-        stream.save_into(&mut writer);
+        stream.save_into(&mut writer).unwrap();
         let bytes = writer.to_bytes().unwrap();
         let path = std::path::Path::new("state");
         if cut < bytes.len() {
@@ -196,14 +196,14 @@ fn an_assessed_image_that_is_given_up_leaves_no_trace() {
     scores(&mut stream, &[1.0, 2.0]);
     let features = detector.encode(image(3.0).view()).unwrap().remove(0);
     let mut before = SnapshotWriter::new();
-    stream.save_into(&mut before);
+    stream.save_into(&mut before).unwrap();
     let before = before.to_bytes().unwrap();
     let given_up = stream
         .assess(&features, PushOptions::LEARN, &mut |_, _| {})
         .unwrap()
         .into_outcome();
     let mut after = SnapshotWriter::new();
-    stream.save_into(&mut after);
+    stream.save_into(&mut after).unwrap();
     assert_eq!(before, after.to_bytes().unwrap());
     let pushed = stream.push(&features, PushOptions::LEARN).unwrap();
     assert_eq!(given_up.scored.score, pushed.scored.score);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
-    BoxError, Component, MemoryBank, MemoryBankFactory, Slot, Trust, VectorIndex,
+    BoxError, Component, ErasedBank, MemoryBankFactory, Slot, Trust, VectorIndex,
     VectorIndexFactory, register, typetag,
 };
 use schemars::JsonSchema;
@@ -79,7 +79,7 @@ impl MemoryBankFactory for Options {
         Vec::new()
     }
 
-    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         TOUCHED.fetch_add(1, Ordering::Relaxed);
         Err("not built in this test".into())
     }
@@ -117,7 +117,7 @@ also! {
             self.0.blocks()
         }
 
-        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
             self.0.build(backbone)
         }
     }
@@ -126,7 +126,7 @@ also! {
             self.0.blocks()
         }
 
-        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+        fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
             self.0.build(backbone)
         }
     }

@@ -49,6 +49,15 @@ impl InputRecipe {
         }
     }
 
+    /// Bicubic, values in 0..1 as they are, and the default preset.
+    pub fn unit(side: usize) -> Self {
+        Self {
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            ..Self::clip(side)
+        }
+    }
+
     /// Bicubic, with ImageNet's normalisation and the default preset.
     pub fn imagenet(side: usize) -> Self {
         Self {

@@ -1,9 +1,7 @@
 //! The kit refuses indexes that break a promise: one fault each, seeded into a sound one.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
-use std::borrow::Cow;
-
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView2, CowArray, Ix2};
 use rareclip_core::index::{NONE, Neighbours, Survey, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex, typetag};
@@ -222,8 +220,9 @@ impl VectorIndex for Index {
         Self::collected(k, rows.collect())
     }
 
-    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
-        Ok(Cow::Borrowed(&self.data))
+    fn vectors(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError> {
+        let shape = (self.data.len() / self.width, self.width);
+        Ok(ArrayView2::from_shape(shape, &self.data)?.into())
     }
 
     fn within(

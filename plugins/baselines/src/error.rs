@@ -38,7 +38,4 @@ pub enum BaselineError {
     /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values; the image was not scored")]
     NonFinite(&'static str),
-    /// The assessment was made by another component.
-    #[error("the assessment is not one of this scorer; absorb what the same scorer has assessed")]
-    ForeignAssessment,
 }

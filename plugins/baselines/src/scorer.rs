@@ -1,15 +1,13 @@
 //! The scorer `statistic`.
 
-use std::any::Any;
-
 use ndarray::{Array1, ArrayView2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::{
-    AnomalyMap, BoxError, Features, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+    AnomalyMap, BoxError, ErasedScorer, Features, Grid, ScoreInput, Scored, Stateless,
+    StatelessScorer, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,15 +67,19 @@ impl ScorerFactory for StatisticOptions {
         Ok(Some(0))
     }
 
-    fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(
+        &self,
+        backbone: &BackboneSpec,
+        _: &[usize],
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         if backbone.width_of(BLOCK) != Some(WIDTH) {
             return Err(BaselineError::NotAThumbnail.into());
         }
-        Ok(Box::new(StatisticScorer {
+        Ok(Box::new(Stateless(StatisticScorer {
             options: self.clone(),
             grid: backbone.grid,
             side: backbone.input.side,
-        }))
+        })))
     }
 }
 
@@ -86,8 +88,6 @@ struct StatisticScorer {
     grid: Grid,
     side: usize,
 }
-
-struct Carry;
 
 /// A statistic of an image and of its cells `[patches]`.
 struct Measured {
@@ -180,39 +180,16 @@ fn random(tokens: ArrayView2<'_, f32>, seed: u64) -> Measured {
     }
 }
 
-impl Scorer for StatisticScorer {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
-        let scored = match input.role {
-            Role::Normal => None,
-            Role::Query => {
-                let mut measured = self.measure(input.features)?;
-                if self.options.sign == Sign::Lower {
-                    measured.image = -measured.image;
-                    measured.patches.mapv_inplace(|value| -value);
-                }
-                let patches = measured.patches.view();
-                let scored = Scored {
-                    map: AnomalyMap::from_patches(patches, self.grid, self.side, None)?,
-                    raw_score: measured.image,
-                    score: measured.image,
-                };
-                if !scored.is_finite() {
-                    return Err(BaselineError::NonFinite("the score or the map").into());
-                }
-                Some(scored)
-            }
-        };
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(Carry),
-        })
-    }
-
-    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        if carry.is::<Carry>() {
-            return Ok(());
+impl StatelessScorer for StatisticScorer {
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
+        let mut measured = self.measure(input.features)?;
+        if self.options.sign == Sign::Lower {
+            measured.image = -measured.image;
+            measured.patches.mapv_inplace(|value| -value);
         }
-        Err(BaselineError::ForeignAssessment.into())
+        let patches = measured.patches.view();
+        let map = AnomalyMap::from_patches(patches, self.grid, self.side, None)?;
+        Ok(Scored::new(map, measured.image))
     }
 
     fn nominal_range(&self) -> (f32, f32) {
@@ -225,15 +202,5 @@ impl Scorer for StatisticScorer {
             Sign::Higher => (0.0, high),
             Sign::Lower => (-high, 0.0),
         }
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use ndarray::{Array1, ArrayView2, Axis};
+use ndarray::{Array1, ArrayView2, Axis, CowArray, Ix2};
 use pulp::Arch;
 use rareclip_core::BoxError;
 use rareclip_core::index::{IndexError, Neighbours, Survey, VectorIndex};
 use rareclip_core::patches::row_major;
+use rareclip_core::snapshot::SnapshotWriter;
 use rayon::prelude::*;
 
 use crate::product::with_tile;
@@ -132,10 +133,6 @@ fn row_blocks(
 }
 
 impl VectorIndex for ExactIndex {
-    fn exact(&self) -> bool {
-        true
-    }
-
     fn len(&self) -> usize {
         self.data.len() / self.width
     }
@@ -216,8 +213,13 @@ impl VectorIndex for ExactIndex {
         Ok(found)
     }
 
-    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
-        Ok(Cow::Borrowed(&self.data))
+    fn vectors(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError> {
+        let shape = (self.len(), self.width);
+        Ok(ArrayView2::from_shape(shape, &self.data)?.into())
+    }
+
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
+        writer.floats(name, &[self.len(), self.width], self.data.as_slice());
     }
 }
 

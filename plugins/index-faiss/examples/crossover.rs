@@ -223,9 +223,8 @@ fn compare(width: usize, size: usize, factories: &[String]) -> Result<(), BoxErr
             ..FaissOptions::default()
         };
         let mut index = FaissIndex::new(&options, width, size)?;
-        let values = exact.vectors()?;
-        let vectors = ArrayView2::from_shape((size, width), &values)?;
-        let (build, ()) = timed(|| index.append(vectors))?;
+        let vectors = exact.vectors()?;
+        let (build, ()) = timed(|| index.append(vectors.view()))?;
         for effort in Effort::of(factory) {
             index.tune(effort.probes, effort.search_depth)?;
             let row = measure(&index, &*exact, queries.view(), build / 1e3)?;

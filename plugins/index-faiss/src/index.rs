@@ -1,10 +1,9 @@
 //! The vectors, and the approximate index beside them where one is asked for.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use data_encoding::HEXLOWER;
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, CowArray, Ix2};
 use rareclip_core::BoxError;
 use rareclip_core::index::{Hit, IndexError, NONE, Neighbours, Survey, VectorIndex};
 use rareclip_core::patches::row_major;
@@ -261,8 +260,9 @@ impl VectorIndex for FaissIndex {
         Ok(self.flat.nearest_earlier(positions, floor, k)?)
     }
 
-    fn vectors(&self) -> Result<Cow<'_, [f32]>, BoxError> {
-        Ok(Cow::Borrowed(self.flat.values()))
+    fn vectors(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError> {
+        let shape = (self.len(), self.width());
+        Ok(ArrayView2::from_shape(shape, self.flat.values())?.into())
     }
 
     fn search_exactly(

@@ -9,7 +9,7 @@ use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{Features, Grid, InputRecipe, Learning, MemoryBank, MemoryBankFactory, Role};
+use rareclip_core::{ErasedBank, Features, Grid, InputRecipe, Learning, MemoryBankFactory, Role};
 use rareclip_index_exact as _;
 use rareclip_index_faiss as _;
 use rareclip_neighbours::{CoresetOptions, PatchOptions};
@@ -81,7 +81,7 @@ fn prototype_bank(index: &Value) -> Box<dyn MemoryBankFactory> {
 }
 
 /// A bank that has seen 15 images, by whichever way it learns.
-fn taught(factory: &dyn MemoryBankFactory) -> Box<dyn MemoryBank> {
+fn taught(factory: &dyn MemoryBankFactory) -> Box<dyn ErasedBank> {
     let mut bank = factory.build(&backbone()).unwrap();
     for number in 0..15 {
         match bank.learning() {
@@ -97,28 +97,27 @@ fn taught(factory: &dyn MemoryBankFactory) -> Box<dyn MemoryBank> {
     bank
 }
 
-fn absorb(bank: &mut dyn MemoryBank, number: u64) {
+fn absorb(bank: &mut dyn ErasedBank, number: u64) {
     let features = image(number);
     let carry = bank.assess(&features).unwrap().carry;
     bank.absorb(&features, carry, Role::Query).unwrap();
 }
 
-fn saved(bank: &dyn MemoryBank) -> Vec<u8> {
+fn saved(bank: &dyn ErasedBank) -> Vec<u8> {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     writer.to_bytes().unwrap()
 }
 
-fn restored(factory: &dyn MemoryBankFactory, bytes: Vec<u8>) -> Box<dyn MemoryBank> {
+fn restored(factory: &dyn MemoryBankFactory, bytes: Vec<u8>) -> Box<dyn ErasedBank> {
     let snapshot = Snapshot::from_bytes(Path::new("bank"), bytes).unwrap();
-    let mut bank = factory.build(&backbone()).unwrap();
-    bank.load(&snapshot.reader().unwrap()).unwrap();
-    bank
+    let bank = factory.build(&backbone()).unwrap();
+    bank.restore(&snapshot.reader().unwrap()).unwrap()
 }
 
-fn rarity(bank: &dyn MemoryBank, number: u64) -> Vec<f32> {
+fn rarity(bank: &dyn ErasedBank, number: u64) -> Vec<f32> {
     bank.assess(&image(number)).unwrap().evidence.branches[0]
-        .rarity
+        .scores
         .to_vec()
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use fixture::File;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{MemoryBank, MemoryBankFactory, Role, ScoreInput, Scorer, ScorerFactory};
+use rareclip_core::{ErasedBank, ErasedScorer, MemoryBankFactory, Role, ScoreInput, ScorerFactory};
 use rareclip_index_exact as _;
 use rareclip_index_faiss as _;
 use rareclip_rarity::{
@@ -38,7 +38,7 @@ fn configured(index: Value) -> Arc<dyn VectorIndexFactory> {
     }
 }
 
-fn bank(params: &Value, index: Value) -> Box<dyn MemoryBank> {
+fn bank(params: &Value, index: Value) -> Box<dyn ErasedBank> {
     let number = |key: &str| params[key].as_f64().unwrap();
     let count = |key: &str| params[key].as_u64().unwrap() as usize;
     if params["algorithm"] == "rareclip_d" {
@@ -69,7 +69,7 @@ fn bank(params: &Value, index: Value) -> Box<dyn MemoryBank> {
     options.build(&fixture::backbone()).unwrap()
 }
 
-fn scorer(params: &Value) -> Box<dyn Scorer> {
+fn scorer(params: &Value) -> Box<dyn ErasedScorer> {
     let number = |key: &str| params[key].as_f64().unwrap();
     let count = |key: &str| params[key].as_u64().unwrap() as usize;
     let rescoring = Rescoring {
@@ -113,7 +113,7 @@ impl Deviations {
 }
 
 /// All that a bank remembers, as it stands in a state file.
-fn state(bank: &dyn MemoryBank) -> Vec<u8> {
+fn state(bank: &dyn ErasedBank) -> Vec<u8> {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     writer.to_bytes().unwrap()
@@ -154,12 +154,12 @@ fn golden(setting: &str) {
         for (number, (branch, other)) in both.enumerate() {
             deviations.compare(
                 "rarity, from the exact index",
-                &branch.rarity,
-                &other.rarity,
+                &branch.scores,
+                &other.scores,
             );
             if role == Role::Query {
                 let expected = file.at("rl_map", &[i, number / 2, number % 2]);
-                deviations.compare("rl_map", &branch.rarity, &expected);
+                deviations.compare("rl_map", &branch.scores, &expected);
             }
         }
         let scored = scorer.assess(&input).unwrap();
@@ -186,7 +186,7 @@ fn golden(setting: &str) {
 }
 
 /// Every array of vectors that the banks hold is the same, to the bit.
-fn same_prototypes(one: &dyn MemoryBank, other: &dyn MemoryBank, image: usize) {
+fn same_prototypes(one: &dyn ErasedBank, other: &dyn ErasedBank, image: usize) {
     let [one, other] =
         [one, other].map(|bank| Snapshot::from_bytes(Path::new("bank"), state(bank)).unwrap());
     let (one, other) = (one.reader().unwrap(), other.reader().unwrap());

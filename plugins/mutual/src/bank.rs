@@ -1,14 +1,13 @@
 //! MuSc's bank.
 
-use std::any::Any;
-
 use ndarray::Array1;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{BankStatus, ErasedBank, MemoryBank, MemoryBankFactory};
 use rareclip_core::patches::check_neighbourhoods;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, Branch, Evidence, FeatureSource, Features, Grid, Learning, Role, typetag,
+    BoxError, Branch, Distance, Evidence, FeatureSource, Features, Grid, Learning, Role, typetag,
 };
 use rayon::prelude::*;
 
@@ -28,7 +27,7 @@ impl MemoryBankFactory for MutualOptions {
         Ok(Some(0))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(MutualBank::new(self, backbone)?))
     }
 }
@@ -129,7 +128,17 @@ fn parts(images: usize, subset: usize) -> usize {
     images.div_ceil(subset).min(images / 2).max(1)
 }
 
+impl State for MutualBank {
+    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
+
+    fn restore(self, _: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        Ok(self)
+    }
+}
+
 impl MemoryBank for MutualBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Batch
     }
@@ -158,12 +167,10 @@ impl MemoryBank for MutualBank {
                     width: branch.width,
                 };
                 for (&at, rarity) in members.iter().zip(set.scores(self.share)) {
-                    evidence[at].branches.push(Branch {
-                        block: branch.block,
-                        neighbourhood: branch.neighbourhood,
-                        rarity: Array1::from_vec(rarity),
-                        normal_rarity: None,
-                    });
+                    let (block, side) = (branch.block, branch.neighbourhood);
+                    let scores = Array1::from_vec(rarity);
+                    let branch = Branch::of_block(block, side, Distance::Euclidean, scores);
+                    evidence[at].branches.push(branch);
                 }
                 tracing::debug!(
                     part = part + 1,
@@ -177,12 +184,12 @@ impl MemoryBank for MutualBank {
         Ok(evidence)
     }
 
-    fn assess(&self, _: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, _: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         Err(MutualError::NeedsBatch.into())
     }
 
-    fn absorb(&mut self, _: &Features, _: Box<dyn Any + Send>, _: Role) -> Result<(), BoxError> {
-        Err(MutualError::NeedsBatch.into())
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn status(&self) -> BankStatus {
@@ -192,12 +199,6 @@ impl MemoryBank for MutualBank {
             bytes: 0,
             capacity_bytes: 0,
         }
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

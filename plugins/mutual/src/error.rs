@@ -57,9 +57,6 @@ pub enum MutualError {
         /// Images given.
         images: usize,
     },
-    /// The assessment was made by another component.
-    #[error("the assessment is not one of this {0}; absorb what the same {0} has assessed")]
-    ForeignAssessment(&'static str),
     /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values")]
     NonFinite(&'static str),

@@ -1,14 +1,12 @@
 //! MuSc's scorer, and its re-scoring among images that look alike (paper: RsCIN).
 
-use std::any::Any;
-
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::dot;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::{
-    AnomalyMap, BoxError, FeatureSource, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+    AnomalyMap, BoxError, ErasedScorer, FeatureSource, Grid, ScoreInput, Scored, Stateless,
+    StatelessScorer, typetag,
 };
 
 use crate::error::MutualError;
@@ -24,17 +22,17 @@ impl ScorerFactory for MutualScorerOptions {
         &self,
         backbone: &BackboneSpec,
         bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError> {
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         if bank_blocks.is_empty() {
             return Err(MutualError::NoEvidence.into());
         }
         let fits = self.windows.iter().all(|&window| window >= 1);
         require(fits, "windows", &self.windows, "numbers from 1")?;
-        Ok(Box::new(MutualScorer {
+        Ok(Box::new(Stateless(MutualScorer {
             windows: self.windows.clone(),
             grid: backbone.grid,
             side: backbone.input.side,
-        }))
+        })))
     }
 }
 
@@ -45,10 +43,8 @@ struct MutualScorer {
     side: usize,
 }
 
-struct Carry;
-
-impl MutualScorer {
-    fn scored(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
+impl StatelessScorer for MutualScorer {
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
         let evidence = input.evidence.ok_or(MutualError::NoEvidence)?;
         if evidence.branches.is_empty() {
             return Err(MutualError::NoEvidence.into());
@@ -56,49 +52,20 @@ impl MutualScorer {
         let patches = self.grid.patches();
         let mut mean = Array1::<f32>::zeros(patches);
         for branch in &evidence.branches {
-            if branch.rarity.len() != patches {
+            if branch.scores.len() != patches {
                 return Err(MutualError::Shape {
                     what: "the evidence",
-                    found: branch.rarity.shape().to_vec(),
+                    found: branch.scores.shape().to_vec(),
                     expected: vec![patches],
                 }
                 .into());
             }
-            mean += &branch.rarity;
+            mean += &branch.scores;
         }
         mean /= evidence.branches.len() as f32;
         let map = AnomalyMap::from_patches(mean.view(), self.grid, self.side, None)?;
         let score = map.max();
-        let scored = Scored {
-            map,
-            raw_score: score,
-            score,
-        };
-        // The largest value passes over NaN.
-        if !scored.is_finite() {
-            return Err(MutualError::NonFinite("the anomaly map").into());
-        }
-        Ok(scored)
-    }
-}
-
-impl Scorer for MutualScorer {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
-        let scored = match input.role {
-            Role::Normal => None,
-            Role::Query => Some(self.scored(input)?),
-        };
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(Carry),
-        })
-    }
-
-    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        if carry.is::<Carry>() {
-            return Ok(());
-        }
-        Err(MutualError::ForeignAssessment("scorer").into())
+        Ok(Scored::new(map, score))
     }
 
     fn refine_batch(&self, images: &dyn FeatureSource, scores: &mut [f32]) -> Result<(), BoxError> {
@@ -138,16 +105,6 @@ impl Scorer for MutualScorer {
 
     fn nominal_range(&self) -> (f32, f32) {
         (0.0, 1.0)
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -10,8 +10,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
-    BoxError, Branch, Evidence, FeatureSource, Features, Grid, InputRecipe, Learning, MemoryBank,
-    MemoryBankFactory, Role, ScoreInput, Scorer, ScorerFactory,
+    BoxError, Branch, Distance, ErasedBank, ErasedScorer, Evidence, FeatureSource, Features, Grid,
+    InputRecipe, Learning, MemoryBankFactory, Role, ScoreInput, ScorerFactory,
 };
 use rareclip_mutual::{MutualError, MutualOptions, MutualScorerOptions};
 
@@ -40,11 +40,11 @@ fn options() -> MutualOptions {
     }
 }
 
-fn bank(options: &MutualOptions) -> Box<dyn MemoryBank> {
+fn bank(options: &MutualOptions) -> Box<dyn ErasedBank> {
     options.build(&backbone()).unwrap()
 }
 
-fn scorer(windows: &[usize]) -> Box<dyn Scorer> {
+fn scorer(windows: &[usize]) -> Box<dyn ErasedScorer> {
     let windows = windows.to_vec();
     let options = MutualScorerOptions { windows };
     options.build(&backbone(), &[1, 2]).unwrap()
@@ -100,7 +100,7 @@ fn rarity(evidence: &Evidence) -> Vec<f32> {
     evidence
         .branches
         .iter()
-        .flat_map(|branch| branch.rarity.to_vec())
+        .flat_map(|branch| branch.scores.to_vec())
         .collect()
 }
 
@@ -141,13 +141,15 @@ proptest! {
 fn branches_are_the_blocks_of_each_neighbourhood_in_turn() {
     let evidence = assessed(&options(), &images(3)).unwrap();
     let names = |evidence: &Evidence| {
-        let name = |branch: &Branch| (branch.block, branch.neighbourhood);
+        let name = |branch: &Branch| branch.source.clone();
         evidence.branches.iter().map(name).collect::<Vec<_>>()
     };
     assert_eq!(evidence.len(), 3);
     for evidence in &evidence {
-        assert_eq!(names(evidence), [(1, 1), (2, 1), (1, 3), (2, 3)]);
-        assert_eq!(evidence.branches[0].rarity.len(), GRID.patches());
+        let squares = ["block 1, 3 x 3 patches", "block 2, 3 x 3 patches"];
+        let expected = [["block 1", "block 2"], squares].concat();
+        assert_eq!(names(evidence), expected);
+        assert_eq!(evidence.branches[0].scores.len(), GRID.patches());
     }
 }
 
@@ -170,8 +172,8 @@ fn a_patch_that_no_other_image_has_scores_highest() {
     };
     let evidence = assessed(&single, &set).unwrap();
     for branch in &evidence[5].branches {
-        let largest = branch.rarity.iter().copied().fold(0.0, f32::max);
-        assert_eq!(branch.rarity[7], largest);
+        let largest = branch.scores.iter().copied().fold(0.0, f32::max);
+        assert_eq!(branch.scores[7], largest);
         assert!(largest > 0.3, "{largest}");
     }
 }
@@ -305,12 +307,7 @@ fn the_score_is_the_largest_value_of_the_mean_of_the_branches() {
     let branch = |at: usize, value: f32| {
         let mut rarity = Array1::from_elem(12, 0.25);
         rarity[at] = value;
-        Branch {
-            block: 1,
-            neighbourhood: 1,
-            rarity,
-            normal_rarity: None,
-        }
+        Branch::of_block(1, 1, Distance::Euclidean, rarity)
     };
     // Patch 0 lies in a corner, where the enlarged map keeps it as it is.
     let evidence = Evidence::new(vec![branch(0, 0.75), branch(5, 0.5)]);
@@ -357,11 +354,4 @@ fn scores_and_images_have_to_match() {
         images: 3,
     };
     assert_eq!(refusal(refused), expected);
-}
-
-#[test]
-fn a_foreign_assessment_is_refused() {
-    let image = &images(1)[0];
-    let refused = scorer(&[1]).absorb(&input(image, None), Box::new(3));
-    assert_eq!(refusal(refused), MutualError::ForeignAssessment("scorer"));
 }

@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let started = Instant::now();
     let assessment = bank.assess(&image)?;
     let largest = assessment.evidence.branches[0]
-        .rarity
+        .scores
         .iter()
         .fold(0.0f32, |a, &b| a.max(b));
     println!(

@@ -1,9 +1,5 @@
 //! The error of this crate.
 
-use std::any::Any;
-
-use rareclip_core::BoxError;
-
 /// What can be wrong with the options, an image, the known normals or an assessment.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -80,21 +76,7 @@ pub enum NeighbourError {
         "the `nearest-neighbour` scorer needs a bank: add a [bank] table, e.g. type = \"patches\""
     )]
     NoEvidence,
-    /// The assessment was made by another component.
-    #[error("the assessment is not one of this {0}")]
-    ForeignAssessment(&'static str),
     /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values; the image was left out")]
     NonFinite(&'static str),
-}
-
-/// What is left to do for a component that learns nothing from an image: to see that the assessment, marked by `C`, is its own.
-pub(crate) fn absorb_nothing<C: Any>(
-    carry: &(dyn Any + Send),
-    component: &'static str,
-) -> Result<(), BoxError> {
-    if carry.is::<C>() {
-        return Ok(());
-    }
-    Err(NeighbourError::ForeignAssessment(component).into())
 }

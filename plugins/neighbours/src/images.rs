@@ -1,17 +1,17 @@
 //! The bank `images`.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Axis};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::normalise;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::{NeighbourError, absorb_nothing};
+use crate::error::NeighbourError;
 use crate::options::{ImageOptions, require, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 
@@ -33,7 +33,7 @@ impl MemoryBankFactory for ImageOptions {
         ))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let neighbours = self.neighbours;
         require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
         require_bound(self.max_normals)?;
@@ -63,9 +63,6 @@ struct ImageBank {
     index: Arc<dyn VectorIndexFactory>,
 }
 
-/// Marks an assessment as one of this bank's.
-struct Carry;
-
 impl ImageBank {
     /// The embedding `[1, width]` of unit length.
     fn embedding(&self, features: &Features) -> Result<Array2<f32>, NeighbourError> {
@@ -84,7 +81,23 @@ impl ImageBank {
     }
 }
 
+impl State for ImageBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("fitted", &self.vectors.fitted());
+        self.vectors.save(writer, BRANCH);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        let fitted = reader.value("fitted")?;
+        self.vectors
+            .load(reader, BRANCH, fitted, self.index.as_ref())?;
+        Ok(self)
+    }
+}
+
 impl MemoryBank for ImageBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -112,31 +125,19 @@ impl MemoryBank for ImageBank {
         self.vectors.fit(self.index.as_ref())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let embedding = self.embedding(features)?;
         let distance = self.vectors.distances(embedding.view(), self.neighbours)?[0];
         // The embedding belongs to no block, and its neighbourhood is the whole image.
-        let branch = Branch {
-            block: 0,
-            neighbourhood: self.grid.rows.max(self.grid.columns),
-            rarity: Array1::from_elem(self.grid.patches(), distance),
-            normal_rarity: None,
-        };
+        let everywhere = Array1::from_elem(self.grid.patches(), distance);
+        let branch = Branch::new("the image embedding", Distance::Cosine, everywhere);
         let mut evidence = Evidence::new(vec![branch]);
         evidence.image = Some(distance);
-        Ok(BankAssessment {
-            evidence,
-            carry: Box::new(Carry),
-        })
+        Ok((evidence, ()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        absorb_nothing::<Carry>(&*carry, "bank")
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn recall(&self, features: &Features, _: usize) -> Result<Option<Recall>, BoxError> {
@@ -156,16 +157,5 @@ impl MemoryBank for ImageBank {
                 self.most_bytes
             },
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("fitted", &self.vectors.fitted());
-        self.vectors.save(writer, BRANCH);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let fitted = reader.value("fitted")?;
-        self.vectors
-            .load(reader, BRANCH, fitted, self.index.as_ref())
     }
 }

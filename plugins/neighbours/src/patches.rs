@@ -1,19 +1,19 @@
 //! The bank `patches`.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::{Array2, s};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{aggregate, check_neighbourhoods};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::{NeighbourError, absorb_nothing};
+use crate::error::NeighbourError;
 use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
 use crate::vectors::{Vectors, vectors_bytes};
 
@@ -33,7 +33,7 @@ impl MemoryBankFactory for PatchOptions {
         }))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(PatchBank::new(self, backbone)?))
     }
 }
@@ -73,9 +73,6 @@ struct PatchBank {
     index: Arc<dyn VectorIndexFactory>,
     images: u64,
 }
-
-/// Marks an assessment as one of this bank's.
-struct Carry;
 
 /// The blocks with their widths, of options that fit the backbone.
 fn checked(
@@ -137,7 +134,31 @@ impl PatchBank {
     }
 }
 
+impl State for PatchBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("fitted", &self.fitted());
+        for (number, branch) in self.branches.iter().enumerate() {
+            branch.vectors.save(writer, &format!("branch{number}"));
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        let fitted = reader.value("fitted")?;
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            let name = format!("branch{number}");
+            branch
+                .vectors
+                .load(reader, &name, fitted, self.index.as_ref())?;
+        }
+        Ok(self)
+    }
+}
+
 impl MemoryBank for PatchBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -184,31 +205,20 @@ impl MemoryBank for PatchBank {
         Ok(())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         check_shapes(features, self.grid, &self.blocks)?;
         let assess = |branch: &PatchBranch| {
             let patches = branch.patches(features)?;
-            Ok(Branch {
-                block: branch.block,
-                neighbourhood: branch.neighbourhood,
-                rarity: branch.vectors.distances(patches.view(), self.neighbours)?,
-                normal_rarity: None,
-            })
+            let distances = branch.vectors.distances(patches.view(), self.neighbours)?;
+            let (block, side) = (branch.block, branch.neighbourhood);
+            Ok(Branch::of_block(block, side, Distance::Cosine, distances))
         };
         let branches: Result<Vec<_>, BoxError> = self.branches.iter().map(assess).collect();
-        Ok(BankAssessment {
-            evidence: Evidence::new(branches?),
-            carry: Box::new(Carry),
-        })
+        Ok((Evidence::new(branches?), ()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        absorb_nothing::<Carry>(&*carry, "bank")
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
@@ -240,25 +250,5 @@ impl MemoryBank for PatchBank {
                 self.most_bytes
             },
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        writer.value("fitted", &self.fitted());
-        for (number, branch) in self.branches.iter().enumerate() {
-            branch.vectors.save(writer, &format!("branch{number}"));
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        let fitted = reader.value("fitted")?;
-        for (number, branch) in self.branches.iter_mut().enumerate() {
-            let name = format!("branch{number}");
-            branch
-                .vectors
-                .load(reader, &name, fitted, self.index.as_ref())?;
-        }
-        Ok(())
     }
 }

@@ -1,18 +1,16 @@
 //! The scorer `nearest-neighbour`.
 
-use std::any::Any;
-
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::{
-    AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+    AnomalyMap, Blur, BoxError, ErasedScorer, Evidence, Grid, ScoreInput, Scored, Stateless,
+    StatelessScorer, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{NeighbourError, absorb_nothing};
+use crate::error::NeighbourError;
 use crate::options::require;
 
 /// Where the score of an image comes from.
@@ -70,7 +68,11 @@ impl ScorerFactory for NearestNeighbourOptions {
         Ok(Some(0))
     }
 
-    fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(
+        &self,
+        backbone: &BackboneSpec,
+        _: &[usize],
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         let share = self.top_share;
         require((0.0..=1.0).contains(&share), "top_share", share, "0 to 1")?;
         let [low, high] = self.map_range;
@@ -83,12 +85,12 @@ impl ScorerFactory for NearestNeighbourOptions {
         if let Some(Blur { kernel, sigma }) = blur {
             rareclip_imaging::gaussian_kernel(kernel, sigma)?;
         }
-        Ok(Box::new(NearestNeighbour {
+        Ok(Box::new(Stateless(NearestNeighbour {
             options: self.clone(),
             blur,
             grid: backbone.grid,
             side: backbone.input.side,
-        }))
+        })))
     }
 }
 
@@ -99,23 +101,20 @@ struct NearestNeighbour {
     side: usize,
 }
 
-/// Marks an assessment as one of this scorer's.
-struct Carry;
-
 impl NearestNeighbour {
     /// The mean rarity of each patch `[patches]` over the branches.
     fn rarity(&self, evidence: &Evidence) -> Result<Array1<f32>, NeighbourError> {
         let patches = self.grid.patches();
         let mut mean = Array1::<f32>::zeros(patches);
         for branch in &evidence.branches {
-            if branch.rarity.len() != patches {
+            if branch.scores.len() != patches {
                 return Err(NeighbourError::Shape {
                     what: "the rarity of a branch",
-                    found: vec![branch.rarity.len()],
+                    found: vec![branch.scores.len()],
                     expected: vec![patches],
                 });
             }
-            mean += &branch.rarity;
+            mean += &branch.scores;
         }
         if evidence.branches.is_empty() {
             return Err(NeighbourError::NoEvidence);
@@ -128,7 +127,11 @@ impl NearestNeighbour {
         }
     }
 
-    fn score(&self, evidence: &Evidence, rarity: &Array1<f32>) -> Result<f32, NeighbourError> {
+    fn image_score(
+        &self,
+        evidence: &Evidence,
+        rarity: &Array1<f32>,
+    ) -> Result<f32, NeighbourError> {
         let said = evidence
             .image
             .filter(|_| self.options.image_score == ImageScore::Bank);
@@ -148,50 +151,18 @@ fn mean_of_top(mut values: Vec<f32>, share: f64) -> f32 {
     (top.sum::<f64>() / count as f64) as f32
 }
 
-impl Scorer for NearestNeighbour {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+impl StatelessScorer for NearestNeighbour {
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
         let evidence = input.evidence.ok_or(NeighbourError::NoEvidence)?;
-        let carry = Box::new(Carry);
-        if input.role == Role::Normal {
-            return Ok(ScoreAssessment {
-                scored: None,
-                carry,
-            });
-        }
         let rarity = self.rarity(evidence)?;
-        let score = self.score(evidence, &rarity)?;
+        let score = self.image_score(evidence, &rarity)?;
         let map = AnomalyMap::from_patches(rarity.view(), self.grid, self.side, self.blur)?;
-        let scored = Scored {
-            map,
-            raw_score: score,
-            score,
-        };
-        if !scored.is_finite() {
-            return Err(NeighbourError::NonFinite("the anomaly map").into());
-        }
-        Ok(ScoreAssessment {
-            scored: Some(scored),
-            carry,
-        })
-    }
-
-    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        absorb_nothing::<Carry>(&*carry, "scorer")
+        Ok(Scored::new(map, score))
     }
 
     fn nominal_range(&self) -> (f32, f32) {
         let [low, high] = self.options.map_range;
         (low, high)
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -1,17 +1,17 @@
 //! The bank `windows`.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, s};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{check_windows, normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::{NeighbourError, absorb_nothing};
+use crate::error::NeighbourError;
 use crate::options::{WindowOptions, require, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 
@@ -34,7 +34,7 @@ impl MemoryBankFactory for WindowOptions {
             .try_fold(0u64, |sum, each| Some(sum.saturating_add(each?))))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         self.check(backbone)?;
         let sides = &self.sides;
         // A missing engine should be found out now.
@@ -131,10 +131,32 @@ struct WindowBank {
     index: Arc<dyn VectorIndexFactory>,
 }
 
-/// Marks an assessment as one of this bank's.
-struct Carry;
+impl State for WindowBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        let fitted = self.branches.iter().all(|branch| branch.vectors.fitted());
+        writer.value("fitted", &fitted);
+        for branch in &self.branches {
+            branch.vectors.save(writer, &branch.name());
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        let fitted = reader.value("fitted")?;
+        for branch in &mut self.branches {
+            let name = branch.name();
+            branch
+                .vectors
+                .load(reader, &name, fitted, self.index.as_ref())?;
+        }
+        Ok(self)
+    }
+}
 
 impl MemoryBank for WindowBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -178,33 +200,22 @@ impl MemoryBank for WindowBank {
         Ok(())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let mut branches = Vec::with_capacity(self.branches.len());
         for branch in &self.branches {
             let windows = branch.windows(features, self.width)?;
             let distances = branch.vectors.distances(windows.view(), 1)?;
             let halves = distances.iter().map(|distance| 0.5 * distance).collect();
             let map = windows_to_patches(Array1::from_vec(halves).view(), branch.side, self.grid);
-            branches.push(Branch {
-                block: 0,
-                neighbourhood: branch.side,
-                rarity: map.mapv(|value| value as f32),
-                normal_rarity: None,
-            });
+            let source = format!("windows of {0} x {0} patches", branch.side);
+            let scores = map.mapv(|value| value as f32);
+            branches.push(Branch::new(source, Distance::Cosine, scores));
         }
-        Ok(BankAssessment {
-            evidence: Evidence::new(branches),
-            carry: Box::new(Carry),
-        })
+        Ok((Evidence::new(branches), ()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        absorb_nothing::<Carry>(&*carry, "bank")
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
@@ -227,26 +238,5 @@ impl MemoryBank for WindowBank {
             bytes,
             capacity_bytes: if fitted { bytes } else { self.most_bytes },
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        let fitted = self.branches.iter().all(|branch| branch.vectors.fitted());
-        writer.value("fitted", &fitted);
-        for branch in &self.branches {
-            branch.vectors.save(writer, &branch.name());
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        let fitted = reader.value("fitted")?;
-        for branch in &mut self.branches {
-            let name = branch.name();
-            branch
-                .vectors
-                .load(reader, &name, fitted, self.index.as_ref())?;
-        }
-        Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! The bank `process`.
 
-use std::any::Any;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::{BankAssessment, BankStatus, MemoryBank, MemoryBankFactory};
+use rareclip_core::bank::{BankStatus, ErasedBank, MemoryBank, MemoryBankFactory};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
     BoxError, Evidence, FeatureSource, Features, Learning, Role, Slot, UpdatePolicy, typetag,
@@ -28,7 +28,7 @@ impl MemoryBankFactory for BankOptions {
         self.update.clone()
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let blocks = widths(self.blocks.iter().copied(), backbone)?;
         let opening = Opening {
             slot: Slot::Bank,
@@ -148,7 +148,27 @@ impl ProcessBank {
     }
 }
 
+impl State for ProcessBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("fitted", &self.fitted);
+        snapshot::write(&mut self.session(), writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        let fitted = reader.value("fitted")?;
+        let mut session = self.session();
+        let answer = snapshot::read(&mut session, reader)?;
+        let status = read_status(&answer).map_err(|error| session.wrong_answer("load", error))?;
+        drop(session);
+        self.status = status;
+        self.fitted = fitted;
+        Ok(self)
+    }
+}
+
 impl MemoryBank for ProcessBank {
+    type Carry = Carry;
+
     fn learning(&self) -> Learning {
         self.learning
     }
@@ -185,7 +205,7 @@ impl MemoryBank for ProcessBank {
         }
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         if self.learning == Learning::Batch {
             self.learns(Learning::Online, "assess")?;
         }
@@ -197,21 +217,15 @@ impl MemoryBank for ProcessBank {
         let answer = session.ask(&request)?;
         let evidence = read_evidence(&answer, features.grid.patches())
             .map_err(|problem| session.wrong_answer("assess", problem))?;
-        Ok(BankAssessment {
-            evidence,
-            carry: Box::new(Carry::of(session.identity(), &answer)),
-        })
+        Ok((evidence, Carry::of(session.identity(), &answer)))
     }
 
     fn absorb(
         &mut self,
         features: &Features,
-        carry: Box<dyn Any + Send>,
+        carry: Self::Carry,
         shown: Role,
     ) -> Result<(), BoxError> {
-        let carry = carry
-            .downcast::<Carry>()
-            .map_err(|_| ProcessError::ForeignAssessment)?;
         let component = self.session().identity();
         if self.learning != Learning::Online {
             return Ok(carry.write(&component, &mut Frame::new())?);
@@ -236,21 +250,5 @@ impl MemoryBank for ProcessBank {
             bytes: held,
             capacity_bytes: capacity.max(held),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("fitted", &self.fitted);
-        snapshot::write(&mut self.session(), writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let fitted = reader.value("fitted")?;
-        let mut session = self.session();
-        let answer = snapshot::read(&mut session, reader)?;
-        let status = read_status(&answer).map_err(|error| session.wrong_answer("load", error))?;
-        drop(session);
-        self.status = status;
-        self.fitted = fitted;
-        Ok(())
     }
 }

@@ -1,19 +1,17 @@
 //! The scorer `process`.
 
-use std::any::Any;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ndarray::{Array2, ArrayView1};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    AnomalyMap, Blur, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, Slot,
-    typetag,
+    AnomalyMap, Blur, BoxError, ErasedScorer, Grid, Role, ScoreInput, Scored, Scorer,
+    ScorerFactory, Slot, typetag,
 };
 use serde::Deserialize;
 
-use crate::error::ProcessError;
 use crate::frame::Frame;
 use crate::memory::snapshot;
 use crate::options::{ScorerOptions, open_request, widths};
@@ -30,7 +28,7 @@ impl ScorerFactory for ScorerOptions {
         &self,
         backbone: &BackboneSpec,
         bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError> {
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         let wanted = self.blocks.iter().chain(bank_blocks).copied();
         let blocks = widths(wanted, backbone)?;
         let opening = Opening {
@@ -144,8 +142,25 @@ fn read_blur(answer: &Frame) -> Result<Blur, String> {
     Ok(Blur { kernel, sigma })
 }
 
+impl State for ProcessScorer {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        snapshot::write(&mut self.session(), writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        let mut session = self.session();
+        let answer = snapshot::read(&mut session, reader)?;
+        let bytes = read_bytes(&answer).map_err(|error| session.wrong_answer("load", error))?;
+        drop(session);
+        self.bytes = bytes;
+        Ok(self)
+    }
+}
+
 impl Scorer for ProcessScorer {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+    type Carry = Carry;
+
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError> {
         let request = self.request("assess", input)?;
         let mut session = self.session();
         let answer = session.ask(&request)?;
@@ -156,20 +171,10 @@ impl Scorer for ProcessScorer {
                     .map_err(|problem| session.wrong_answer("assess", problem))?,
             ),
         };
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(Carry::of(session.identity(), &answer)),
-        })
+        Ok((scored, Carry::of(session.identity(), &answer)))
     }
 
-    fn absorb(
-        &mut self,
-        input: &ScoreInput<'_>,
-        carry: Box<dyn Any + Send>,
-    ) -> Result<(), BoxError> {
-        let carry = carry
-            .downcast::<Carry>()
-            .map_err(|_| ProcessError::ForeignAssessment)?;
+    fn absorb(&mut self, input: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError> {
         let mut session = self.session();
         if session.is_stateless() {
             return Ok(carry.write(&session.identity(), &mut Frame::new())?);
@@ -188,18 +193,5 @@ impl Scorer for ProcessScorer {
 
     fn bytes(&self) -> usize {
         self.bytes.saturating_add(self.session().memory().bytes())
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        snapshot::write(&mut self.session(), writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let mut session = self.session();
-        let answer = snapshot::read(&mut session, reader)?;
-        let bytes = read_bytes(&answer).map_err(|error| session.wrong_answer("load", error))?;
-        drop(session);
-        self.bytes = bytes;
-        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Prior, Role};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Prior, Role};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -122,16 +122,12 @@ pub(crate) fn number(answer: &Frame, name: &str) -> Result<f32, String> {
     Err(format!("`{name}` is {value}"))
 }
 
-/// One branch of evidence; its arrays are `rarity.N` and `normal_rarity.N`.
+/// One branch of evidence; its arrays are `scores.N` and `normal_scores.N`.
 #[derive(Deserialize)]
 struct BranchFields {
-    block: usize,
-    #[serde(default = "one")]
-    neighbourhood: usize,
-}
-
-fn one() -> usize {
-    1
+    source: String,
+    #[serde(default)]
+    distance: Distance,
 }
 
 /// The evidence in an answer about an image of `patches` patches.
@@ -141,17 +137,17 @@ pub(crate) fn read_evidence(answer: &Frame, patches: usize) -> Result<Evidence, 
         .map_err(|error| error.to_string())?;
     let mut evidence = Evidence::new(Vec::with_capacity(branches.len()));
     for (at, branch) in branches.into_iter().enumerate() {
-        let rarity = finite(answer, &format!("rarity.{at}"), &[patches])?;
-        let normal = format!("normal_rarity.{at}");
-        let normal_rarity = match answer.has(&normal) {
+        let scores = finite(answer, &format!("scores.{at}"), &[patches])?;
+        let normal = format!("normal_scores.{at}");
+        let normal_scores = match answer.has(&normal) {
             true => Some(Array1::from_vec(finite(answer, &normal, &[patches])?)),
             false => None,
         };
         evidence.branches.push(Branch {
-            block: branch.block,
-            neighbourhood: branch.neighbourhood,
-            rarity: Array1::from_vec(rarity),
-            normal_rarity,
+            source: branch.source,
+            distance: branch.distance,
+            scores: Array1::from_vec(scores),
+            normal_scores,
         });
     }
     if !answer.field("image").is_null() {
@@ -168,10 +164,10 @@ pub(crate) fn write_evidence(
 ) -> Result<(), BoxError> {
     let mut branches = Vec::with_capacity(evidence.branches.len());
     for (at, branch) in evidence.branches.iter().enumerate() {
-        branches.push(json!({ "block": branch.block, "neighbourhood": branch.neighbourhood }));
-        write_values(request, format!("rarity.{at}"), &branch.rarity, patches)?;
-        if let Some(normal) = &branch.normal_rarity {
-            write_values(request, format!("normal_rarity.{at}"), normal, patches)?;
+        branches.push(json!({ "source": branch.source, "distance": branch.distance }));
+        write_values(request, format!("scores.{at}"), &branch.scores, patches)?;
+        if let Some(normal) = &branch.normal_scores {
+            write_values(request, format!("normal_scores.{at}"), normal, patches)?;
         }
     }
     request.set("branches", branches);

@@ -63,10 +63,10 @@ fn the_example_of_the_documentation_is_a_message() {
     assert_eq!(id, 5);
     assert_eq!(
         frame.field("branches"),
-        &json!([{ "block": 9, "neighbourhood": 1 }])
+        &json!([{ "source": "block 9", "distance": "cosine" }])
     );
-    let (shape, rarity) = frame.take_floats("rarity.0").unwrap();
-    assert_eq!((shape, rarity), (vec![2], vec![0.25, 1.0]));
+    let (shape, scores) = frame.take_floats("scores.0").unwrap();
+    assert_eq!((shape, scores), (vec![2], vec![0.25, 1.0]));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn an_array_of_another_type_or_none_is_named() {
 #[test]
 fn only_arrays_of_a_prefix_are_handed_on() {
     let mut answer = Frame::new();
-    answer.floats("rarity.0", &[1], &[0.5]);
+    answer.floats("scores.0", &[1], &[0.5]);
     answer.floats("carry.x", &[2], &[1.0, 2.0]);
     answer.raw("carry.y", &[9]);
     let mut request = Frame::request("absorb");

@@ -85,9 +85,6 @@ pub enum Error {
     /// The scorer has nothing to work with.
     #[error("the `prior` scorer needs a prior: add a [prompt] table, e.g. type = \"tpb\"")]
     NoPrior,
-    /// The assessment was made by another component.
-    #[error("the assessment is not one of this scorer; absorb what the same scorer has assessed")]
-    ForeignAssessment,
     /// The weights have another number of layers than blocks are read.
     #[error(
         "{path}: {layers} linear layers (fc.0, fc.1, ...) for {blocks} blocks; `blocks` must list one per layer, in their order", path = .path.display()

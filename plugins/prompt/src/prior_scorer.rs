@@ -1,12 +1,12 @@
 //! `type = "prior"`: the text side alone, or with what a bank of known normals says.
 
-use std::any::Any;
-
 use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, Blur, BoxError, Grid, Role, ScoreInput, Scored, Scorer, typetag};
+use rareclip_core::scorer::ScorerFactory;
+use rareclip_core::{
+    AnomalyMap, Blur, BoxError, ErasedScorer, Grid, ScoreInput, Scored, Stateless, StatelessScorer,
+    typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,18 +77,18 @@ impl ScorerFactory for PriorScorerOptions {
         &self,
         backbone: &BackboneSpec,
         _bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError> {
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         let blur = (self.blur_kernel > 0).then_some(Blur {
             kernel: self.blur_kernel,
             sigma: self.blur_sigma,
         });
         let blur = blur.map(Blur::check).transpose()?;
-        Ok(Box::new(PriorScorer {
+        Ok(Box::new(Stateless(PriorScorer {
             options: self.clone(),
             blur,
             grid: backbone.grid,
             side: backbone.input.side,
-        }))
+        })))
     }
 }
 
@@ -99,11 +99,8 @@ struct PriorScorer {
     side: usize,
 }
 
-/// Marks an assessment as one of this scorer's.
-struct Carry;
-
-impl PriorScorer {
-    fn scored(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
+impl StatelessScorer for PriorScorer {
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
         let prior = input.prior.ok_or(Error::NoPrior)?;
         let mut patches = prior.patches.clone();
         let mut image = prior.image;
@@ -114,14 +111,14 @@ impl PriorScorer {
             let share = 1.0 / evidence.branches.len() as f32;
             let mut mean = Array1::<f32>::zeros(patches.len());
             for branch in &evidence.branches {
-                if branch.rarity.len() != mean.len() {
+                if branch.scores.len() != mean.len() {
                     return Err(Box::new(Error::Shape {
                         what: "the evidence".into(),
-                        found: branch.rarity.shape().to_vec(),
+                        found: branch.scores.shape().to_vec(),
                         expected: format!("[{}]", mean.len()),
                     }));
                 }
-                mean.scaled_add(share, &branch.rarity);
+                mean.scaled_add(share, &branch.scores);
             }
             patches.zip_mut_with(&mean, |prior, &evidence| {
                 *prior = self.options.fusion.of(*prior, evidence);
@@ -134,56 +131,11 @@ impl PriorScorer {
         if self.options.map_weight > 0.0 {
             score += self.options.map_weight * map.max();
         }
-        let scored = Scored {
-            map,
-            raw_score: score,
-            score,
-        };
-        if scored.is_finite() {
-            return Ok(scored);
-        }
-        Err(Box::new(Error::NonFinite {
-            what: "the score".into(),
-            advice: "the image was not scored; look at its prior and evidence",
-        }))
-    }
-}
-
-impl Scorer for PriorScorer {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
-        let scored = match input.role {
-            Role::Normal => None,
-            Role::Query => Some(self.scored(input)?),
-        };
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(Carry),
-        })
-    }
-
-    fn absorb(
-        &mut self,
-        _input: &ScoreInput<'_>,
-        carry: Box<dyn Any + Send>,
-    ) -> Result<(), BoxError> {
-        if carry.is::<Carry>() {
-            return Ok(());
-        }
-        Err(Error::ForeignAssessment.into())
+        Ok(Scored::new(map, score))
     }
 
     fn nominal_range(&self) -> (f32, f32) {
         (0.0, 1.0)
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _writer: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

@@ -1,19 +1,17 @@
 //! RareCLIP-d's bank: a sample of every remembered image, compared with directly.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{
-    BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex, typetag,
-};
+use rareclip_core::{BoxError, Evidence, Features, Grid, Role, UpdatePolicy, VectorIndex, typetag};
 use rayon::prelude::*;
 
 use crate::calibrate::{loose, mean_of_largest, voters};
@@ -43,7 +41,7 @@ impl MemoryBankFactory for DirectOptions {
         }))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(DirectBank::new(self, backbone)?))
     }
 }
@@ -73,7 +71,7 @@ struct Findings {
     normal_rarity: Option<Array1<f32>>,
 }
 
-struct Carry {
+pub(crate) struct Carry {
     patches: Vec<Array2<f32>>,
     images: u64,
 }
@@ -239,8 +237,50 @@ impl DirectBank {
     }
 }
 
+impl State for DirectBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("normals", &self.normals);
+        writer.value("held", &self.held());
+        for (number, branch) in self.branches.iter().enumerate() {
+            for (place, image) in branch.images.iter().enumerate() {
+                image.save(writer, &format!("branch{number}.image{place}"));
+            }
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        self.normals = reader.value("normals")?;
+        let held: usize = reader.value("held")?;
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            branch.images.clear();
+            for place in 0..held {
+                let name = format!("branch{number}.image{place}");
+                let mut index = self
+                    .rules
+                    .index
+                    .build(branch.spec.width, self.rules.sample)?;
+                index.load(reader, &name)?;
+                let rows = index.len();
+                if rows != self.rules.sample || held > self.rules.keep_images {
+                    let problem = format!(
+                        "has {rows} rows in {held} images, expected {} in up to {}",
+                        self.rules.sample, self.rules.keep_images
+                    );
+                    return Err(SnapshotError::Entry { name, problem }.into());
+                }
+                branch.images.push_back(index);
+            }
+        }
+        Ok(self)
+    }
+}
+
 impl MemoryBank for DirectBank {
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    type Carry = Carry;
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         self.check(features)?;
         let found: Result<Vec<Findings>, BoxError> = self
             .branches
@@ -251,34 +291,28 @@ impl MemoryBank for DirectBank {
         let mut patches = Vec::with_capacity(self.branches.len());
         for (branch, findings) in self.branches.iter().zip(found?) {
             patches.push(findings.patches);
-            evidence.push(Branch {
-                block: branch.spec.block,
-                neighbourhood: branch.spec.neighbourhood,
-                rarity: findings.rarity,
-                normal_rarity: findings.normal_rarity,
-            });
+            evidence.push(
+                branch
+                    .spec
+                    .evidence(findings.rarity, findings.normal_rarity),
+            );
         }
-        let carry = Box::new(Carry {
+        let carry = Carry {
             patches,
             images: self.images,
-        });
-        Ok(BankAssessment {
-            evidence: Evidence::new(evidence),
-            carry,
-        })
+        };
+        Ok((Evidence::new(evidence), carry))
     }
 
     fn absorb(
         &mut self,
         features: &Features,
-        carry: Box<dyn Any + Send>,
+        carry: Self::Carry,
         role: Role,
     ) -> Result<(), BoxError> {
         self.check(features)?;
-        let foreign = || RarityError::ForeignAssessment("bank");
-        let carry: Box<Carry> = carry.downcast().map_err(|_| foreign())?;
         if carry.images != self.images || carry.patches.len() != self.branches.len() {
-            return Err(foreign().into());
+            return Err(RarityError::ForeignAssessment("bank").into());
         }
         if role == Role::Normal && (self.normals as u64) < self.images {
             return Err(RarityError::LateNormal.into());
@@ -331,43 +365,5 @@ impl MemoryBank for DirectBank {
             bytes: held().map(|image| image.bytes()).sum(),
             capacity_bytes: self.rules.keep_images.saturating_mul(each),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        writer.value("normals", &self.normals);
-        writer.value("held", &self.held());
-        for (number, branch) in self.branches.iter().enumerate() {
-            for (place, image) in branch.images.iter().enumerate() {
-                image.save(writer, &format!("branch{number}.image{place}"));
-            }
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        self.normals = reader.value("normals")?;
-        let held: usize = reader.value("held")?;
-        for (number, branch) in self.branches.iter_mut().enumerate() {
-            branch.images.clear();
-            for place in 0..held {
-                let name = format!("branch{number}.image{place}");
-                let mut index = self
-                    .rules
-                    .index
-                    .build(branch.spec.width, self.rules.sample)?;
-                index.load(reader, &name)?;
-                let rows = index.len();
-                if rows != self.rules.sample || held > self.rules.keep_images {
-                    let problem = format!(
-                        "has {rows} rows in {held} images, expected {} in up to {}",
-                        self.rules.sample, self.rules.keep_images
-                    );
-                    return Err(SnapshotError::Entry { name, problem }.into());
-                }
-                branch.images.push_back(index);
-            }
-        }
-        Ok(())
     }
 }

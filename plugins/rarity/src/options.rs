@@ -1,9 +1,10 @@
 //! The options of the banks, in the paper's terms.
 
+use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::patches::check_neighbourhoods;
-use rareclip_core::{BoxError, Features, Grid, UpdatePolicy};
+use rareclip_core::{BoxError, Branch, Distance, Features, Grid, UpdatePolicy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -144,6 +145,18 @@ pub(crate) struct BranchSpec {
 }
 
 impl BranchSpec {
+    /// The rarity of the patches of an image `[patches]`, and against the known normals alone, as evidence.
+    pub(crate) fn evidence(
+        &self,
+        rarity: Array1<f32>,
+        normal_rarity: Option<Array1<f32>>,
+    ) -> Branch {
+        Branch {
+            normal_scores: normal_rarity,
+            ..Branch::of_block(self.block, self.neighbourhood, Distance::Cosine, rarity)
+        }
+    }
+
     /// Checks the shapes that searches rely on, for every branch of a bank.
     pub(crate) fn check_all<'a>(
         specs: impl IntoIterator<Item = &'a Self>,

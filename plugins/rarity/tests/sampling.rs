@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2};
 use proptest::prelude::*;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{Features, Grid, InputRecipe, MemoryBank, MemoryBankFactory, Role};
+use rareclip_core::{ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory, Role};
 use rareclip_rarity::PrototypeOptions;
 
 /// Tokens of unit length whose inner products are exact in f32, so that ties are ties: signed permutations of
@@ -38,7 +38,7 @@ fn image(numbers: &[u8]) -> Features {
     Features::new(grid, tokens, Array1::ones(1))
 }
 
-fn bank(capacity: f64) -> Box<dyn MemoryBank> {
+fn bank(capacity: f64) -> Box<dyn ErasedBank> {
     let backbone = BackboneSpec {
         input: InputRecipe::clip(6),
         grid: Grid {
@@ -98,7 +98,7 @@ impl Literal {
 }
 
 /// The prototypes held, and how many of them lead as known normals.
-fn held(bank: &dyn MemoryBank) -> (Vec<f32>, usize) {
+fn held(bank: &dyn ErasedBank) -> (Vec<f32>, usize) {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     let snapshot = Snapshot::from_bytes("bank".as_ref(), writer.to_bytes().unwrap()).unwrap();

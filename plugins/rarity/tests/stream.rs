@@ -69,8 +69,7 @@ fn continuing_from_a_snapshot_equals_never_having_stopped() {
                 let role = if i < shots { Role::Normal } else { Role::Query };
                 if [0, 1, 3, 7, 12].contains(&i) {
                     let state = stopped.state();
-                    stopped = rooms(&*bank);
-                    stopped.restore(&state);
+                    stopped = rooms(&*bank).restored(&state);
                 }
                 let one = whole.push(image, prior, role, true);
                 let other = stopped.push(image, prior, role, true);

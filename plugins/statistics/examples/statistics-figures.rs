@@ -93,7 +93,7 @@ fn figures(
         let asked = Instant::now();
         let assessment = bank.assess(features)?;
         assessing += asked.elapsed();
-        let rarity = &assessment.evidence.branches[0].rarity;
+        let rarity = &assessment.evidence.branches[0].scores;
         let blur = Some(Blur {
             kernel: 33,
             sigma: 4.0,

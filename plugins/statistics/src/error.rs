@@ -67,9 +67,6 @@ pub enum StatisticsError {
         "the covariance of the known normals cannot be factored; look for broken images among them, or raise `regularisation`"
     )]
     Covariance,
-    /// The assessment was made by another component.
-    #[error("the assessment is not one of this bank; absorb what the same bank has assessed")]
-    ForeignAssessment,
     /// A value that should be finite is not.
     #[error("{0} holds NaN or infinite values; the image was not absorbed")]
     NonFinite(&'static str),

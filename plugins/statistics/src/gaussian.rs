@@ -1,17 +1,16 @@
 //! PaDiM's bank: a Gaussian per patch position.
 
-use std::any::Any;
-
 use ndarray::Array1;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Learning, Role, typetag};
 
 use crate::error::StatisticsError;
 use crate::moments::{Moments, triangle};
@@ -34,7 +33,7 @@ impl MemoryBankFactory for GaussianOptions {
         ))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(GaussianBank::new(self, backbone)?))
     }
 }
@@ -50,8 +49,6 @@ struct GaussianBank {
     images: u64,
     fitted: bool,
 }
-
-struct Carry;
 
 /// The blocks, of options that fit the backbone.
 fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks, StatisticsError> {
@@ -111,84 +108,7 @@ impl GaussianBank {
     }
 }
 
-impl MemoryBank for GaussianBank {
-    fn learning(&self) -> Learning {
-        Learning::Fit
-    }
-
-    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
-        if self.fitted {
-            return Err(StatisticsError::AlreadyFitted.into());
-        }
-        let vectors = self.vectors(features)?;
-        if self.images == 0 {
-            self.moments = Moments::new(self.blocks.patches(), self.dimensions.len())?;
-        }
-        self.moments.add(&vectors, self.images);
-        self.images += 1;
-        Ok(())
-    }
-
-    fn fit(&mut self) -> Result<(), BoxError> {
-        const NEEDED: u64 = 2;
-        if self.fitted {
-            return Err(StatisticsError::AlreadyFitted.into());
-        }
-        if self.images < NEEDED {
-            return Err(StatisticsError::TooFewNormals {
-                found: self.images,
-                needed: NEEDED,
-            }
-            .into());
-        }
-        self.moments.factor(self.images, self.regularisation)?;
-        self.fitted = true;
-        Ok(())
-    }
-
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
-        if !self.fitted {
-            return Err(StatisticsError::NotFitted.into());
-        }
-        let distances = self.moments.distances(&self.vectors(features)?);
-        finite(&distances, "the Mahalanobis distance")?;
-        let branch = Branch {
-            block: self.blocks.deepest(),
-            neighbourhood: 1,
-            rarity: Array1::from_vec(distances),
-            normal_rarity: None,
-        };
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![branch]),
-            carry: Box::new(Carry),
-        })
-    }
-
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        if carry.is::<Carry>() {
-            return Ok(());
-        }
-        Err(StatisticsError::ForeignAssessment.into())
-    }
-
-    fn status(&self) -> BankStatus {
-        let d = self.dimensions.len();
-        let chosen = d * size_of::<u32>();
-        let values = self.moments.mean.len() + self.moments.spread.len();
-        let capacity = self.blocks.patches() * (d + triangle(d));
-        BankStatus {
-            images: self.images,
-            prototypes: self.moments.mean.len() / d.max(1),
-            bytes: values * size_of::<f32>() + chosen,
-            capacity_bytes: capacity * size_of::<f32>() + chosen,
-        }
-    }
-
+impl State for GaussianBank {
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
         writer.value("images", &self.images);
         writer.value("fitted", &self.fitted);
@@ -200,7 +120,7 @@ impl MemoryBank for GaussianBank {
         writer.floats("spread", &shape, self.moments.spread.as_slice());
     }
 
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
         self.images = reader.value("images")?;
         self.fitted = reader.value("fitted")?;
         let d = self.dimensions.len();
@@ -237,6 +157,72 @@ impl MemoryBank for GaussianBank {
         moments.mean = read("mean", d)?;
         moments.spread = read("spread", triangle(d))?;
         self.moments = moments;
+        Ok(self)
+    }
+}
+
+impl MemoryBank for GaussianBank {
+    type Carry = ();
+
+    fn learning(&self) -> Learning {
+        Learning::Fit
+    }
+
+    fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
+        if self.fitted {
+            return Err(StatisticsError::AlreadyFitted.into());
+        }
+        let vectors = self.vectors(features)?;
+        if self.images == 0 {
+            self.moments = Moments::new(self.blocks.patches(), self.dimensions.len())?;
+        }
+        self.moments.add(&vectors, self.images);
+        self.images += 1;
         Ok(())
+    }
+
+    fn fit(&mut self) -> Result<(), BoxError> {
+        const NEEDED: u64 = 2;
+        if self.fitted {
+            return Err(StatisticsError::AlreadyFitted.into());
+        }
+        if self.images < NEEDED {
+            return Err(StatisticsError::TooFewNormals {
+                found: self.images,
+                needed: NEEDED,
+            }
+            .into());
+        }
+        self.moments.factor(self.images, self.regularisation)?;
+        self.fitted = true;
+        Ok(())
+    }
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
+        if !self.fitted {
+            return Err(StatisticsError::NotFitted.into());
+        }
+        let distances = self.moments.distances(&self.vectors(features)?);
+        finite(&distances, "the Mahalanobis distance")?;
+        let distances = Array1::from_vec(distances);
+        let branch = Branch::new("all blocks together", Distance::Mahalanobis, distances);
+        Ok((Evidence::new(vec![branch]), ()))
+    }
+
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn status(&self) -> BankStatus {
+        let d = self.dimensions.len();
+        let chosen = d * size_of::<u32>();
+        let values = self.moments.mean.len() + self.moments.spread.len();
+        let capacity = self.blocks.patches() * (d + triangle(d));
+        BankStatus {
+            images: self.images,
+            prototypes: self.moments.mean.len() / d.max(1),
+            bytes: values * size_of::<f32>() + chosen,
+            capacity_bytes: capacity * size_of::<f32>() + chosen,
+        }
     }
 }

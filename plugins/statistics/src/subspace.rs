@@ -1,17 +1,15 @@
 //! SubspaceAD's bank: the principal subspace of normal patches.
 
-use std::any::Any;
-
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::patches::dot;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Learning, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Learning, Role, typetag};
 use rayon::prelude::*;
 
 use crate::error::StatisticsError;
@@ -37,7 +35,7 @@ impl MemoryBankFactory for SubspaceOptions {
         ])))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(SubspaceBank::new(self, backbone)?))
     }
 }
@@ -102,8 +100,6 @@ struct SubspaceBank {
     state: State,
 }
 
-struct Carry;
-
 /// The blocks and their common width, of options that fit the backbone.
 fn checked(
     options: &SubspaceOptions,
@@ -134,7 +130,53 @@ impl SubspaceBank {
     }
 }
 
+impl rareclip_core::State for SubspaceBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("fitted", &matches!(self.state, State::Fitted(_)));
+        match &self.state {
+            State::Collecting(scatter) => scatter.save(writer),
+            State::Fitted(subspace) => {
+                writer.floats("mean", &[self.width], subspace.mean.as_slice());
+                let outside = subspace.outside.as_slice().unwrap_or_default();
+                writer.floats("outside", subspace.outside.shape(), outside);
+            }
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        if !reader.value::<bool>("fitted")? {
+            let mut scatter = Scatter::new(self.width)?;
+            scatter.load(reader)?;
+            self.state = State::Collecting(scatter);
+            return Ok(self);
+        }
+        let mean = reader.vector("mean")?.to_vec();
+        let outside = reader.matrix("outside")?;
+        let (directions, width) = outside.dim();
+        let fits = mean.len() == self.width && directions <= width;
+        if !fits || width != self.width {
+            let problem = format!(
+                "has shape [{directions}, {width}] beside a mean of {}, expected a width of {}",
+                mean.len(),
+                self.width
+            );
+            let name = "outside".into();
+            return Err(SnapshotError::Entry { name, problem }.into());
+        }
+        self.state = State::Fitted(Subspace {
+            components: width - directions,
+            mean,
+            outside,
+        });
+        Ok(self)
+    }
+}
+
 impl MemoryBank for SubspaceBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -174,34 +216,19 @@ impl MemoryBank for SubspaceBank {
         Ok(())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let State::Fitted(subspace) = &self.state else {
             return Err(StatisticsError::NotFitted.into());
         };
         let residuals = subspace.residuals(&self.blocks.mean(features)?);
         finite(&residuals, "the residual")?;
-        let branch = Branch {
-            block: self.blocks.deepest(),
-            neighbourhood: 1,
-            rarity: Array1::from_vec(residuals),
-            normal_rarity: None,
-        };
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![branch]),
-            carry: Box::new(Carry),
-        })
+        let residuals = Array1::from_vec(residuals);
+        let branch = Branch::new("the mean of the blocks", Distance::Residual, residuals);
+        Ok((Evidence::new(vec![branch]), ()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        if carry.is::<Carry>() {
-            return Ok(());
-        }
-        Err(StatisticsError::ForeignAssessment.into())
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn status(&self) -> BankStatus {
@@ -221,47 +248,5 @@ impl MemoryBank for SubspaceBank {
             bytes,
             capacity_bytes: (self.width + 1) * self.width * size_of::<f64>(),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        writer.value("fitted", &matches!(self.state, State::Fitted(_)));
-        match &self.state {
-            State::Collecting(scatter) => scatter.save(writer),
-            State::Fitted(subspace) => {
-                writer.floats("mean", &[self.width], subspace.mean.as_slice());
-                let outside = subspace.outside.as_slice().unwrap_or_default();
-                writer.floats("outside", subspace.outside.shape(), outside);
-            }
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        if !reader.value::<bool>("fitted")? {
-            let mut scatter = Scatter::new(self.width)?;
-            scatter.load(reader)?;
-            self.state = State::Collecting(scatter);
-            return Ok(());
-        }
-        let mean = reader.vector("mean")?.to_vec();
-        let outside = reader.matrix("outside")?;
-        let (directions, width) = outside.dim();
-        let fits = mean.len() == self.width && directions <= width;
-        if !fits || width != self.width {
-            let problem = format!(
-                "has shape [{directions}, {width}] beside a mean of {}, expected a width of {}",
-                mean.len(),
-                self.width
-            );
-            let name = "outside".into();
-            return Err(SnapshotError::Entry { name, problem }.into());
-        }
-        self.state = State::Fitted(Subspace {
-            components: width - directions,
-            mean,
-            outside,
-        });
-        Ok(())
     }
 }

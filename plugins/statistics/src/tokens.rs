@@ -42,15 +42,6 @@ impl Blocks {
         self.grid.patches()
     }
 
-    /// The last of them, which stands for all where evidence names one.
-    pub(crate) fn deepest(&self) -> usize {
-        self.blocks
-            .iter()
-            .map(|(block, _)| *block)
-            .max()
-            .unwrap_or(1)
-    }
-
     /// The tokens `[patches, width]` of each block.
     pub(crate) fn read<'a>(
         &self,

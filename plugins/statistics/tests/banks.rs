@@ -230,15 +230,6 @@ fn values_too_large_to_square_are_refused_not_passed_on() {
 }
 
 #[test]
-fn a_foreign_assessment_is_refused() {
-    for options in both() {
-        let mut bank = fitted(&*options, &images(3));
-        let absorbed = bank.absorb(&images(1)[0], Box::new(7), Role::Query);
-        assert_eq!(refusal(absorbed), StatisticsError::ForeignAssessment);
-    }
-}
-
-#[test]
 fn an_image_of_another_shape_is_refused() {
     let other = Features::new(
         rareclip_core::Grid {

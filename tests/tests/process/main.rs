@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Grid, InputRecipe, MemoryBank, MemoryBankFactory, Role};
+use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory, Role};
 use rareclip_process::BankOptions;
 use serde_json::Value;
 
@@ -74,7 +74,7 @@ fn options(plan: &Value) -> BankOptions {
     }
 }
 
-fn bank(plan: &Value) -> Box<dyn MemoryBank> {
+fn bank(plan: &Value) -> Box<dyn ErasedBank> {
     options(plan).build(&spec()).unwrap()
 }
 
@@ -87,16 +87,16 @@ fn refused(options: &BankOptions) -> String {
 }
 
 /// Scores an image and remembers it; the bits of its evidence.
-fn push(bank: &mut dyn MemoryBank, at: u32) -> Result<Vec<u32>, BoxError> {
+fn push(bank: &mut dyn ErasedBank, at: u32) -> Result<Vec<u32>, BoxError> {
     let features = image(at);
     let assessment = bank.assess(&features)?;
-    let rarity = &assessment.evidence.branches[0].rarity;
+    let rarity = &assessment.evidence.branches[0].scores;
     let bits = rarity.iter().map(|value| value.to_bits()).collect();
     bank.absorb(&features, assessment.carry, Role::Query)?;
     Ok(bits)
 }
 
-fn walk(bank: &mut dyn MemoryBank, images: std::ops::Range<u32>) -> Vec<Vec<u32>> {
+fn walk(bank: &mut dyn ErasedBank, images: std::ops::Range<u32>) -> Vec<Vec<u32>> {
     images.map(|at| push(bank, at).unwrap()).collect()
 }
 

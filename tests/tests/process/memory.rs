@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rareclip_core::snapshot::{Snapshot, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Learning, MemoryBank, MemoryBankFactory, Role};
+use rareclip_core::{BoxError, ErasedBank, Learning, MemoryBankFactory, Role};
 use rareclip_process::BankOptions;
 use serde_json::{Value, json};
 
@@ -15,16 +15,20 @@ fn once(on: &str, nth: u64, trick: &str, folder: &Path) -> Value {
     json!({ "wrong": [{ "on": on, "nth": nth, "do": trick, "once": marker }] })
 }
 
-fn saved(bank: &dyn MemoryBank) -> Vec<u8> {
+fn saved(bank: &dyn ErasedBank) -> Vec<u8> {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     writer.to_bytes().unwrap()
 }
 
-fn load(bank: &mut dyn MemoryBank, bytes: Vec<u8>) -> Result<(), BoxError> {
+fn load(bank: Box<dyn ErasedBank>, bytes: Vec<u8>) -> Result<Box<dyn ErasedBank>, BoxError> {
     let snapshot = Snapshot::from_bytes(Path::new("state"), bytes)?;
     let reader: SnapshotReader<'_> = snapshot.reader()?;
-    bank.load(&reader)
+    bank.restore(&reader)
+}
+
+fn refusal<T>(result: Result<T, BoxError>) -> String {
+    result.err().unwrap().to_string()
 }
 
 #[test]
@@ -123,9 +127,9 @@ fn a_host_that_fails_again_at_the_same_request_is_an_error_and_nothing_is_rememb
     let message = push(&mut *never, 3).unwrap_err().to_string();
     assert_says(&message, &["asked to `absorb`", "ended with exit code 7"]);
     // What came before is still known.
-    let assess = |bank: &dyn MemoryBank| {
+    let assess = |bank: &dyn ErasedBank| {
         let evidence = bank.assess(&image(7)).unwrap().evidence;
-        evidence.branches[0].rarity.to_vec()
+        evidence.branches[0].scores.to_vec()
     };
     assert_eq!(assess(&*one), assess(&*other));
     let mut three = bank(&json!({}));
@@ -190,7 +194,7 @@ fn a_saved_stream_goes_on_as_if_it_had_never_stopped_at_every_point() {
         assert_eq!(saved(&*before), state);
         let mut after = bank(&json!({}));
         walk(&mut *after, 20..22);
-        load(&mut *after, state).unwrap();
+        let mut after = load(after, state).unwrap();
         assert_eq!(after.status().images, before.status().images);
         bits.extend(walk(&mut *after, stop..6));
         assert_eq!(bits, expected, "stopped after {stop}");
@@ -205,8 +209,8 @@ fn a_host_that_fails_after_a_state_was_loaded_gets_that_state_back() {
     let state = saved(&*before);
     let folder = tempfile::tempdir().unwrap();
     for (on, nth) in [("load", 1), ("assess", 1), ("absorb", 2)] {
-        let mut after = bank(&once(on, nth, "die", folder.path()));
-        load(&mut *after, state.clone()).unwrap();
+        let after = bank(&once(on, nth, "die", folder.path()));
+        let mut after = load(after, state.clone()).unwrap();
         assert_eq!(walk(&mut *after, 4..8), expected[4..], "{on} {nth}");
     }
 }
@@ -223,7 +227,7 @@ fn a_host_that_cannot_save_just_now_does_not_cost_the_state() {
     let state = saved(&*before);
     let mut after = bank(&json!({}));
     walk(&mut *after, 20..25);
-    load(&mut *after, state).unwrap();
+    let mut after = load(after, state).unwrap();
     assert_eq!(walk(&mut *after, 4..8), expected[4..]);
 }
 
@@ -231,12 +235,12 @@ fn a_host_that_cannot_save_just_now_does_not_cost_the_state() {
 fn a_state_of_another_component_or_of_none_is_refused() {
     let mut old = bank(&json!({}));
     walk(&mut *old, 0..2);
-    let mut new = bank(&json!({ "version": "2" }));
-    let message = load(&mut *new, saved(&*old)).unwrap_err().to_string();
+    let new = bank(&json!({ "version": "2" }));
+    let message = refusal(load(new, saved(&*old)));
     assert_says(&message, &["component outside 1", "has outside 2"]);
     let mut volatile = bank(&json!({ "state": "volatile" }));
     walk(&mut *volatile, 0..2);
-    let message = load(&mut *old, saved(&*volatile)).unwrap_err().to_string();
+    let message = refusal(load(old, saved(&*volatile)));
     assert_says(&message, &["could not give its state", "start a new state"]);
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ndarray::Array4;
 use rareclip_core::{
-    BackboneFactory, FeatureSource, Features, MemoryBankFactory, PromptHeadFactory, Role,
-    ScoreInput, Scorer, ScorerFactory,
+    BackboneFactory, ErasedScorer, FeatureSource, Features, MemoryBankFactory, PromptHeadFactory,
+    Role, ScoreInput, ScorerFactory,
 };
 use rareclip_process::{BackboneOptions, PromptOptions, ScorerOptions};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ fn dying(slot: &str, on: &str, nth: u64, folder: &tempfile::TempDir) -> Value {
     json!({ "slot": slot, "wrong": [{ "on": on, "nth": nth, "do": "die", "once": marker }] })
 }
 
-fn scorer(plan: &Value) -> Box<dyn Scorer> {
+fn scorer(plan: &Value) -> Box<dyn ErasedScorer> {
     let options = ScorerOptions {
         command: host(plan),
         ..ScorerOptions::default()
@@ -27,7 +27,7 @@ fn scorer(plan: &Value) -> Box<dyn Scorer> {
 }
 
 /// The scores of a stream of images.
-fn scores(scorer: &mut dyn Scorer, images: std::ops::Range<u32>) -> Vec<u32> {
+fn scores(scorer: &mut dyn ErasedScorer, images: std::ops::Range<u32>) -> Vec<u32> {
     let evidence = bank(&json!({}));
     let score = |at| {
         let features = image(at);
@@ -139,7 +139,7 @@ fn a_set_is_shown_again_from_the_beginning_when_the_host_fails_on_the_way() {
         let evidence = bank.assess_batch(images).unwrap();
         evidence
             .iter()
-            .map(|one| one.branches[0].rarity.to_vec())
+            .map(|one| one.branches[0].scores.to_vec())
             .collect()
     };
     let expected = evidence(&json!({ "learning": "batch", "state": "none" }));

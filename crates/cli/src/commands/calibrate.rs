@@ -41,7 +41,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     } else {
         let snapshot = Snapshot::read(&args.state)?;
         let mut reader = snapshot.reader()?;
-        stream.load_from(&args.state, &mut reader)?;
+        stream = stream.restore_from(&args.state, &mut reader)?;
         earlier = record::read(&reader)?;
         (PushOptions::PEEK, args.burn_in.unwrap_or(0))
     };

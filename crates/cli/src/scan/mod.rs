@@ -40,12 +40,12 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     // Wrong paths are found out before weights are loaded.
     let plan = Plan::new(args)?;
     let detector = Detector::build(&config)?;
-    let mut stream = detector.open_stream()?;
+    let stream = detector.open_stream()?;
     let batch = stream.learning() == Learning::Batch;
     if batch {
         batch::check(args, &config.name)?;
     }
-    let (mut record, resumed) = restore(args, &plan, &mut stream)?;
+    let (mut stream, mut record, resumed) = restore(args, &plan, stream)?;
     let output = open_output(args, &record, resumed)?;
     let limits = limits(args.max_side);
     let stop = stop_flag()?;
@@ -167,7 +167,11 @@ impl Plan {
 }
 
 /// Loads the state file, if there is one, and decides whether this run continues the one that wrote it.
-fn restore(args: &ScanArgs, plan: &Plan, stream: &mut Stream) -> anyhow::Result<(RunRecord, bool)> {
+fn restore(
+    args: &ScanArgs,
+    plan: &Plan,
+    stream: Stream,
+) -> anyhow::Result<(Stream, RunRecord, bool)> {
     let fresh = |normals: String| RunRecord {
         list: plan.list_digest.clone(),
         total: plan.images.len() as u64,
@@ -175,20 +179,20 @@ fn restore(args: &ScanArgs, plan: &Plan, stream: &mut Stream) -> anyhow::Result<
         ..RunRecord::default()
     };
     let Some(path) = args.state.as_deref().filter(|path| path.exists()) else {
-        return Ok((fresh(String::new()), false));
+        return Ok((stream, fresh(String::new()), false));
     };
     let snapshot = Snapshot::read(path).map_err(rareclip_core::Error::from)?;
     let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
-    stream.load_from(path, &mut reader)?;
+    let stream = stream.restore_from(path, &mut reader)?;
     let Some(earlier) = record::read(&reader)? else {
-        return Ok((fresh(String::new()), false));
+        return Ok((stream, fresh(String::new()), false));
     };
     let same = earlier.list == plan.list_digest;
     if plan.watch.is_some() && same && !args.new_run {
-        return Ok((earlier, true));
+        return Ok((stream, earlier, true));
     }
     if earlier.complete || args.new_run {
-        return Ok((fresh(earlier.normals), false));
+        return Ok((stream, fresh(earlier.normals), false));
     }
     if !same {
         bail!(
@@ -199,7 +203,7 @@ fn restore(args: &ScanArgs, plan: &Plan, stream: &mut Stream) -> anyhow::Result<
         );
     }
     tracing::info!(done = earlier.done, total = earlier.total, "Resuming.");
-    Ok((earlier, true))
+    Ok((stream, earlier, true))
 }
 
 fn open_output(

@@ -54,7 +54,7 @@ pub(crate) fn digest(inputs: &[ImageFile]) -> String {
 /// Writes the stream's state and the record into one file, atomically.
 pub(crate) fn save(stream: &Stream, record: &RunRecord, path: &Path) -> anyhow::Result<()> {
     let mut writer = SnapshotWriter::new();
-    stream.save_into(&mut writer);
+    stream.save_into(&mut writer)?;
     writer.value(ENTRY, record);
     Ok(writer.write(path)?)
 }

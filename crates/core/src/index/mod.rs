@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 use std::fmt::Debug;
+use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, CowArray, Ix2};
 
 use crate::BoxError;
-use crate::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
+use crate::snapshot::{SnapshotReader, SnapshotWriter};
 
 mod default;
 mod error;
@@ -86,42 +87,21 @@ impl Hit {
 
 /// Vectors in arrival order, searched by inner product.
 ///
-/// Exact indexes agree with brute force to the last neighbour; approximate ones say so by [`exact`](Self::exact).
+/// Four methods are required: [`append`](Self::append), [`retain`](Self::retain),
+/// [`search`](Self::search) and [`vectors`](Self::vectors). The others have a default that works on
+/// the vectors, which an engine replaces where it is faster. Exact indexes agree with brute force
+/// to the last neighbour; approximate ones say so by [`exact`](Self::exact).
 pub trait VectorIndex: Send + Sync {
-    /// Whether searches are exact.
-    fn exact(&self) -> bool;
-
-    /// Number of vectors.
-    fn len(&self) -> usize;
-
-    /// Whether there is no vector yet.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Width of a vector.
-    fn width(&self) -> usize;
-
-    /// Bytes held.
-    fn bytes(&self) -> usize;
-
-    /// The most that [`bytes`](Self::bytes) will be while an index that was built for `vectors` never holds more.
-    fn capacity_bytes(&self, vectors: usize) -> usize {
-        vectors
-            .saturating_mul(self.width())
-            .saturating_mul(size_of::<f32>())
-    }
-
     /// Adds `rows` `[n, width]` after the present ones.
     ///
     /// # Errors
-    /// When the width differs or the engine fails.
+    /// When the width differs or the engine fails; nothing is added then.
     fn append(&mut self, rows: ArrayView2<'_, f32>) -> Result<(), BoxError>;
 
     /// Keeps only the vectors at `positions` (ascending), which close ranks.
     ///
     /// # Errors
-    /// When a position is out of range or not ascending.
+    /// When a position is out of range or not ascending; all are kept then.
     fn retain(&mut self, positions: &[usize]) -> Result<(), BoxError>;
 
     /// The `k` best vectors of each query `[queries, width]` (fewer where the index holds fewer).
@@ -130,11 +110,62 @@ pub trait VectorIndex: Send + Sync {
     /// When the width differs or the engine fails.
     fn search(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Neighbours, BoxError>;
 
+    /// All vectors `[len, width]` in arrival order, the width also where there is none.
+    ///
+    /// # Errors
+    /// When the engine cannot give its vectors back; [`len`](Self::len) and [`width`](Self::width)
+    /// do not have their defaults then.
+    fn vectors(&self) -> Result<CowArray<'_, f32, Ix2>, BoxError>;
+
+    /// Whether searches are exact.
+    fn exact(&self) -> bool {
+        true
+    }
+
+    /// Number of vectors.
+    fn len(&self) -> usize {
+        self.vectors().map_or(0, |vectors| vectors.nrows())
+    }
+
+    /// Whether there is no vector yet.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Width of a vector.
+    fn width(&self) -> usize {
+        self.vectors().map_or(0, |vectors| vectors.ncols())
+    }
+
+    /// Bytes held.
+    fn bytes(&self) -> usize {
+        self.len() * self.width() * size_of::<f32>()
+    }
+
+    /// The most that [`bytes`](Self::bytes) will be while an index that was built for `vectors` never holds more.
+    fn capacity_bytes(&self, vectors: usize) -> usize {
+        vectors
+            .saturating_mul(self.width())
+            .saturating_mul(size_of::<f32>())
+    }
+
     /// [`search`](Self::search) and the best query of every vector, in one pass.
     ///
     /// # Errors
     /// As for [`search`](Self::search).
-    fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError>;
+    fn survey(&self, queries: ArrayView2<'_, f32>, k: usize) -> Result<Survey, BoxError> {
+        let neighbours = self.search(queries, k)?;
+        let mut best_query = Array1::from_elem(self.len(), f32::NEG_INFINITY);
+        products(self, queries, &mut |row| {
+            for (best, &similarity) in best_query.iter_mut().zip(row) {
+                *best = best.max(similarity);
+            }
+        })?;
+        Ok(Survey {
+            neighbours,
+            best_query,
+        })
+    }
 
     /// [`search`](Self::search) among the `first` earliest vectors alone.
     ///
@@ -145,7 +176,12 @@ pub trait VectorIndex: Send + Sync {
         queries: ArrayView2<'_, f32>,
         k: usize,
         first: usize,
-    ) -> Result<Neighbours, BoxError>;
+    ) -> Result<Neighbours, BoxError> {
+        IndexError::first(first, self.len())?;
+        let mut found = Vec::with_capacity(queries.nrows());
+        products(self, queries, &mut |row| found.push(hits(row, 0..first)))?;
+        Ok(Neighbours::best(k.min(first), found))
+    }
 
     /// For each of `positions` its `k` most similar vectors among those at `floor..position`.
     /// Where there are fewer than `k`, the rest is similarity `-inf` and position [`NONE`].
@@ -157,13 +193,17 @@ pub trait VectorIndex: Send + Sync {
         positions: &[usize],
         floor: usize,
         k: usize,
-    ) -> Result<Neighbours, BoxError>;
-
-    /// All vectors `[len, width]` in arrival order.
-    ///
-    /// # Errors
-    /// When the engine cannot give its vectors back.
-    fn vectors(&self) -> Result<std::borrow::Cow<'_, [f32]>, BoxError>;
+    ) -> Result<Neighbours, BoxError> {
+        IndexError::positions(positions, self.len())?;
+        let queries = self.vectors()?.select(Axis(0), positions);
+        let mut ends = positions.iter();
+        let mut found = Vec::with_capacity(positions.len());
+        products(self, queries.view(), &mut |row| {
+            let end = ends.next().copied().unwrap_or(floor);
+            found.push(hits(row, floor.min(end)..end));
+        })?;
+        Ok(Neighbours::best(k, found))
+    }
 
     /// [`search`](Self::search) that misses nothing, whatever [`exact`](Self::exact) says: what the recall of an approximate
     /// index is measured against.
@@ -206,23 +246,19 @@ pub trait VectorIndex: Send + Sync {
     /// loading then says which entry is missing.
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
         if let Ok(vectors) = self.vectors() {
-            writer.floats(name, &[self.len(), self.width()], vectors);
+            let shape = [vectors.nrows(), vectors.ncols()];
+            let values: Vec<f32> = vectors.iter().copied().collect();
+            writer.floats(name, &shape, values);
         }
     }
 
     /// Replaces the state by the one saved under `name`; going on equals never having stopped, to the bit.
     ///
     /// # Errors
-    /// When an entry is missing, damaged or of another width. The index must not be used then.
+    /// When an entry is missing, damaged or of another width. The index then holds what it held, or nothing.
     fn load(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
         let rows = reader.matrix(name)?;
-        if rows.ncols() != self.width() {
-            let error = SnapshotError::Entry {
-                name: name.to_owned(),
-                problem: format!("has width {}, expected {}", rows.ncols(), self.width()),
-            };
-            return Err(error.into());
-        }
+        crate::state::fits(name, rows.ncols(), self.width())?;
         self.retain(&[])?;
         self.append(rows.view())
     }
@@ -238,7 +274,6 @@ fn products<I: VectorIndex + ?Sized>(
     row: &mut dyn FnMut(&[f32]),
 ) -> Result<(), BoxError> {
     let vectors = index.vectors()?;
-    let vectors = ArrayView2::from_shape((index.len(), index.width()), &vectors)?;
     IndexError::width(queries.ncols(), vectors.ncols())?;
     for queries in queries.axis_chunks_iter(Axis(0), BLOCK) {
         let products = queries.dot(&vectors.t()).as_standard_layout().into_owned();
@@ -249,6 +284,16 @@ fn products<I: VectorIndex + ?Sized>(
             .for_each(&mut *row);
     }
     Ok(())
+}
+
+/// The vectors in `range` of a row of inner products with every vector.
+fn hits(row: &[f32], range: Range<usize>) -> Vec<Hit> {
+    let products = row.iter().enumerate().take(range.end).skip(range.start);
+    let hit = |(at, &similarity)| Hit {
+        position: at as u32,
+        similarity,
+    };
+    products.map(hit).collect()
 }
 
 /// The vectors whose inner product is `wanted`, best first; ties go to the earlier, NaN to nobody.

@@ -15,8 +15,8 @@ use crate::bank::{BankStatus, Learning};
 use crate::index::Recall;
 use crate::update::UpdateGate;
 use crate::{
-    BoxError, Calibrator, DetectorConfig, Error, Features, Judgement, MemoryBank, PromptHead,
-    Result, Role, Scored, Scorer, Slot,
+    BoxError, Calibrator, DetectorConfig, ErasedBank, ErasedScorer, Error, Features, Judgement,
+    PromptHead, Result, Role, Scored, Slot,
 };
 
 /// What happens to the stream when an image is pushed.
@@ -68,15 +68,17 @@ pub struct Stream {
     config: DetectorConfig,
     identity: Value,
     prompt: Option<Arc<dyn PromptHead>>,
-    bank: Option<Box<dyn MemoryBank>>,
+    bank: Option<Box<dyn ErasedBank>>,
     gate: UpdateGate,
-    scorer: Box<dyn Scorer>,
+    scorer: Box<dyn ErasedScorer>,
     calibrator: Calibrator,
     sequence: u64,
     absorbed_queries: u64,
     fitted: bool,
     /// How often this stream has changed since it was opened: an assessment holds for one state only.
     changes: u64,
+    /// What left the memory with a part of an image: nothing is scored or saved any more.
+    poisoned: Option<String>,
 }
 
 impl Stream {
@@ -84,9 +86,9 @@ impl Stream {
         config: DetectorConfig,
         identity: Value,
         prompt: Option<Arc<dyn PromptHead>>,
-        bank: Option<Box<dyn MemoryBank>>,
+        bank: Option<Box<dyn ErasedBank>>,
         gate: UpdateGate,
-        scorer: Box<dyn Scorer>,
+        scorer: Box<dyn ErasedScorer>,
         calibrator: Calibrator,
     ) -> Self {
         Self {
@@ -101,6 +103,7 @@ impl Stream {
             absorbed_queries: 0,
             fitted: false,
             changes: 0,
+            poisoned: None,
         }
     }
 
@@ -161,6 +164,7 @@ impl Stream {
     /// [`Error::LateNormal`] after an image to be scored was absorbed or the training pass has ended; otherwise as for
     /// [`push`](Self::push).
     pub fn push_normal(&mut self, features: &Features) -> Result<()> {
+        self.whole()?;
         if self.absorbed_queries > 0 || self.fitted {
             return Err(Error::LateNormal {
                 absorbed: self.absorbed_queries,
@@ -253,6 +257,23 @@ impl Stream {
                 bank: self.bank_name(),
             }),
         }
+    }
+
+    /// An error where a component failed while it remembered an image.
+    fn whole(&self) -> Result<()> {
+        match &self.poisoned {
+            None => Ok(()),
+            Some(cause) => Err(Error::Poisoned {
+                cause: cause.clone(),
+            }),
+        }
+    }
+
+    /// Notes that the memory took in a part of an image, and gives back why.
+    fn poison(&mut self, error: Error) -> Error {
+        self.poisoned = Some(error.to_string());
+        self.changes += 1;
+        error
     }
 
     fn component_error(&self, slot: Slot, name: &str, source: BoxError) -> Error {

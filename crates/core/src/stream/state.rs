@@ -7,11 +7,15 @@ use serde_json::Value;
 use super::Stream;
 use crate::config::{Difference, differences};
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotReader, SnapshotWriter};
-use crate::{Error, Result};
+use crate::{Error, Result, Slot};
 
 impl Stream {
     /// Writes the whole state into `writer`.
-    pub fn save_into<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`], before anything is written.
+    pub fn save_into<'a>(&'a self, writer: &mut SnapshotWriter<'a>) -> Result<()> {
+        self.whole()?;
         writer.value("rareclip", env!("CARGO_PKG_VERSION"));
         writer.value("detector", &self.config);
         writer.value("identity", &self.identity);
@@ -24,33 +28,34 @@ impl Stream {
         if let Some(bank) = &self.bank {
             writer.scoped("bank", |writer| bank.save(writer));
         }
+        Ok(())
     }
 
     /// Writes the state to a file, atomically.
     ///
     /// # Errors
-    /// [`Error::Snapshot`]; an older file stays whole.
+    /// [`Error::Snapshot`] or [`Error::Poisoned`]; an older file stays whole.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut writer = SnapshotWriter::new();
-        self.save_into(&mut writer);
+        self.save_into(&mut writer)?;
         Ok(writer.write(path)?)
     }
 
-    /// Replaces the state by a saved one. The policy of the calibration stays the present one.
+    /// This stream, just opened, with the state that was saved in a file. The policy of the calibration stays that of the config.
     ///
     /// # Errors
-    /// [`Error::Snapshot`] or [`Error::StateMismatch`]. After an error the stream must not be used.
-    pub fn load(&mut self, path: &Path) -> Result<()> {
+    /// [`Error::Snapshot`] or [`Error::StateMismatch`].
+    pub fn restore(self, path: &Path) -> Result<Self> {
         let snapshot = Snapshot::read(path)?;
         let mut reader = snapshot.reader()?;
-        self.load_from(path, &mut reader)
+        self.restore_from(path, &mut reader)
     }
 
-    /// [`load`](Self::load) from entries already read; `path` is for messages.
+    /// [`restore`](Self::restore) from entries already read; `path` is for messages.
     ///
     /// # Errors
-    /// As for [`load`](Self::load).
-    pub fn load_from(&mut self, path: &Path, reader: &mut SnapshotReader<'_>) -> Result<()> {
+    /// As for [`restore`](Self::restore).
+    pub fn restore_from(mut self, path: &Path, reader: &mut SnapshotReader<'_>) -> Result<Self> {
         let identity: Value = reader.value("identity")?;
         if identity != self.identity {
             let told = differences(&identity, &self.identity).into_iter();
@@ -61,18 +66,27 @@ impl Stream {
             });
         }
         self.changes += 1;
+        self.poisoned = None;
         self.sequence = count(reader, "sequence")?;
         self.absorbed_queries = count(reader, "absorbed_queries")?;
         self.fitted = reader.value("fitted")?;
         reader.scoped("update", |reader| self.gate.load(reader))?;
         reader.scoped("calibration", |reader| self.calibrator.load(reader))?;
-        let scorer = reader.scoped("scorer", |reader| self.scorer.load(reader));
-        scorer.map_err(|error| self.scorer_error(error))?;
-        let loaded = match &mut self.bank {
-            Some(bank) => reader.scoped("bank", |reader| bank.load(reader)),
-            None => Ok(()),
+        let of_component = |slot, name: &str, source| Error::Component {
+            slot,
+            name: name.to_owned(),
+            source,
         };
-        loaded.map_err(|error| self.bank_error(error))
+        let scorer = self.scorer;
+        let scorer = reader.scoped("scorer", |reader| scorer.restore(reader));
+        let name = self.config.scorer.name();
+        self.scorer = scorer.map_err(|error| of_component(Slot::Scorer, name, error))?;
+        if let (Some(bank), Some(options)) = (self.bank.take(), &self.config.bank) {
+            let bank = reader.scoped("bank", |reader| bank.restore(reader));
+            let bank = bank.map_err(|error| of_component(Slot::Bank, options.name(), error))?;
+            self.bank = Some(bank);
+        }
+        Ok(self)
     }
 }
 

@@ -74,7 +74,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::StaleAssessment`] when the stream has changed since; [`Error::Component`] when bank or scorer cannot remember the
-    /// image, and then the stream must not be used further.
+    /// image. Where the bank has it and the scorer fails, the stream gives [`Error::Poisoned`] from then on.
     pub fn absorb(
         &mut self,
         features: &Features,
@@ -133,6 +133,7 @@ impl Stream {
         update: bool,
         observer: &mut dyn FnMut(Slot, Duration),
     ) -> Result<Walked> {
+        self.whole()?;
         features.check()?;
         let start = Instant::now();
         let prior = match &self.prompt {
@@ -166,11 +167,6 @@ impl Stream {
             .scorer
             .assess(&input)
             .map_err(|e| self.scorer_error(e))?;
-        if scored.as_ref().is_some_and(|scored| !scored.is_finite()) {
-            return Err(Error::NonFinite {
-                what: "score".into(),
-            });
-        }
         observer(Slot::Scorer, start.elapsed());
         Ok(Walked {
             scored,
@@ -197,6 +193,7 @@ impl Stream {
         let prior = walked.prior.as_ref();
         let raw_score = walked.scored.as_ref().map(|scored| scored.raw_score);
         let admitted = raw_score.is_none_or(|score| self.admits(score, prior));
+        let remembers = self.bank.is_some() && admitted;
         if let (Some(bank), Some(carry), true) = (&mut self.bank, walked.bank_carry, admitted) {
             if let Err(error) = bank.absorb(features, carry, role) {
                 return Err(self.bank_error(error));
@@ -212,7 +209,9 @@ impl Stream {
             update: true,
         };
         if let Err(error) = self.scorer.absorb(&input, walked.scorer_carry) {
-            return Err(self.scorer_error(error));
+            let error = self.scorer_error(error);
+            // The bank has the image already.
+            return Err(if remembers { self.poison(error) } else { error });
         }
         observer(Slot::Scorer, start.elapsed());
         if let Some(score) = raw_score {

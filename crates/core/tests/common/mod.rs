@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView4, Axis};
+use rareclip_core::ErasedBank;
+use rareclip_core::ErasedScorer;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::BankAssessment;
 use rareclip_core::index::VectorIndexFactory;
-use rareclip_core::scorer::ScoreAssessment;
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::typetag;
 use rareclip_core::*;
 use rareclip_imaging::{InputRecipe, Preset};
@@ -156,7 +156,7 @@ impl MemoryBankFactory for MeanOptions {
         self.update.clone()
     }
 
-    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, _: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(Mean {
             block: self.block,
             pass: self.pass,
@@ -166,10 +166,13 @@ impl MemoryBankFactory for MeanOptions {
     }
 }
 
+#[derive(State)]
 struct Mean {
     block: usize,
     pass: Pass,
+    #[state]
     sum: f32,
+    #[state]
     images: u64,
 }
 
@@ -180,6 +183,8 @@ impl Mean {
 }
 
 impl MemoryBank for Mean {
+    type Carry = f32;
+
     fn learning(&self) -> Learning {
         match self.pass {
             Pass::Online => Learning::Online,
@@ -209,14 +214,14 @@ impl MemoryBank for Mean {
             images: 0,
         };
         for at in 0..images.len() {
-            all.collect(images.get(at)?.as_ref())?;
+            MemoryBank::collect(&mut all, images.get(at)?.as_ref())?;
         }
         (0..images.len())
-            .map(|at| Ok(all.assess(images.get(at)?.as_ref())?.evidence))
+            .map(|at| Ok(MemoryBank::assess(&all, images.get(at)?.as_ref())?.0))
             .collect()
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let tokens = features.block(self.block)?.column(0).to_owned();
         let mean = if self.images == 0 {
             0.0
@@ -230,27 +235,22 @@ impl MemoryBank for Mean {
                 (token - mean).abs()
             }
         });
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![Branch {
-                block: self.block,
-                neighbourhood: 1,
+        Ok((
+            Evidence::new(vec![Branch::of_block(
+                self.block,
+                1,
+                Distance::Other,
                 rarity,
-                normal_rarity: None,
-            }]),
-            carry: Box::new(tokens.mean().unwrap_or(0.0)),
-        })
+            )]),
+            tokens.mean().unwrap_or(0.0),
+        ))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn std::any::Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
+    fn absorb(&mut self, _: &Features, carry: f32, _: Role) -> Result<(), BoxError> {
         if self.pass == Pass::Fit {
             return Ok(());
         }
-        self.sum += *carry.downcast::<f32>().map_err(|_| "not mine")?;
+        self.sum += carry;
         self.images += 1;
         Ok(())
     }
@@ -263,17 +263,6 @@ impl MemoryBank for Mean {
             capacity_bytes: 12,
         }
     }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("sum", &self.sum);
-        writer.value("images", &self.images);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.sum = reader.value("sum")?;
-        self.images = reader.value("images")?;
-        Ok(())
-    }
 }
 
 /// The largest rarity of any patch.
@@ -283,51 +272,24 @@ pub struct LargestOptions {}
 
 #[typetag::serde(name = "largest")]
 impl ScorerFactory for LargestOptions {
-    fn build(&self, spec: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
-        Ok(Box::new(Largest(spec.grid)))
+    fn build(&self, spec: &BackboneSpec, _: &[usize]) -> Result<Box<dyn ErasedScorer>, BoxError> {
+        Ok(Box::new(Stateless(Largest(spec.grid))))
     }
 }
 
 struct Largest(Grid);
 
-impl Scorer for Largest {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
-        let evidence = input.evidence.ok_or("needs a bank")?;
-        let rarity = evidence.branches[0].rarity.to_vec();
+impl StatelessScorer for Largest {
+    fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
+        let rarity = input.evidence()?.branches[0].scores.to_vec();
         let values = Array2::from_shape_vec((self.0.rows, self.0.columns), rarity)?;
         let map = AnomalyMap { values };
         let score = map.max();
-        let scored = Scored {
-            map,
-            raw_score: score,
-            score,
-        };
-        Ok(ScoreAssessment {
-            scored: (input.role == Role::Query).then_some(scored),
-            carry: Box::new(()),
-        })
-    }
-
-    fn absorb(
-        &mut self,
-        _: &ScoreInput<'_>,
-        _: Box<dyn std::any::Any + Send>,
-    ) -> Result<(), BoxError> {
-        Ok(())
+        Ok(Scored::new(map, score))
     }
 
     fn nominal_range(&self) -> (f32, f32) {
         (0.0, 1.0)
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

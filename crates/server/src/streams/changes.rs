@@ -275,10 +275,10 @@ impl Owner {
         let bytes = self
             .with_memory(|stream| {
                 let mut writer = SnapshotWriter::new();
-                stream.save_into(&mut writer);
-                writer.to_bytes()
+                stream.save_into(&mut writer)?;
+                Ok::<_, rareclip_core::Error>(writer.to_bytes())
             })
-            .await?;
+            .await??;
         let bytes = bytes.map_err(|error| memory::disk(&self.shared.settings, error))?;
         Ok(bytes.into())
     }

@@ -219,7 +219,7 @@ impl Owner {
     pub(super) async fn read_file(
         &mut self,
         path: PathBuf,
-        mut stream: Stream,
+        stream: Stream,
     ) -> Result<Stream, ServiceError> {
         let shared = Arc::clone(&self.shared);
         let read = move || {
@@ -229,8 +229,7 @@ impl Owner {
             let snapshot =
                 Snapshot::from_bytes(&told, bytes).map_err(rareclip_core::Error::from)?;
             let mut reader = snapshot.reader().map_err(rareclip_core::Error::from)?;
-            stream.load_from(&told, &mut reader)?;
-            Ok(stream)
+            Ok(stream.restore_from(&told, &mut reader)?)
         };
         self.computed(self.limit(), read).await?
     }
@@ -431,7 +430,7 @@ fn residency_note(owner: &Owner, stream: &Stream) {
 fn write(settings: &Settings, stream: &Stream, path: &Path) -> Result<(), ServiceError> {
     make_folder(settings, path)?;
     let mut writer = SnapshotWriter::new();
-    stream.save_into(&mut writer);
+    stream.save_into(&mut writer)?;
     writer.write(path).map_err(|error| disk(settings, error))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::{VectorIndex, VectorIndexFactory};
 use rareclip_core::{
-    BoxError, MemoryBank, MemoryBankFactory, Scorer, ScorerFactory, register, typetag,
+    BoxError, ErasedBank, ErasedScorer, MemoryBankFactory, ScorerFactory, register, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ impl MemoryBankFactory for MarkerOptions {
         vec![1]
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         self.mark()?;
         let options = serde_json::json!({"type": "prototype", "blocks": [1], "neighbourhoods": [1], "capacity": 1.0});
         let table = options.as_object().cloned().unwrap_or_default();
@@ -114,14 +114,14 @@ impl MemoryBankFactory for FileMarkerOptions {
         MemoryBankFactory::blocks(&self.0)
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         MemoryBankFactory::build(&self.0, backbone)
     }
 }
 
 #[typetag::serde(name = "marker")]
 impl ScorerFactory for MarkerOptions {
-    fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(&self, _: &BackboneSpec, _: &[usize]) -> Result<Box<dyn ErasedScorer>, BoxError> {
         self.mark()?;
         Err("only leaves a mark".into())
     }

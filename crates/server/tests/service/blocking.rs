@@ -1,14 +1,16 @@
 //! A scorer for tests that never ends where it is told so.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex};
 
 use ndarray::Array2;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
+use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{AnomalyMap, BoxError, ScoreInput, Scored, Scorer, register, typetag};
+use rareclip_core::{
+    AnomalyMap, BoxError, ErasedScorer, ScoreInput, Scored, Scorer, register, typetag,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +45,11 @@ impl ScorerFactory for BlockingOptions {
         vec![1]
     }
 
-    fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(
+        &self,
+        backbone: &BackboneSpec,
+        _: &[usize],
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         Ok(Box::new(Blocking {
             name: self.name.clone(),
             side: backbone.input.side,
@@ -58,8 +64,21 @@ struct Blocking {
     seen: u64,
 }
 
+impl State for Blocking {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("seen", &self.seen);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.seen = reader.value("seen")?;
+        Ok(self)
+    }
+}
+
 impl Scorer for Blocking {
-    fn assess(&self, _: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+    type Carry = ();
+
+    fn assess(&self, _: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError> {
         let mut hanging = HANGING.0.lock().unwrap();
         while hanging.contains(&self.name) {
             hanging = HANGING.1.wait(hanging).unwrap();
@@ -71,13 +90,10 @@ impl Scorer for Blocking {
             raw_score: 0.5,
             score: 0.5,
         };
-        Ok(ScoreAssessment {
-            scored: Some(scored),
-            carry: Box::new(()),
-        })
+        Ok((Some(scored), ()))
     }
 
-    fn absorb(&mut self, _: &ScoreInput<'_>, _: Box<dyn Any + Send>) -> Result<(), BoxError> {
+    fn absorb(&mut self, _: &ScoreInput<'_>, (): ()) -> Result<(), BoxError> {
         self.seen += 1;
         Ok(())
     }
@@ -88,14 +104,5 @@ impl Scorer for Blocking {
 
     fn bytes(&self) -> usize {
         std::mem::size_of::<Self>()
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("seen", &self.seen);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.seen = reader.value("seen")?;
-        Ok(())
     }
 }

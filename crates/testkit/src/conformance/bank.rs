@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Features, Learning, MemoryBank, MemoryBankFactory};
+use rareclip_core::{BoxError, ErasedBank, Features, Learning, MemoryBankFactory};
 
 use super::life::{self, Living, Step, Subject};
 use super::said::{Carry, Said, of_evidence};
@@ -62,13 +62,13 @@ impl BankCase {
     }
 
     /// An empty bank.
-    fn bank(&self) -> Result<Box<dyn MemoryBank>, String> {
+    fn bank(&self) -> Result<Box<dyn ErasedBank>, String> {
         let bank = self.factory.build(&self.world.spec);
         bank.map_err(|error| format!("building it fails: {error}"))
     }
 
     /// A bank that has learnt, or can do without.
-    fn ready(&self) -> Result<Box<dyn MemoryBank>, String> {
+    fn ready(&self) -> Result<Box<dyn ErasedBank>, String> {
         let mut bank = self.bank()?;
         if self.learning == Learning::Fit {
             for image in &self.world.images[..PASS] {
@@ -82,11 +82,7 @@ impl BankCase {
     }
 
     fn said(&self, evidence: &rareclip_core::Evidence) -> Said {
-        of_evidence(
-            evidence,
-            self.world.spec.grid.patches(),
-            &self.factory.blocks(),
-        )
+        of_evidence(evidence, self.world.spec.grid.patches())
     }
 
     /// The bank as something with a state, shown so many known normals before the other images.
@@ -131,9 +127,8 @@ impl BankCase {
 
 /// A bank of one stream. Where it looks at a whole set, an image is assessed as the first of a set whose `others` stay.
 struct BankLife {
-    bank: Box<dyn MemoryBank>,
+    bank: Box<dyn ErasedBank>,
     others: Arc<[Features]>,
-    blocks: Vec<usize>,
     patches: usize,
 }
 
@@ -146,7 +141,6 @@ impl BankLife {
         Ok(Box::new(Self {
             bank: factory.build(spec)?,
             others: others.clone(),
-            blocks: factory.blocks(),
             patches: spec.grid.patches(),
         }))
     }
@@ -164,13 +158,13 @@ impl Living for BankLife {
     fn assess(&self, shown: &Shown, _: bool) -> Result<(Said, Carry), BoxError> {
         if self.bank.learning() != Learning::Batch {
             let assessed = self.bank.assess(&shown.features)?;
-            let said = of_evidence(&assessed.evidence, self.patches, &self.blocks);
+            let said = of_evidence(&assessed.evidence, self.patches);
             return Ok((said, assessed.carry));
         }
         let set: Vec<Features> = [std::slice::from_ref(&shown.features), &*self.others].concat();
         let all = self.bank.assess_batch(&set.as_slice())?;
         let first = all.first().ok_or("a set of images gets no evidence")?;
-        Ok((of_evidence(first, self.patches, &self.blocks), Box::new(())))
+        Ok((of_evidence(first, self.patches), Box::new(())))
     }
 
     fn absorb(&mut self, shown: &Shown, carry: Carry) -> Result<(), BoxError> {
@@ -185,7 +179,8 @@ impl Living for BankLife {
         self.bank.save(writer);
     }
 
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.bank.load(reader)
+    fn restore(self: Box<Self>, reader: &SnapshotReader<'_>) -> Result<Box<dyn Living>, BoxError> {
+        let bank = self.bank.restore(reader)?;
+        Ok(Box::new(Self { bank, ..*self }))
     }
 }

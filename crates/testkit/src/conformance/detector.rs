@@ -100,18 +100,19 @@ fn same(one: &Outcome, other: &Outcome) -> Held {
 
 fn state(stream: &Stream) -> Result<Vec<u8>, String> {
     let mut writer = SnapshotWriter::new();
-    stream.save_into(&mut writer);
+    stream
+        .save_into(&mut writer)
+        .map_err(told("saving the stream"))?;
     writer.to_bytes().map_err(told("saving the stream"))
 }
 
 /// Puts `fresh` in the place of `stream`, with its state.
-fn restart(stream: &mut Stream, mut fresh: Stream) -> Held {
+fn restart(stream: &mut Stream, fresh: Stream) -> Held {
     let path = Path::new("state");
     let snapshot = Snapshot::from_bytes(path, state(stream)?).map_err(told("saving"))?;
     let mut reader = snapshot.reader().map_err(told("saving"))?;
-    fresh
-        .load_from(path, &mut reader)
+    *stream = fresh
+        .restore_from(path, &mut reader)
         .map_err(told("restoring the stream"))?;
-    *stream = fresh;
     Ok(())
 }

@@ -23,8 +23,8 @@ pub(super) trait Living {
     fn absorb(&mut self, shown: &Shown, carry: Carry) -> Result<(), BoxError>;
     /// Writes the state.
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>);
-    /// Reads a state.
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError>;
+    /// The component with a state that was saved.
+    fn restore(self: Box<Self>, reader: &SnapshotReader<'_>) -> Result<Box<dyn Living>, BoxError>;
 }
 
 /// A step in the life of a component.
@@ -149,10 +149,6 @@ pub(super) const ALL: &[Promise<Subject>] = &[
         holds: harmless,
     },
     Promise {
-        says: "an assessment made by another component is refused and leaves the state as it is",
-        holds: foreign,
-    },
-    Promise {
         says: "an assessment made before another image was absorbed is taken, or refused and leaves the state as it is",
         holds: stale,
     },
@@ -265,9 +261,9 @@ fn no_trace(subject: &Subject) -> Held {
 fn goes_on(subject: &Subject) -> Held {
     for start in 0..=subject.life.len() {
         let mut never_stopped = subject.aged(start)?;
-        let mut other = subject.new_one()?;
+        let other = subject.new_one()?;
         let restoring = told(format!("restoring the state of step {start}"));
-        restore(&mut *other, &saved(&*never_stopped)?).map_err(restoring)?;
+        let mut other = restore(other, &saved(&*never_stopped)?).map_err(restoring)?;
         let when = format!("right after it was restored at step {start}");
         same(subject, &*never_stopped, &*other, start, &when)?;
         for (number, &step) in subject.life.iter().enumerate().skip(start) {
@@ -288,9 +284,9 @@ fn goes_on(subject: &Subject) -> Held {
 fn replaces(subject: &Subject) -> Held {
     for start in 0..=subject.life.len() {
         let expected = subject.aged(start)?;
-        let mut used = subject.aged(subject.life.len())?;
+        let used = subject.aged(subject.life.len())?;
         let restoring = told(format!("restoring step {start} into one that was used"));
-        restore(&mut *used, &saved(&*expected)?).map_err(restoring)?;
+        let used = restore(used, &saved(&*expected)?).map_err(restoring)?;
         let when = format!("in one that was used before step {start} was restored");
         same(subject, &*expected, &*used, start, &when)?;
     }
@@ -305,9 +301,8 @@ fn points(subject: &Subject) -> [usize; 3] {
 
 /// A fresh component with these entries, or that it refuses them.
 fn with_entries(subject: &Subject, entries: &Entries) -> Result<Option<Box<dyn Living>>, String> {
-    let mut living = subject.new_one()?;
-    match restore(&mut *living, &joined(entries)?) {
-        Ok(()) => Ok(Some(living)),
+    match restore(subject.new_one()?, &joined(entries)?) {
+        Ok(living) => Ok(Some(living)),
         Err(error) => refused::<()>(Err(error), "a state").map(|()| None),
     }
 }
@@ -368,22 +363,6 @@ fn survives(subject: &Subject, living: &mut dyn Living, steps: usize) -> Held {
     saved(living).map(|_| ())
 }
 
-/// An intermediate result that no component makes.
-struct Foreign;
-
-fn foreign(subject: &Subject) -> Held {
-    let steps = subject.life.len();
-    let mut living = subject.aged(steps)?;
-    let before = saved(&*living)?;
-    for shown in subject.shown.iter().map(Shown::query) {
-        refused(
-            living.absorb(&shown, Box::new(Foreign)),
-            "an assessment of another component",
-        )?;
-    }
-    same_state(&before, &saved(&*living)?, "after the refusal")
-}
-
 fn stale(subject: &Subject) -> Held {
     let Some(Step::Show(last)) = subject.life.last().copied() else {
         return Ok(());
@@ -440,8 +419,7 @@ fn odd(subject: &Subject) -> Held {
     let steps = subject.life.len();
     let state = saved(&*subject.aged(steps)?)?;
     for (what, shown) in &subject.odd {
-        let mut living = subject.new_one()?;
-        restore(&mut *living, &state).map_err(told("restoring a state"))?;
+        let mut living = restore(subject.new_one()?, &state).map_err(told("restoring a state"))?;
         let there = |found: String| format!("with {what}: {found}");
         match living.assess(shown, true) {
             Err(error) => refused::<()>(Err(error), what)?,

@@ -41,6 +41,12 @@ impl Said {
         self.bits.push(number as u32);
     }
 
+    /// Adds words.
+    fn words(&mut self, words: &str) {
+        self.count(words.len());
+        self.bits.extend(words.bytes().map(u32::from));
+    }
+
     /// Adds one value for each patch.
     fn patches(&mut self, what: &str, values: &Array1<f32>, patches: usize, range: (f32, f32)) {
         if values.len() != patches {
@@ -87,8 +93,8 @@ impl Said {
     }
 }
 
-/// All of an evidence; `blocks` are those the bank declares.
-pub(super) fn of_evidence(evidence: &Evidence, patches: usize, blocks: &[usize]) -> Said {
+/// All of an evidence.
+pub(super) fn of_evidence(evidence: &Evidence, patches: usize) -> Said {
     let any = (f32::MIN, f32::MAX);
     let mut said = Said::default();
     said.count(evidence.branches.len());
@@ -96,19 +102,15 @@ pub(super) fn of_evidence(evidence: &Evidence, patches: usize, blocks: &[usize])
         said.wrong("the evidence has no branch".into());
     }
     for branch in &evidence.branches {
-        said.count(branch.block);
-        said.count(branch.neighbourhood);
-        // 0 is what belongs to no block, such as the image embedding.
-        if branch.block != 0 && !blocks.contains(&branch.block) {
-            let block = branch.block;
-            said.wrong(format!(
-                "a branch names block {block}, declared are {blocks:?}"
-            ));
+        let others = evidence.branches.iter();
+        if others.filter(|other| other.source == branch.source).count() > 1 {
+            said.wrong(format!("two branches have the source {:?}", branch.source));
         }
-        said.patches("the rarity", &branch.rarity, patches, any);
-        said.count(usize::from(branch.normal_rarity.is_some()));
-        if let Some(normal) = &branch.normal_rarity {
-            said.patches("the normal rarity", normal, patches, any);
+        said.words(&branch.source);
+        said.patches("the scores of a branch", &branch.scores, patches, any);
+        said.count(usize::from(branch.normal_scores.is_some()));
+        if let Some(normal) = &branch.normal_scores {
+            said.patches("the normal scores", normal, patches, any);
         }
     }
     said.count(usize::from(evidence.image.is_some()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, FeatureSource, Features, MemoryBankFactory, Role, Scorer, ScorerFactory, Slot,
+    BoxError, ErasedScorer, FeatureSource, Features, MemoryBankFactory, Role, ScorerFactory, Slot,
 };
 
 use super::life::{self, Living, Step, Subject};
@@ -61,7 +61,7 @@ impl ScorerCase {
     }
 
     /// A scorer that has seen nothing.
-    fn scorer(&self) -> Result<Box<dyn Scorer>, String> {
+    fn scorer(&self) -> Result<Box<dyn ErasedScorer>, String> {
         let built = self.factory.build(&self.world.spec, &self.bank_blocks);
         built.map_err(|error| error.to_string())
     }
@@ -114,7 +114,7 @@ impl ScorerCase {
 
 /// A scorer of one stream.
 struct ScorerLife {
-    scorer: Box<dyn Scorer>,
+    scorer: Box<dyn ErasedScorer>,
     side: usize,
 }
 
@@ -155,8 +155,9 @@ impl Living for ScorerLife {
         self.scorer.save(writer);
     }
 
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.scorer.load(reader)
+    fn restore(self: Box<Self>, reader: &SnapshotReader<'_>) -> Result<Box<dyn Living>, BoxError> {
+        let scorer = self.scorer.restore(reader)?;
+        Ok(Box::new(Self { scorer, ..*self }))
     }
 }
 
@@ -257,8 +258,8 @@ fn restored_is_as_large(case: &ScorerCase) -> Held {
         let snapshot = rareclip_core::snapshot::Snapshot::from_bytes("state".as_ref(), state);
         let snapshot = snapshot.map_err(|error| error.to_string())?;
         let reader = snapshot.reader().map_err(|error| error.to_string())?;
-        let mut other = case.scorer()?;
-        other.load(&reader).map_err(told("restoring"))?;
+        let other = case.scorer()?.restore(&reader);
+        let other = other.map_err(told("restoring"))?;
         let (one, other) = (scorer.bytes(), other.bytes());
         // Buffers that outlive an image count as bytes, and are no state.
         if other > one {
@@ -301,7 +302,11 @@ fn scores(count: usize) -> Vec<f32> {
         .collect()
 }
 
-fn refine(scorer: &dyn Scorer, images: &[Features], scores: &[f32]) -> Result<Vec<f32>, BoxError> {
+fn refine(
+    scorer: &dyn ErasedScorer,
+    images: &[Features],
+    scores: &[f32],
+) -> Result<Vec<f32>, BoxError> {
     let mut scores = scores.to_vec();
     scorer.refine_batch(&images, &mut scores)?;
     Ok(scores)

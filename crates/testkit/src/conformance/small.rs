@@ -57,8 +57,8 @@ fn modest(subject: &Subject) -> Held {
         }
     }
     let state = saved(&*living)?;
-    let mut other = subject.new_one()?;
-    restore(&mut *other, &state).map_err(told("restoring its state"))?;
+    let other = subject.new_one()?;
+    let other = restore(other, &state).map_err(told("restoring its state"))?;
     match saved(&*other)? == state {
         true => Ok(()),
         false => Err("its state is another after it was restored".into()),

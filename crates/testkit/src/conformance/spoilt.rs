@@ -135,12 +135,12 @@ pub(super) fn misshapen_inputs(shown: &Shown) -> Vec<Spoilt<Shown>> {
         }
         let mut other = shown.clone();
         let branches = other.evidence.iter_mut().flat_map(|all| &mut all.branches);
-        branches.for_each(|branch| relength(&mut branch.rarity, more));
+        branches.for_each(|branch| relength(&mut branch.scores, more));
         all.push((format!("evidence {what}"), other));
         let mut other = shown.clone();
         let branches = other.evidence.iter_mut().flat_map(|all| &mut all.branches);
         branches
-            .filter_map(|branch| branch.normal_rarity.as_mut())
+            .filter_map(|branch| branch.normal_scores.as_mut())
             .for_each(|normal| relength(normal, more));
         all.push((format!("evidence of the known normals {what}"), other));
     }
@@ -180,11 +180,11 @@ pub(super) fn non_finite_inputs(shown: &Shown) -> Vec<Spoilt<Shown>> {
         let mut normal = shown.clone();
         let mut whole = shown.clone();
         for branch in rarity.evidence.iter_mut().flat_map(|all| &mut all.branches) {
-            branch.rarity[0] = value;
+            branch.scores[0] = value;
         }
         for branch in normal.evidence.iter_mut().flat_map(|all| &mut all.branches) {
             branch
-                .normal_rarity
+                .normal_scores
                 .iter_mut()
                 .for_each(|normal| normal[0] = value);
         }

@@ -26,10 +26,10 @@ pub(super) fn saved(living: &dyn Living) -> Result<Vec<u8>, String> {
 }
 
 /// Puts a state into a component.
-pub(super) fn restore(living: &mut dyn Living, state: &[u8]) -> Result<(), BoxError> {
+pub(super) fn restore(living: Box<dyn Living>, state: &[u8]) -> Result<Box<dyn Living>, BoxError> {
     let snapshot = Snapshot::from_bytes(Path::new("state"), state.to_vec())?;
     let mut reader = snapshot.reader()?;
-    reader.scoped(SCOPE, |reader| living.load(reader))
+    reader.scoped(SCOPE, |reader| living.restore(reader))
 }
 
 /// A saved entry.

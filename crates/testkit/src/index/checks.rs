@@ -18,12 +18,13 @@ pub(super) fn same_vectors(index: &dyn rareclip_core::VectorIndex, expected: &Ar
     if found.iter().eq(expected.iter()) {
         return Ok(());
     }
-    let differs = |row: usize| {
-        let width = expected.ncols();
-        let held = found.get(row * width..(row + 1) * width);
-        held.is_none_or(|held| held.iter().ne(expected.row(row)))
-    };
-    let first = (0..expected.nrows()).find(|&row| differs(row));
+    if found.dim() != expected.dim() {
+        let (found, expected) = (found.dim(), expected.dim());
+        return Err(format!(
+            "its vectors have shape {found:?}, not {expected:?}"
+        ));
+    }
+    let first = (0..expected.nrows()).find(|&row| found.row(row) != expected.row(row));
     Err(format!(
         "the vector at {} is another",
         first.unwrap_or_default()

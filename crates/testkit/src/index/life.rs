@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
 use rareclip_core::VectorIndex;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
@@ -94,8 +93,6 @@ fn same(one: &dyn VectorIndex, other: &dyn VectorIndex, when: &str) -> Held {
         return Err(format!("a survey differs {when}"));
     }
     let held = one.vectors().map_err(told("vectors"))?.into_owned();
-    let held =
-        Array2::from_shape_vec((one.len(), WIDTH), held).map_err(|error| error.to_string())?;
     same_vectors(other, &held).map_err(|found| format!("{found} {when}"))?;
     if saved(one)? != saved(other)? {
         return Err(format!("the saved states differ {when}"));

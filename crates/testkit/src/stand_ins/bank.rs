@@ -1,15 +1,14 @@
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2};
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::BankAssessment;
 use rareclip_core::index::Recall;
 use rareclip_core::patches::aggregate;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
-    UpdatePolicy, VectorIndex, VectorIndexFactory, typetag,
+    BankStatus, BoxError, Branch, Distance, ErasedBank, Evidence, Features, Grid, MemoryBank,
+    MemoryBankFactory, Role, UpdatePolicy, VectorIndex, VectorIndexFactory, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,7 +59,7 @@ impl MemoryBankFactory for BankOptions {
         Ok(self.index.capacity_bytes(width, capacity))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let width = backbone.width_of(self.block);
         let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;
         let capacity = self.images.max(1) * backbone.grid.patches();
@@ -108,8 +107,31 @@ impl StandIn {
     }
 }
 
+impl State for StandIn {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("absorbed", &self.absorbed);
+        writer.value("normals", &self.normals);
+        self.index.save(writer, "patches");
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.absorbed = reader.value("absorbed")?;
+        self.normals = reader.value("normals")?;
+        self.index.load(reader, "patches")?;
+        let (held, each) = (self.held(), self.grid.patches());
+        let whole = self.index.len() == held * each;
+        if !whole || held > self.images || self.normals > held || (held as u64) > self.absorbed {
+            let rows = self.index.len();
+            return Err(format!("`patches` has {rows} rows, which do not fit the rest").into());
+        }
+        Ok(self)
+    }
+}
+
 impl MemoryBank for StandIn {
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    type Carry = Carry;
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let patches = self.patches(features)?;
         let distances = |found: Array2<f32>| -> Array1<f32> {
             let rows = found.rows().into_iter();
@@ -117,42 +139,33 @@ impl MemoryBank for StandIn {
             rows.map(|row| (1.0 - row.iter().copied().fold(-1.0, f32::max)).max(0.0))
                 .collect()
         };
-        let rarity = match self.index.is_empty() {
+        let scores = match self.index.is_empty() {
             true => Array1::zeros(patches.nrows()),
             false => distances(self.index.search(patches.view(), 1)?.similarity),
         };
         let normal = self.normals * self.grid.patches();
-        let normal_rarity = match normal {
+        let normal_scores = match normal {
             0 => None,
             first => {
                 let found = self.index.search_first(patches.view(), 1, first)?;
                 Some(distances(found.similarity))
             }
         };
-        let branch = Branch {
-            block: self.block,
-            neighbourhood: 1,
-            rarity,
-            normal_rarity,
-        };
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![branch]),
-            carry: Box::new(Carry {
+        let mut branch = Branch::of_block(self.block, 1, Distance::Cosine, scores);
+        branch.normal_scores = normal_scores;
+        Ok((
+            Evidence::new(vec![branch]),
+            Carry {
                 patches,
                 absorbed: self.absorbed,
-            }),
-        })
+            },
+        ))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        role: Role,
-    ) -> Result<(), BoxError> {
-        let carry = carry.downcast::<Carry>().ok();
-        let carry = carry.filter(|carry| carry.absorbed == self.absorbed);
-        let carry = carry.ok_or("the assessment is not the latest of this bank")?;
+    fn absorb(&mut self, _: &Features, carry: Self::Carry, role: Role) -> Result<(), BoxError> {
+        if carry.absorbed != self.absorbed {
+            return Err("the assessment is not the latest of this bank".into());
+        }
         let held = self.held();
         let normals = self.normals + usize::from(role == Role::Normal);
         if role == Role::Normal && (self.normals < held || normals > self.images) {
@@ -189,24 +202,5 @@ impl MemoryBank for StandIn {
             bytes: self.index.bytes(),
             capacity_bytes: self.index.capacity_bytes(self.images * self.grid.patches()),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("absorbed", &self.absorbed);
-        writer.value("normals", &self.normals);
-        self.index.save(writer, "patches");
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.absorbed = reader.value("absorbed")?;
-        self.normals = reader.value("normals")?;
-        self.index.load(reader, "patches")?;
-        let (held, each) = (self.held(), self.grid.patches());
-        let whole = self.index.len() == held * each;
-        if !whole || held > self.images || self.normals > held || (held as u64) > self.absorbed {
-            let rows = self.index.len();
-            return Err(format!("`patches` has {rows} rows, which do not fit the rest").into());
-        }
-        Ok(())
     }
 }

@@ -1,12 +1,12 @@
-use std::any::Any;
 use std::collections::VecDeque;
 
 use ndarray::Array1;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
+    AnomalyMap, BoxError, ErasedScorer, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory,
+    typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,11 @@ impl Default for ScorerOptions {
 
 #[typetag::serde(name = "testkit")]
 impl ScorerFactory for ScorerOptions {
-    fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
+    fn build(
+        &self,
+        backbone: &BackboneSpec,
+        _: &[usize],
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         Ok(Box::new(StandIn {
             images: self.images,
             grid: backbone.grid,
@@ -44,9 +48,6 @@ struct StandIn {
     side: usize,
     latest: VecDeque<f32>,
 }
-
-/// The score to remember.
-struct Carry(Option<f32>);
 
 impl StandIn {
     /// Prior plus mean rarity of each patch `[patches]`.
@@ -67,7 +68,7 @@ impl StandIn {
             .evidence
             .map_or(&[][..], |evidence| &evidence.branches);
         for branch in branches {
-            add(&branch.rarity, 1.0 / branches.len() as f32)?;
+            add(&branch.scores, 1.0 / branches.len() as f32)?;
         }
         Ok(sum)
     }
@@ -92,23 +93,37 @@ impl StandIn {
     }
 }
 
+impl State for StandIn {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        let latest: Vec<f32> = self.latest.iter().copied().collect();
+        writer.floats("latest", &[latest.len()], latest);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        let (shape, latest) = reader.floats("latest")?;
+        if shape.len() != 1 || latest.len() > self.images {
+            let most = self.images;
+            return Err(format!("`latest` has shape {shape:?}, expected [up to {most}]").into());
+        }
+        self.latest = latest.into();
+        Ok(self)
+    }
+}
+
 impl Scorer for StandIn {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+    type Carry = Option<f32>;
+
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError> {
         let scored = match input.role {
             Role::Normal => None,
             Role::Query => Some(self.scored(input)?),
         };
         let score = scored.as_ref().map(|scored| scored.raw_score);
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(Carry(score)),
-        })
+        Ok((scored, score))
     }
 
-    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        let carry = carry.downcast::<Carry>();
-        let carry = carry.map_err(|_| "the assessment is not one of this scorer")?;
-        if let Some(score) = carry.0 {
+    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError> {
+        if let Some(score) = carry {
             self.latest.push_back(score);
             if self.latest.len() > self.images {
                 self.latest.pop_front();
@@ -123,20 +138,5 @@ impl Scorer for StandIn {
 
     fn bytes(&self) -> usize {
         self.latest.len() * size_of::<f32>()
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        let latest: Vec<f32> = self.latest.iter().copied().collect();
-        writer.floats("latest", &[latest.len()], latest);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let (shape, latest) = reader.floats("latest")?;
-        if shape.len() != 1 || latest.len() > self.images {
-            let most = self.images;
-            return Err(format!("`latest` has shape {shape:?}, expected [up to {most}]").into());
-        }
-        self.latest = latest.into();
-        Ok(())
     }
 }

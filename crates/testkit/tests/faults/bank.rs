@@ -1,16 +1,17 @@
 //! A bank that learns online.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use std::any::Any;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Features, MemoryBank, MemoryBankFactory, Role, UpdatePolicy, typetag,
+    BankStatus, BoxError, ErasedBank, Evidence, Features, MemoryBank, MemoryBankFactory, Role,
+    UpdatePolicy, typetag,
 };
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -48,10 +49,8 @@ enum Fault {
     NanLeaves,
     /// Whatever the grid.
     TurnedGrid,
-    /// Whatever the assessment.
-    ForeignIsAccepted,
     /// A refused assessment counts.
-    ForeignLeavesTrace,
+    RefusalLeavesTrace,
     /// An image of one colour makes it panic.
     BlackPanics,
     /// A block that is not declared is read.
@@ -114,7 +113,7 @@ impl MemoryBankFactory for FaultyOptions {
         }
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let mut spec = backbone.clone();
         if self.fault == Fault::AnyBackbone {
             spec.blocks = vec![(5, 8)];
@@ -132,7 +131,7 @@ impl MemoryBankFactory for FaultyOptions {
 
 struct Faulty {
     fault: Fault,
-    inner: Box<dyn MemoryBank>,
+    inner: Box<dyn ErasedBank>,
     spec: BackboneSpec,
     count: Cell<f32>,
     warm: f32,
@@ -145,7 +144,35 @@ impl Faulty {
     }
 }
 
+impl State for Faulty {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        if self.fault != Fault::StateForgets {
+            writer.value("count", &self.count.get());
+        }
+        self.inner.save(writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        let count: Result<f32, _> = reader.value("count");
+        match self.fault {
+            Fault::StateForgets => {}
+            Fault::MissingIsAccepted => self.count.set(count.unwrap_or_default()),
+            Fault::DamagePanics => {
+                let text = reader.value::<serde_json::Value>("count")?;
+                self.count.set(text.as_f64().unwrap() as f32);
+            }
+            Fault::LoadAdds => self.add(count?),
+            _ => self.count.set(count?),
+        }
+        self.loaded = true;
+        self.inner = self.inner.restore(reader)?;
+        Ok(self)
+    }
+}
+
 impl MemoryBank for Faulty {
+    type Carry = Box<dyn Any + Send>;
+
     fn collect(&mut self, _: &Features) -> Result<(), BoxError> {
         match self.fault {
             Fault::CollectsAnyway => Ok(()),
@@ -153,7 +180,7 @@ impl MemoryBank for Faulty {
         }
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let mut features = features.clone();
         let black = features
             .tokens
@@ -179,7 +206,7 @@ impl MemoryBank for Faulty {
             }
         }
         let mut assessed = self.inner.assess(&features)?;
-        let rarity = &mut assessed.evidence.branches[0].rarity;
+        let rarity = &mut assessed.evidence.branches[0].scores;
         match self.fault {
             Fault::TraceOfAssessment => self.add(1.0),
             Fault::NanLeaves if nan => rarity.fill(f32::NAN),
@@ -192,13 +219,13 @@ impl MemoryBank for Faulty {
         if matches!(self.fault, Fault::TraceOfAssessment | Fault::StateForgets) {
             *rarity *= 1.0 + self.count.get();
         }
-        Ok(assessed)
+        Ok((assessed.evidence, assessed.carry))
     }
 
     fn absorb(
         &mut self,
         features: &Features,
-        carry: Box<dyn Any + Send>,
+        carry: Self::Carry,
         role: Role,
     ) -> Result<(), BoxError> {
         self.add(1.0);
@@ -207,14 +234,10 @@ impl MemoryBank for Faulty {
         }
         let images = self.inner.status().images;
         let result = self.inner.absorb(features, carry, role);
-        match self.fault {
-            Fault::ForeignIsAccepted => Ok(()),
-            _ => result,
-        }
-        .inspect_err(|_| {
+        result.inspect_err(|_| {
             // A refusal is to leave no trace, and here it does.
             let late = role == Role::Normal && images > 0;
-            if self.fault != Fault::ForeignLeavesTrace
+            if self.fault != Fault::RefusalLeavesTrace
                 && !(self.fault == Fault::LateNormalCounts && late)
             {
                 self.add(-1.0);
@@ -243,29 +266,6 @@ impl MemoryBank for Faulty {
         }
         status
     }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        if self.fault != Fault::StateForgets {
-            writer.value("count", &self.count.get());
-        }
-        self.inner.save(writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let count: Result<f32, _> = reader.value("count");
-        match self.fault {
-            Fault::StateForgets => {}
-            Fault::MissingIsAccepted => self.count.set(count.unwrap_or_default()),
-            Fault::DamagePanics => {
-                let text = reader.value::<serde_json::Value>("count")?;
-                self.count.set(text.as_f64().unwrap() as f32);
-            }
-            Fault::LoadAdds => self.add(count?),
-            _ => self.count.set(count?),
-        }
-        self.loaded = true;
-        self.inner.load(reader)
-    }
 }
 
 #[test]
@@ -286,8 +286,7 @@ refused! { conformance::bank("faulty");
     a_patch_that_is_missing_is_found: "short-rarity" => "declared shape"
     nan_that_comes_through_is_found: "nan-leaves" => "NaN"
     a_turned_grid_that_is_accepted_is_found: "turned-grid" => "another shape"
-    a_foreign_assessment_that_is_accepted_is_found: "foreign-is-accepted" => "made by another component"
-    a_trace_of_a_refusal_is_found: "foreign-leaves-trace" => "made by another component"
+    a_trace_of_a_refusal_is_found: "refusal-leaves-trace" => "before another image was absorbed"
     a_block_that_is_not_declared_is_found: "reads-more" => "all it reads"
     a_backbone_that_does_not_fit_is_found: "any-backbone" => "without its blocks"
     a_policy_of_its_own_is_found: "other-policy" => "update policy"

@@ -1,7 +1,7 @@
 //! Declarations: each is of a sound scorer whose options have one thing wrong.
 
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Scorer, ScorerFactory, Slot, typetag};
+use rareclip_core::{BoxError, ErasedScorer, ScorerFactory, Slot, typetag};
 use rareclip_testkit::Broken;
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -18,7 +18,7 @@ macro_rules! declared {
                 &self,
                 backbone: &BackboneSpec,
                 bank_blocks: &[usize],
-            ) -> Result<Box<dyn Scorer>, BoxError> {
+            ) -> Result<Box<dyn ErasedScorer>, BoxError> {
                 sound().build(backbone, bank_blocks)
             }
         }

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::BankAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BankStatus, BoxError, Evidence, FeatureSource, Features, Learning, MemoryBank,
+    BankStatus, BoxError, ErasedBank, Evidence, FeatureSource, Features, Learning, MemoryBank,
     MemoryBankFactory, Role, typetag,
 };
 use rareclip_testkit::conformance;
@@ -46,7 +47,7 @@ impl MemoryBankFactory for PassOptions {
         sound().blocks()
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(Pass {
             fault: self.fault,
             inner: sound().build(backbone)?,
@@ -57,14 +58,26 @@ impl MemoryBankFactory for PassOptions {
 
 struct Pass {
     fault: PassFault,
-    inner: Box<dyn MemoryBank>,
+    inner: Box<dyn ErasedBank>,
     fitted: bool,
 }
 
-/// The inner bank's assessment.
-struct Carry(Box<dyn Any + Send>);
+impl State for Pass {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("fitted", &self.fitted);
+        self.inner.save(writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.fitted = reader.value("fitted")?;
+        self.inner = self.inner.restore(reader)?;
+        Ok(self)
+    }
+}
 
 impl MemoryBank for Pass {
+    type Carry = Box<dyn Any + Send>;
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -86,43 +99,23 @@ impl MemoryBank for Pass {
         Ok(())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         if !self.fitted && self.fault != PassFault::FitIsNotNeeded {
             return Err("the training pass has not ended".into());
         }
         let BankAssessment { evidence, carry } = self.inner.assess(features)?;
-        Ok(BankAssessment {
-            evidence,
-            carry: Box::new(Carry(carry)),
-        })
+        Ok((evidence, carry))
     }
 
-    fn absorb(
-        &mut self,
-        features: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        let carry = carry.downcast::<Carry>();
-        let carry = carry.map_err(|_| "not an assessment of this bank")?;
+    fn absorb(&mut self, features: &Features, carry: Self::Carry, _: Role) -> Result<(), BoxError> {
         match self.fault {
-            PassFault::LearnsFromScored => self.inner.absorb(features, carry.0, Role::Query),
+            PassFault::LearnsFromScored => self.inner.absorb(features, carry, Role::Query),
             _ => Ok(()),
         }
     }
 
     fn status(&self) -> BankStatus {
         self.inner.status()
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("fitted", &self.fitted);
-        self.inner.save(writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.fitted = reader.value("fitted")?;
-        self.inner.load(reader)
     }
 }
 
@@ -158,7 +151,7 @@ impl MemoryBankFactory for SetOptions {
         sound().blocks()
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         sound().build(backbone)?;
         Ok(Box::new(Set {
             fault: self.fault,
@@ -183,13 +176,23 @@ impl Set {
         // Its own tokens have nothing to do with the others, so that the order shows whatever they are.
         evidence.image = images.get(at)?.block(5)?.first().copied();
         evidence.branches[0]
-            .rarity
+            .scores
             .fill(evidence.image.unwrap_or_default());
         Ok(evidence)
     }
 }
 
+impl State for Set {
+    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
+
+    fn restore(self, _: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        Ok(self)
+    }
+}
+
 impl MemoryBank for Set {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Batch
     }
@@ -223,14 +226,17 @@ impl MemoryBank for Set {
         Ok(all)
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         match self.fault {
-            SetFault::AloneAsWell => sound().build(&self.spec)?.assess(features),
+            SetFault::AloneAsWell => {
+                let assessed = sound().build(&self.spec)?.assess(features)?;
+                Ok((assessed.evidence, ()))
+            }
             _ => Err("this bank looks at whole sets".into()),
         }
     }
 
-    fn absorb(&mut self, _: &Features, _: Box<dyn Any + Send>, _: Role) -> Result<(), BoxError> {
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
         Err("this bank looks at whole sets".into())
     }
 
@@ -241,12 +247,6 @@ impl MemoryBank for Set {
             bytes: 0,
             capacity_bytes: 0,
         }
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }
 

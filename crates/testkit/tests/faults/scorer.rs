@@ -1,16 +1,16 @@
 //! A scorer.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use std::any::Any;
 use std::cell::Cell;
 
 use ndarray::Array2;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::ScoreAssessment;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    BoxError, FeatureSource, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
+    BoxError, ErasedScorer, FeatureSource, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
 };
 use rareclip_testkit::conformance;
 use schemars::JsonSchema;
@@ -34,8 +34,6 @@ enum Fault {
     ScoresNormals,
     /// What is not finite is scored.
     NanLeaves,
-    /// Whatever the assessment.
-    ForeignIsAccepted,
     /// A prior that is too short counts where it is there.
     ShortPrior,
     /// A block that nobody declares is read.
@@ -71,7 +69,7 @@ impl ScorerFactory for FaultyOptions {
         &self,
         backbone: &BackboneSpec,
         bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError> {
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         Ok(Box::new(Faulty {
             fault: self.fault,
             inner: sound().build(backbone, bank_blocks)?,
@@ -83,7 +81,7 @@ impl ScorerFactory for FaultyOptions {
 
 struct Faulty {
     fault: Fault,
-    inner: Box<dyn Scorer>,
+    inner: Box<dyn ErasedScorer>,
     count: Cell<f32>,
     loaded: bool,
 }
@@ -107,8 +105,22 @@ impl Faulty {
     }
 }
 
+impl State for Faulty {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        self.inner.save(writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.loaded = true;
+        self.inner = self.inner.restore(reader)?;
+        Ok(self)
+    }
+}
+
 impl Scorer for Faulty {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+    type Carry = Box<dyn Any + Send>;
+
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError> {
         let mut input = *input;
         let mut prior = input.prior.cloned();
         match self.fault {
@@ -129,19 +141,11 @@ impl Scorer for Faulty {
         if let Some(scored) = &mut assessed.scored {
             self.spoil(scored, &input);
         }
-        Ok(assessed)
+        Ok((assessed.scored, assessed.carry))
     }
 
-    fn absorb(
-        &mut self,
-        input: &ScoreInput<'_>,
-        carry: Box<dyn Any + Send>,
-    ) -> Result<(), BoxError> {
-        let result = self.inner.absorb(input, carry);
-        if self.fault == Fault::ForeignIsAccepted {
-            return Ok(());
-        }
-        result?;
+    fn absorb(&mut self, input: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError> {
+        self.inner.absorb(input, carry)?;
         self.count.set(self.count.get() + 1.0);
         Ok(())
     }
@@ -171,15 +175,6 @@ impl Scorer for Faulty {
         let own = usize::from(self.fault == Fault::OtherBytes && self.loaded);
         own + self.inner.bytes()
     }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        self.inner.save(writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.loaded = true;
-        self.inner.load(reader)
-    }
 }
 
 #[test]
@@ -193,7 +188,6 @@ refused! { conformance::scorer("faulty");
     a_map_of_another_shape_is_found: "short-map" => "declared shape"
     a_scored_normal_is_found: "scores-normals" => "declared shape"
     nan_that_comes_through_is_found: "nan-leaves" => "NaN"
-    a_foreign_assessment_that_is_accepted_is_found: "foreign-is-accepted" => "made by another component"
     a_short_prior_that_counts_is_found: "short-prior" => "another shape"
     a_block_that_is_not_declared_is_found: "reads-more" => "all it reads"
     a_range_upside_down_is_found: "upside-down" => "nominal range"

@@ -1,15 +1,12 @@
 //! The rareclip bank `acme-bank`: the patches of the latest images, searched one by one.
 
-use std::any::Any;
-
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::bank::BankAssessment;
-use rareclip_core::patches::aggregate;
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
+use rareclip_core::patches::unit_rows;
+use rareclip_core::state::check_rows;
 use rareclip_core::{
-    BankStatus, BoxError, Branch, Evidence, Features, Grid, MemoryBank, MemoryBankFactory, Role,
-    typetag,
+    BankStatus, BoxError, Branch, Distance, ErasedBank, Evidence, Features, Grid, MemoryBank,
+    MemoryBankFactory, Role, State, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,84 +42,57 @@ impl MemoryBankFactory for AcmeBankOptions {
         vec![self.block]
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
-        let width = backbone.width_of(self.block);
-        let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(Latest {
-            block: self.block,
-            images: self.images,
+            options: self.clone(),
             grid: backbone.grid,
-            patches: Array2::zeros((0, width)),
+            patches: Array2::zeros((0, backbone.width(self.block)?)),
             absorbed: 0,
         }))
     }
 }
 
-/// The bank of one stream.
+/// The bank of one stream: what is marked `#[state]` is saved, the rest comes from the options.
+#[derive(State)]
+#[state(check = check)]
 struct Latest {
-    block: usize,
-    images: usize,
+    options: AcmeBankOptions,
     grid: Grid,
     /// Of unit length, `[held images x patches of an image, width]`, the oldest first.
+    #[state]
     patches: Array2<f32>,
+    #[state]
     absorbed: u64,
 }
 
-/// The patches of an image, of unit length `[patches, width]`.
-struct Patches(Array2<f32>);
-
-impl Latest {
-    fn patches_of(&self, features: &Features) -> Result<Array2<f32>, BoxError> {
-        let tokens = features.block(self.block)?;
-        let shape = (self.grid.patches(), self.patches.ncols());
-        if features.grid != self.grid || tokens.dim() != shape {
-            return Err(format!("tokens are {:?}, expected {shape:?}", tokens.dim()).into());
-        }
-        let mut patches = Vec::new();
-        aggregate(tokens.view(), features.grid, 1, &mut patches)?;
-        Ok(Array2::from_shape_vec(shape, patches)?)
-    }
-
-    /// 1 less the cosine with the most similar patch remembered.
-    fn rarity(&self, patch: ArrayView1<'_, f32>) -> f32 {
-        if self.patches.is_empty() {
-            return 0.0;
-        }
-        let remembered = self.patches.rows().into_iter();
-        let cosines = remembered.map(|other| other.dot(&patch));
-        (1.0 - cosines.fold(-1.0, f32::max)).clamp(0.0, 2.0)
-    }
+/// Whether a saved memory is one of this bank.
+fn check(bank: &Latest) -> Result<(), BoxError> {
+    let held = bank.absorbed.min(bank.options.images as u64) as usize * bank.grid.patches();
+    check_rows("patches", bank.patches.nrows(), held)
 }
 
 impl MemoryBank for Latest {
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
-        let patches = self.patches_of(features)?;
-        let rows = patches.rows().into_iter();
-        let branch = Branch {
-            block: self.block,
-            neighbourhood: 1,
-            rarity: rows.map(|patch| self.rarity(patch)).collect(),
-            normal_rarity: None,
+    /// The patches of the image, of unit length `[patches, width]`.
+    type Carry = Array2<f32>;
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
+        let (block, width) = (self.options.block, self.patches.ncols());
+        let patches = unit_rows(features.tokens_of(block, self.grid, width)?.view())?;
+        // 1 less the cosine with the most similar patch remembered.
+        let rarity = |patch: ArrayView1<'_, f32>| {
+            let remembered = self.patches.rows().into_iter();
+            let most = remembered.map(|other| other.dot(&patch)).reduce(f32::max);
+            most.map_or(0.0, |most| (1.0 - most).clamp(0.0, 2.0))
         };
-        Ok(BankAssessment {
-            evidence: Evidence::new(vec![branch]),
-            carry: Box::new(Patches(patches)),
-        })
+        let scores = patches.rows().into_iter().map(rarity).collect();
+        let branch = Branch::of_block(block, 1, Distance::Cosine, scores);
+        Ok((Evidence::new(vec![branch]), patches))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        let Patches(new) = *carry
-            .downcast::<Patches>()
-            .map_err(|_| "the assessment is another bank's")?;
-        let most = (self.images - 1) * self.grid.patches();
+    fn absorb(&mut self, _: &Features, new: Self::Carry, _: Role) -> Result<(), BoxError> {
+        let most = (self.options.images - 1) * self.grid.patches();
         let leave = self.patches.nrows().saturating_sub(most);
-        let stay = self.patches.slice(s![leave.., ..]);
-        self.patches = concatenate(Axis(0), &[stay, new.view()])?;
+        self.patches = concatenate![Axis(0), self.patches.slice(s![leave.., ..]), new];
         self.absorbed += 1;
         Ok(())
     }
@@ -133,25 +103,7 @@ impl MemoryBank for Latest {
             images: self.absorbed,
             prototypes: self.patches.nrows(),
             bytes: bytes(self.patches.nrows()),
-            capacity_bytes: bytes(self.images * self.grid.patches()),
+            capacity_bytes: bytes(self.options.images * self.grid.patches()),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        let patches: Vec<f32> = self.patches.iter().copied().collect();
-        writer.value("absorbed", &self.absorbed);
-        writer.floats("patches", self.patches.shape(), patches);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        let patches = reader.matrix("patches")?;
-        let absorbed = reader.value::<u64>("absorbed")?;
-        let held = absorbed.min(self.images as u64) as usize * self.grid.patches();
-        let (found, expected) = (patches.dim(), (held, self.patches.ncols()));
-        if found != expected {
-            return Err(format!("`patches` is {found:?}, expected {expected:?}").into());
-        }
-        (self.patches, self.absorbed) = (patches, absorbed);
-        Ok(())
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ndarray::Array1;
+use ndarray::{Axis, s};
 use rareclip_core::backbone::BackboneSpec;
+use rareclip_core::patches::median;
 use rareclip_core::{BoxError, Features, Grid, Prior, PromptHead, PromptHeadFactory, typetag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,14 +45,12 @@ impl PromptHeadFactory for AcmePromptOptions {
     }
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Arc<dyn PromptHead>, BoxError> {
-        let width = backbone.width_of(self.block);
-        let width = width.ok_or_else(|| format!("the backbone has no block {}", self.block))?;
+        let width = backbone.width(self.block)?;
         if width < COLOURS {
             return Err(format!("tokens of width {width} do not begin with R, G and B").into());
         }
         Ok(Arc::new(Brightness {
-            block: self.block,
-            tolerance: self.tolerance,
+            options: self.clone(),
             grid: backbone.grid,
             width,
         }))
@@ -59,35 +58,21 @@ impl PromptHeadFactory for AcmePromptOptions {
 }
 
 struct Brightness {
-    block: usize,
-    tolerance: f32,
+    options: AcmePromptOptions,
     grid: Grid,
     width: usize,
 }
 
 impl PromptHead for Brightness {
-    fn weights(&self) -> &str {
-        "none"
-    }
-
     fn prior(&self, features: &Features) -> Result<Prior, BoxError> {
-        let tokens = features.block(self.block)?;
-        let shape = (self.grid.patches(), self.width);
-        if features.grid != self.grid || tokens.dim() != shape {
-            return Err(format!("tokens are {:?}, expected {shape:?}", tokens.dim()).into());
-        }
-        let tokens = tokens.rows().into_iter();
-        let brightness = tokens.map(|token| token.iter().take(COLOURS).sum::<f32>() / 3.0);
-        let brightness: Vec<f32> = brightness.collect();
-        let mut sorted = brightness.clone();
-        sorted.sort_unstable_by(f32::total_cmp);
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
-        let distances = brightness.iter().map(|value| (value - median).abs());
-        let patches: Array1<f32> = distances.map(|d| d / (d + self.tolerance)).collect();
-        if !patches.iter().all(|value| value.is_finite()) {
-            return Err("a token is not finite".into());
-        }
-        let image = patches.iter().copied().fold(0.0, f32::max);
-        Ok(Prior { patches, image })
+        let tokens = features.tokens_of(self.options.block, self.grid, self.width)?;
+        let brightness = tokens.slice(s![.., ..COLOURS]).sum_axis(Axis(1)) / COLOURS as f32;
+        let median = median(brightness.iter().copied());
+        let distances = brightness.mapv(|value| (value - median).abs());
+        let patches = distances.mapv(|distance| distance / (distance + self.options.tolerance));
+        Ok(Prior::new(
+            patches.iter().copied().fold(0.0, f32::max),
+            patches,
+        )?)
     }
 }

@@ -1,22 +1,18 @@
 //! The rareclip scorer `acme-scorer`: the mean of the rarest patches.
 
-use std::any::Any;
-
-use ndarray::Array1;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::scorer::ScoreAssessment;
-use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    AnomalyMap, BoxError, Grid, Role, ScoreInput, Scored, Scorer, ScorerFactory, typetag,
+    AnomalyMap, BoxError, ErasedScorer, Grid, ScoreInput, Scored, ScorerFactory, Stateless,
+    StatelessScorer, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 rareclip_core::register!(scorer AcmeScorerOptions);
 
-/// The mean rarity of the rarest patches as the score; the map shows every patch.
+/// The mean score of the rarest patches; the map shows every patch.
 ///
-/// The rarity of a patch is its mean over the branches of the bank. The scorer remembers nothing.
+/// The score of a patch is its mean over the branches of the bank. The scorer remembers nothing.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcmeScorerOptions {
@@ -33,9 +29,16 @@ impl Default for AcmeScorerOptions {
 
 #[typetag::serde(name = "acme-scorer")]
 impl ScorerFactory for AcmeScorerOptions {
-    fn build(&self, backbone: &BackboneSpec, _: &[usize]) -> Result<Box<dyn Scorer>, BoxError> {
-        let (share, grid, side) = (self.share, backbone.grid, backbone.input.side);
-        Ok(Box::new(Rarest { share, grid, side }))
+    fn build(
+        &self,
+        backbone: &BackboneSpec,
+        _bank_blocks: &[usize],
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
+        Ok(Box::new(Stateless(Rarest {
+            share: self.share,
+            grid: backbone.grid,
+            side: backbone.input.side,
+        })))
     }
 }
 
@@ -46,62 +49,18 @@ struct Rarest {
     side: usize,
 }
 
-/// All there is to remember of an image.
-struct Nothing;
-
-impl Rarest {
+impl StatelessScorer for Rarest {
     fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
-        let evidence = input.evidence.ok_or("add a [bank] table to the config")?;
-        let mut rarity = Array1::<f32>::zeros(self.grid.patches());
-        for branch in &evidence.branches {
-            if branch.rarity.len() != rarity.len() || input.features.grid != self.grid {
-                return Err("the image has another grid than the backbone declares".into());
-            }
-            rarity.scaled_add(1.0 / evidence.branches.len() as f32, &branch.rarity);
-        }
-        let mut rarest = rarity.to_vec();
+        let scores = input.mean_scores(self.grid)?;
+        let mut rarest = scores.to_vec();
         rarest.sort_unstable_by(|a, b| b.total_cmp(a));
         rarest.truncate(((rarest.len() as f64 * self.share) as usize).max(1));
         let score = rarest.iter().sum::<f32>() / rarest.len() as f32;
-        let map = AnomalyMap::from_patches(rarity.view(), self.grid, self.side, None)?;
-        let scored = Scored {
-            map,
-            raw_score: score,
-            score,
-        };
-        if !scored.is_finite() {
-            return Err("the evidence is not finite".into());
-        }
-        Ok(scored)
-    }
-}
-
-impl Scorer for Rarest {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
-        let query = input.role == Role::Query;
-        let scored = query.then(|| self.score(input)).transpose()?;
-        let carry = Box::new(Nothing);
-        Ok(ScoreAssessment { scored, carry })
-    }
-
-    fn absorb(&mut self, _: &ScoreInput<'_>, carry: Box<dyn Any + Send>) -> Result<(), BoxError> {
-        if !carry.is::<Nothing>() {
-            return Err("the assessment is another scorer's".into());
-        }
-        Ok(())
+        let map = AnomalyMap::from_patches(scores.view(), self.grid, self.side, None)?;
+        Ok(Scored::new(map, score))
     }
 
     fn nominal_range(&self) -> (f32, f32) {
         (0.0, 0.5)
-    }
-
-    fn bytes(&self) -> usize {
-        0
-    }
-
-    fn save<'a>(&'a self, _: &mut SnapshotWriter<'a>) {}
-
-    fn load(&mut self, _: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        Ok(())
     }
 }

@@ -4,24 +4,24 @@ mod greedy;
 mod half;
 mod prototypes;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::patches::{check_neighbourhoods, neighbourhood_mean};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, typetag};
+use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 use rayon::prelude::*;
 
-use crate::error::{NeighbourError, absorb_nothing};
+use crate::error::NeighbourError;
 use crate::options::{CoresetOptions, check_shapes, require, require_bound, widths};
 use greedy::{Points, greedy};
 use half::HalfRows;
@@ -43,7 +43,7 @@ impl MemoryBankFactory for CoresetOptions {
         Ok(most_bytes(self, patches, width, &*self.index))
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(CoresetBank::new(self, backbone)?))
     }
 }
@@ -66,9 +66,6 @@ struct CoresetBank {
     images: u64,
     memory: Memory,
 }
-
-/// Marks an assessment as one of this bank's.
-struct Carry;
 
 /// The blocks with their widths, of options that fit the backbone.
 fn checked(
@@ -270,7 +267,40 @@ fn project(
     Ok(points)
 }
 
+impl State for CoresetBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        match &self.memory {
+            Memory::Collecting(images) => {
+                writer.value("fitted", &false);
+                for (number, image) in images.iter().enumerate() {
+                    image.save(writer, &format!("image{number}"));
+                }
+            }
+            Memory::Fitted(prototypes) => {
+                writer.value("fitted", &true);
+                prototypes.save(writer, "prototypes");
+            }
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        self.memory = if reader.value("fitted")? {
+            let factory = self.index.as_ref();
+            Memory::Fitted(Prototypes::load(reader, "prototypes", self.width, factory)?)
+        } else {
+            let image = |number| HalfRows::load(reader, &format!("image{number}"), self.width);
+            let images: Result<Vec<_>, _> = (0..self.images).map(image).collect();
+            Memory::Collecting(images?)
+        };
+        Ok(self)
+    }
+}
+
 impl MemoryBank for CoresetBank {
+    type Carry = ();
+
     fn learning(&self) -> Learning {
         Learning::Fit
     }
@@ -310,36 +340,22 @@ impl MemoryBank for CoresetBank {
         Ok(())
     }
 
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let prototypes = self.fitted()?;
         let patches = self.patches(features)?;
         let nearest = prototypes.nearest(patches.view(), 1)?;
-        let rarity: Array1<f32> = nearest.distance.column(0).to_owned();
-        if !rarity.iter().all(|value| value.is_finite()) {
+        let distances: Array1<f32> = nearest.distance.column(0).to_owned();
+        if !distances.iter().all(|value| value.is_finite()) {
             return Err(NeighbourError::NonFinite("the distance to the normals").into());
         }
-        let branch = Branch {
-            // The branch speaks for all blocks together; it is named after the first.
-            block: self.blocks.first().map_or(0, |(block, _)| *block),
-            neighbourhood: self.options.neighbourhood,
-            rarity,
-            normal_rarity: None,
-        };
+        let branch = Branch::new("all blocks together", Distance::Euclidean, distances);
         let mut evidence = Evidence::new(vec![branch]);
         evidence.image = self.reweighted(prototypes, patches.view(), &nearest)?;
-        Ok(BankAssessment {
-            evidence,
-            carry: Box::new(Carry),
-        })
+        Ok((evidence, ()))
     }
 
-    fn absorb(
-        &mut self,
-        _: &Features,
-        carry: Box<dyn Any + Send>,
-        _: Role,
-    ) -> Result<(), BoxError> {
-        absorb_nothing::<Carry>(&*carry, "bank")
+    fn absorb(&mut self, _: &Features, (): (), _: Role) -> Result<(), BoxError> {
+        Ok(())
     }
 
     fn recall(&self, features: &Features, stride: usize) -> Result<Option<Recall>, BoxError> {
@@ -368,34 +384,5 @@ impl MemoryBank for CoresetBank {
             bytes,
             capacity_bytes,
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        match &self.memory {
-            Memory::Collecting(images) => {
-                writer.value("fitted", &false);
-                for (number, image) in images.iter().enumerate() {
-                    image.save(writer, &format!("image{number}"));
-                }
-            }
-            Memory::Fitted(prototypes) => {
-                writer.value("fitted", &true);
-                prototypes.save(writer, "prototypes");
-            }
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        self.memory = if reader.value("fitted")? {
-            let factory = self.index.as_ref();
-            Memory::Fitted(Prototypes::load(reader, "prototypes", self.width, factory)?)
-        } else {
-            let image = |number| HalfRows::load(reader, &format!("image{number}"), self.width);
-            let images: Result<Vec<_>, _> = (0..self.images).map(image).collect();
-            Memory::Collecting(images?)
-        };
-        Ok(())
     }
 }

@@ -43,12 +43,13 @@ fn each_block_and_neighbourhood_is_a_branch() {
     let names: Vec<_> = evidence
         .branches
         .iter()
-        .map(|b| (b.block, b.neighbourhood))
+        .map(|branch| branch.source.as_str())
         .collect();
-    assert_eq!(names, [(1, 1), (3, 1), (1, 3), (3, 3)]);
+    let squares = ["block 1, 3 x 3 patches", "block 3, 3 x 3 patches"];
+    assert_eq!(names, [["block 1", "block 3"], squares].concat());
     assert!(evidence.image.is_none());
     for branch in evidence.branches {
-        close(branch.rarity.as_slice().unwrap(), &[0.0; 4]);
+        close(branch.scores.as_slice().unwrap(), &[0.0; 4]);
     }
 }
 
@@ -118,7 +119,7 @@ fn re_weighting_follows_equation_7() {
     // The largest distance is 2, to (0, 0), whose other neighbour lies at 3.
     let weight = 1.0 - 2f32.exp() / (2f32.exp() + 3f32.exp());
     close(&[evidence.image.unwrap()], &[weight * 2.0]);
-    close(&evidence.branches[0].rarity.to_vec(), &[2.0, 0.0, 0.0, 0.0]);
+    close(&evidence.branches[0].scores.to_vec(), &[2.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn an_image_is_as_rare_as_its_embedding_is_far() {
     let evidence = bank.assess(&image([0.6, 0.8])).unwrap().evidence;
     // The two nearest have cosines 0.8 and 0.6.
     close(&[evidence.image.unwrap()], &[0.3]);
-    close(&evidence.branches[0].rarity.to_vec(), &[0.3; 4]);
+    close(&evidence.branches[0].scores.to_vec(), &[0.3; 4]);
 }
 
 fn images(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<[[f32; 2]; 4]>> {

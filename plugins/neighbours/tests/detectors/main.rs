@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Features, Grid, InputRecipe, MemoryBank, MemoryBankFactory};
+use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory};
 use rareclip_index_exact as _;
 use rareclip_neighbours::{CoresetOptions, NeighbourError, PatchOptions};
 
@@ -54,7 +54,7 @@ pub(crate) fn fitted(
     factory: &dyn MemoryBankFactory,
     spec: &BackboneSpec,
     normals: &[Features],
-) -> Box<dyn MemoryBank> {
+) -> Box<dyn ErasedBank> {
     let mut bank = factory.build(spec).unwrap();
     for normal in normals {
         bank.collect(normal).unwrap();
@@ -63,12 +63,12 @@ pub(crate) fn fitted(
     bank
 }
 
-pub(crate) fn rarity(bank: &dyn MemoryBank, features: &Features) -> Vec<Vec<f32>> {
+pub(crate) fn rarity(bank: &dyn ErasedBank, features: &Features) -> Vec<Vec<f32>> {
     let evidence = bank.assess(features).unwrap().evidence;
     evidence
         .branches
         .into_iter()
-        .map(|branch| branch.rarity.to_vec())
+        .map(|branch| branch.scores.to_vec())
         .collect()
 }
 

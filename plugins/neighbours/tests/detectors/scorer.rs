@@ -1,22 +1,19 @@
 //! What the scorer makes of evidence.
 
 use ndarray::Array1;
-use rareclip_core::{BoxError, Branch, Evidence, Role, ScoreInput, Scored, Scorer, ScorerFactory};
+use rareclip_core::{
+    BoxError, Branch, Distance, ErasedScorer, Evidence, Role, ScoreInput, Scored, ScorerFactory,
+};
 use rareclip_neighbours::{ImageScore, NearestNeighbourOptions, NeighbourError};
 
 use crate::{QUERY, close, one, reason, spec};
 
-fn scorer(options: &NearestNeighbourOptions) -> Box<dyn Scorer> {
+fn scorer(options: &NearestNeighbourOptions) -> Box<dyn ErasedScorer> {
     options.build(&spec(&[(1, 2)]), &[1]).unwrap()
 }
 
 fn branch(rarity: [f32; 4]) -> Branch {
-    Branch {
-        block: 1,
-        neighbourhood: 1,
-        rarity: Array1::from_vec(rarity.to_vec()),
-        normal_rarity: None,
-    }
+    Branch::of_block(1, 1, Distance::Cosine, Array1::from_vec(rarity.to_vec()))
 }
 
 fn evidence(branches: &[[f32; 4]], image: Option<f32>) -> Evidence {
@@ -117,18 +114,8 @@ fn a_scorer_without_usable_evidence_says_so() {
     let nan = evidence(&[[0.0; 4]], Some(f32::INFINITY));
     assert!(matches!(wrong(Some(&nan)), NeighbourError::NonFinite(_)));
     let mut short = evidence(&[[0.0; 4]], None);
-    short.branches[0].rarity = Array1::zeros(3);
+    short.branches[0].scores = Array1::zeros(3);
     assert!(matches!(wrong(Some(&short)), NeighbourError::Shape { .. }));
-    let image = one(QUERY);
-    let input = ScoreInput {
-        features: &image,
-        prior: None,
-        evidence: None,
-        role: Role::Query,
-        update: true,
-    };
-    let foreign = scorer(&sharp()).absorb(&input, Box::new(1u8));
-    assert_eq!(reason(foreign), NeighbourError::ForeignAssessment("scorer"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array2, Axis};
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{Features, MemoryBank};
+use rareclip_core::{ErasedBank, Features};
 use rayon::prelude::*;
 
 use crate::stage::{BLOCKS, WIDTH};
@@ -79,7 +79,7 @@ fn features(tokens: &Array2<f32>, side: usize) -> Vec<f32> {
 
 impl Literal {
     /// Starts from what `bank` holds.
-    pub(crate) fn of(bank: &dyn MemoryBank) -> Self {
+    pub(crate) fn of(bank: &dyn ErasedBank) -> Self {
         let mut branches = Vec::new();
         let snapshot = saved(bank);
         let reader = snapshot.reader().unwrap();
@@ -113,7 +113,7 @@ impl Literal {
     }
 
     /// The share of the prototypes that `bank` holds in the same places.
-    pub(crate) fn same_prototypes(&self, bank: &dyn MemoryBank) -> f64 {
+    pub(crate) fn same_prototypes(&self, bank: &dyn ErasedBank) -> f64 {
         let snapshot = saved(bank);
         let reader = snapshot.reader().unwrap();
         let (mut same, mut all) = (0u32, 0u32);
@@ -270,7 +270,7 @@ impl Branch {
     }
 }
 
-fn saved(bank: &dyn MemoryBank) -> Snapshot {
+fn saved(bank: &dyn ErasedBank) -> Snapshot {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     Snapshot::from_bytes("bank".as_ref(), writer.to_bytes().unwrap()).unwrap()

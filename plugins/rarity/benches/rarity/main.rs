@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use literal::Literal;
-use rareclip_core::{Features, MemoryBank, Role, ScoreInput, Scorer};
+use rareclip_core::{ErasedBank, ErasedScorer, Features, Role, ScoreInput};
 use stage::{Product, peak_mebibytes, warm};
 
 /// Bank and scorer on one image, as a stream does it without a prompt head.
-fn online(bank: &mut dyn MemoryBank, scorer: &mut dyn Scorer, features: &Features) -> f32 {
+fn online(bank: &mut dyn ErasedBank, scorer: &mut dyn ErasedScorer, features: &Features) -> f32 {
     let assessment = bank.assess(features).unwrap();
     let input = ScoreInput {
         features,

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{
-    Features, Grid, InputRecipe, MemoryBank, MemoryBankFactory, Scorer, ScorerFactory,
+    ErasedBank, ErasedScorer, Features, Grid, InputRecipe, MemoryBankFactory, ScorerFactory,
 };
 use rareclip_rarity::{PrototypeOptions, RarityOptions};
 use rayon::prelude::*;
@@ -93,7 +93,7 @@ fn backbone() -> BackboneSpec {
 }
 
 /// Bank and scorer after the warm-up, and the product they have seen.
-pub(crate) fn warm() -> (Box<dyn MemoryBank>, Box<dyn Scorer>, Product) {
+pub(crate) fn warm() -> (Box<dyn ErasedBank>, Box<dyn ErasedScorer>, Product) {
     let mut bank = PrototypeOptions::default().build(&backbone()).unwrap();
     let mut scorer = RarityOptions::default()
         .build(&backbone(), &BLOCKS)
@@ -102,16 +102,17 @@ pub(crate) fn warm() -> (Box<dyn MemoryBank>, Box<dyn Scorer>, Product) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rarity-bench.state");
     if let Ok(snapshot) = Snapshot::read(&path) {
         let mut reader = snapshot.reader().unwrap();
-        let loaded = reader.scoped("bank", |reader| bank.load(reader));
-        if loaded.is_ok()
-            && reader
-                .scoped("scorer", |reader| scorer.load(reader))
-                .is_ok()
-        {
+        let new = || PrototypeOptions::default().build(&backbone()).unwrap();
+        let bank = reader.scoped("bank", |reader| new().restore(reader));
+        let new = || {
+            let built = RarityOptions::default().build(&backbone(), &BLOCKS);
+            built.unwrap()
+        };
+        let scorer = reader.scoped("scorer", |reader| new().restore(reader));
+        if let (Ok(bank), Ok(scorer)) = (bank, scorer) {
             product.rng = ChaCha8Rng::seed_from_u64(2);
             return (bank, scorer, product);
         }
-        bank = PrototypeOptions::default().build(&backbone()).unwrap();
     }
     for _ in 0..WARM_UP {
         crate::online(&mut *bank, &mut *scorer, &product.next_image());

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fixture::File;
 use ndarray::ArrayD;
-use rareclip_core::{MemoryBank, Role, ScoreInput, Scorer};
+use rareclip_core::{ErasedBank, Role, ScoreInput, Scorer};
 use serde_json::Value;
 
 use crate::direct::DirectBank;
@@ -47,7 +47,7 @@ enum Bank {
 }
 
 impl Bank {
-    fn get(&mut self) -> &mut dyn MemoryBank {
+    fn get(&mut self) -> &mut dyn ErasedBank {
         match self {
             Self::Prototype(bank) => bank,
             Self::Direct(bank) => bank,
@@ -153,8 +153,8 @@ fn golden(setting: &str) {
             evidence(&mut deviations, &file, i, &input);
             stages(&mut deviations, &file, i, &input, &scorer);
         }
-        let scored = scorer.assess(&input).unwrap();
-        if let Some(scored) = &scored.scored {
+        let (scored, carry) = scorer.assess(&input).unwrap();
+        if let Some(scored) = &scored {
             deviations.compare("final_map", &scored.map.values, &file.at("final_map", &[i]));
             deviations.compare(
                 "score_raw",
@@ -163,12 +163,9 @@ fn golden(setting: &str) {
             );
             deviations.compare("score", [&scored.score], &file.at("score", &[i]));
         }
-        assert_eq!(
-            scored.scored.is_some(),
-            file.number("has_output", &[i]) == 1.0
-        );
+        assert_eq!(scored.is_some(), file.number("has_output", &[i]) == 1.0);
         if update {
-            scorer.absorb(&input, scored.carry).unwrap();
+            scorer.absorb(&input, carry).unwrap();
             bank.get().absorb(features, assessment.carry, role).unwrap();
         }
         memories(&mut deviations, &file, &features_file, i, &bank, &scorer);
@@ -187,16 +184,14 @@ fn numbered<T>(branches: impl IntoIterator<Item = T>) -> impl Iterator<Item = ([
 
 fn evidence(deviations: &mut Deviations, file: &File, i: usize, input: &ScoreInput<'_>) {
     for ([r, layer], branch) in numbered(&input.evidence.unwrap().branches) {
-        assert_eq!(
-            (branch.neighbourhood, branch.block),
-            ([1, 3][r], [2, 4][layer])
-        );
+        let side = ["", ", 3 x 3 patches"][r];
+        assert_eq!(branch.source, format!("block {}{side}", [2, 4][layer]));
         let at = [i, r, layer];
-        deviations.compare("rl_map", &branch.rarity, &file.at("rl_map", &at));
-        if let Some(normal) = &branch.normal_rarity {
+        deviations.compare("rl_map", &branch.scores, &file.at("rl_map", &at));
+        if let Some(normal) = &branch.normal_scores {
             deviations.compare("rl_kshot_map", normal, &file.at("rl_kshot_map", &at));
         }
-        assert_eq!(branch.normal_rarity.is_some(), file.has("rl_kshot_map"));
+        assert_eq!(branch.normal_scores.is_some(), file.has("rl_kshot_map"));
     }
 }
 
@@ -309,7 +304,7 @@ fn memories(
                 let origins: Vec<f32> = origins.iter().copied().filter(|&o| o >= 0.0).collect();
                 assert_eq!(branch.index.len(), origins.len());
                 let vectors = branch.index.vectors().unwrap();
-                for (&origin, vector) in origins.iter().zip(vectors.chunks_exact(32)) {
+                for (&origin, vector) in origins.iter().zip(vectors.rows()) {
                     deviations.compare("pfm", vector, &patch(origin, r, layer));
                 }
                 let matrix = branch.recurrence.matrix();
@@ -344,7 +339,7 @@ fn memories(
                     let origins = file.at("pfm_origin", &[i, r, layer, slot]);
                     let vectors = image.vectors().unwrap();
                     assert_eq!(image.len(), origins.len());
-                    for (&origin, vector) in origins.iter().zip(vectors.chunks_exact(32)) {
+                    for (&origin, vector) in origins.iter().zip(vectors.rows()) {
                         deviations.compare("pfm", vector, &patch(origin, r, layer));
                     }
                 }

@@ -433,8 +433,8 @@ impl BranchBank {
         if rows <= rules.capacity {
             return Ok((0..rows).collect());
         }
-        let values = self.index.vectors()?.into_owned();
-        let all = ArrayView2::from_shape((rows, width), &values)?;
+        let vectors = self.index.vectors()?.into_owned();
+        let all = vectors.view();
         let keep = rules.capacity;
         let mut kept = match rules.sampler {
             Sampler::SequentialCoreset | Sampler::GreedyCoreset => {

@@ -2,17 +2,17 @@
 
 mod branch;
 
-use std::any::Any;
 use std::sync::Arc;
 
 use ndarray::Array1;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
-    BankAssessment, BankStatus, MemoryBank, MemoryBankFactory, saturating_bytes,
+    BankStatus, ErasedBank, MemoryBank, MemoryBankFactory, saturating_bytes,
 };
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
-use rareclip_core::{BoxError, Branch, Evidence, Features, Grid, Role, UpdatePolicy, typetag};
+use rareclip_core::{BoxError, Evidence, Features, Grid, Role, UpdatePolicy, typetag};
 use rayon::prelude::*;
 
 use crate::earlier::Earlier;
@@ -36,7 +36,7 @@ impl MemoryBankFactory for PrototypeOptions {
         Ok(capacity_bytes(self, backbone, &*self.index)?)
     }
 
-    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn MemoryBank>, BoxError> {
+    fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         Ok(Box::new(PrototypeBank::new(self, backbone)?))
     }
 }
@@ -52,7 +52,7 @@ pub(crate) struct PrototypeBank {
 }
 
 /// What an assessment keeps for [`MemoryBank::absorb`].
-struct Carry {
+pub(crate) struct Carry {
     findings: Vec<Findings>,
     images: u64,
 }
@@ -175,8 +175,37 @@ impl PrototypeBank {
     }
 }
 
+impl State for PrototypeBank {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("images", &self.images);
+        writer.value("normals", &self.normals);
+        for (number, branch) in self.branches.iter().enumerate() {
+            writer.scoped(&format!("branch{number}"), |writer| branch.save(writer));
+        }
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.images = reader.value("images")?;
+        self.normals = reader.value("normals")?;
+        if self.normals > self.images {
+            let (normals, images) = (self.normals, self.images);
+            return Err(SnapshotError::Entry {
+                name: "normals".into(),
+                problem: format!("has {normals} known normals of {images} images"),
+            }
+            .into());
+        }
+        for (number, branch) in self.branches.iter_mut().enumerate() {
+            branch.load(reader, &format!("branch{number}."), &self.rules)?;
+        }
+        Ok(self)
+    }
+}
+
 impl MemoryBank for PrototypeBank {
-    fn assess(&self, features: &Features) -> Result<BankAssessment, BoxError> {
+    type Carry = Carry;
+
+    fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         self.check(features)?;
         let found: Result<Vec<Findings>, BoxError> = self
             .branches
@@ -185,31 +214,30 @@ impl MemoryBank for PrototypeBank {
             .collect();
         let mut findings = found?;
         let branches = self.branches.iter().zip(&mut findings);
-        let branches = branches.map(|(branch, findings)| Branch {
-            block: branch.spec.block,
-            neighbourhood: branch.spec.neighbourhood,
-            rarity: Array1::from_vec(std::mem::take(&mut findings.rarity)),
-            normal_rarity: findings.normal_rarity.take().map(Array1::from_vec),
+        let branches = branches.map(|(branch, findings)| {
+            let normal_rarity = findings.normal_rarity.take();
+            branch.spec.evidence(
+                Array1::from_vec(std::mem::take(&mut findings.rarity)),
+                normal_rarity.map(Array1::from_vec),
+            )
         });
         let evidence = Evidence::new(branches.collect());
-        let carry = Box::new(Carry {
+        let carry = Carry {
             findings,
             images: self.images,
-        });
-        Ok(BankAssessment { evidence, carry })
+        };
+        Ok((evidence, carry))
     }
 
     fn absorb(
         &mut self,
         features: &Features,
-        carry: Box<dyn Any + Send>,
+        carry: Self::Carry,
         role: Role,
     ) -> Result<(), BoxError> {
         self.check(features)?;
-        let foreign = || RarityError::ForeignAssessment("bank");
-        let carry: Box<Carry> = carry.downcast().map_err(|_| foreign())?;
         if carry.images != self.images || carry.findings.len() != self.branches.len() {
-            return Err(foreign().into());
+            return Err(RarityError::ForeignAssessment("bank").into());
         }
         if role == Role::Normal && self.normals < self.images {
             return Err(RarityError::LateNormal.into());
@@ -248,30 +276,5 @@ impl MemoryBank for PrototypeBank {
             bytes: of(BranchBank::bytes) + self.pool.bytes(),
             capacity_bytes: capacity + self.pool.capacity_bytes(),
         }
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("images", &self.images);
-        writer.value("normals", &self.normals);
-        for (number, branch) in self.branches.iter().enumerate() {
-            writer.scoped(&format!("branch{number}"), |writer| branch.save(writer));
-        }
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.images = reader.value("images")?;
-        self.normals = reader.value("normals")?;
-        if self.normals > self.images {
-            let (normals, images) = (self.normals, self.images);
-            return Err(SnapshotError::Entry {
-                name: "normals".into(),
-                problem: format!("has {normals} known normals of {images} images"),
-            }
-            .into());
-        }
-        for (number, branch) in self.branches.iter_mut().enumerate() {
-            branch.load(reader, &format!("branch{number}."), &self.rules)?;
-        }
-        Ok(())
     }
 }

@@ -4,15 +4,15 @@ mod fusion;
 mod memory;
 mod rescoring;
 
-use std::any::Any;
-
 use ndarray::Array1;
+use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::saturating_bytes;
-use rareclip_core::scorer::{ScoreAssessment, ScorerFactory};
+use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{
-    AnomalyMap, Blur, BoxError, Evidence, Grid, Role, ScoreInput, Scored, Scorer, typetag,
+    AnomalyMap, Blur, BoxError, ErasedScorer, Evidence, Grid, Role, ScoreInput, Scored, Scorer,
+    typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -149,7 +149,7 @@ impl ScorerFactory for RarityOptions {
         &self,
         backbone: &BackboneSpec,
         bank_blocks: &[usize],
-    ) -> Result<Box<dyn Scorer>, BoxError> {
+    ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         Ok(Box::new(RarityScorer::new(self, backbone, bank_blocks)?))
     }
 }
@@ -168,7 +168,7 @@ pub(crate) struct RarityScorer {
 }
 
 /// What an assessment keeps for [`Scorer::absorb`].
-struct Carry {
+pub(crate) struct Carry {
     seen: u64,
     role: Role,
     foreground: Option<Array1<f32>>,
@@ -296,7 +296,7 @@ impl RarityScorer {
         // Step 4.
         let patches = self.grid.patches();
         let rare_online = mean(
-            evidence.branches.iter().map(|branch| &branch.rarity),
+            evidence.branches.iter().map(|branch| &branch.scores),
             patches,
         );
         let rare_mixed = self.mixed_with_normals(&rare_online, evidence);
@@ -348,7 +348,7 @@ impl RarityScorer {
         let maps: Option<Vec<&Array1<f32>>> = evidence
             .branches
             .iter()
-            .map(|branch| branch.normal_rarity.as_ref())
+            .map(|branch| branch.normal_scores.as_ref())
             .collect();
         if let (Some(maps), true) = (maps, normals > 0) {
             let weights = self.options.shot_mixing.weights(normals, self.seen);
@@ -395,9 +395,9 @@ impl RarityScorer {
             finite("the prior", prior.patches.iter().chain([&prior.image]))?;
         }
         for branch in &evidence.branches {
-            shape("the evidence", branch.rarity.shape(), patches)?;
-            finite("the evidence", &branch.rarity)?;
-            if let Some(normal) = &branch.normal_rarity {
+            shape("the evidence", branch.scores.shape(), patches)?;
+            finite("the evidence", &branch.scores)?;
+            if let Some(normal) = &branch.normal_scores {
                 shape("the evidence of the known normals", normal.shape(), patches)?;
                 finite("the evidence of the known normals", normal)?;
             }
@@ -448,8 +448,40 @@ impl RarityScorer {
     }
 }
 
+impl State for RarityScorer {
+    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
+        writer.value("seen", &self.seen);
+        writer.value("prior", &self.foreground.is_some());
+        if let Some(foreground) = self.foreground.as_ref().and_then(|map| map.as_slice()) {
+            writer.floats("foreground", &[foreground.len()], foreground);
+        }
+        self.memory.save(writer);
+    }
+
+    fn restore(mut self, reader: &SnapshotReader<'_>) -> Result<Self, BoxError> {
+        self.seen = reader.value("seen")?;
+        let prior: bool = reader.value("prior")?;
+        self.foreground = prior.then(|| reader.vector("foreground")).transpose()?;
+        let patches = self.grid.patches();
+        if let Some(map) = self.foreground.as_ref().filter(|map| map.len() != patches) {
+            let what = "the saved foreground";
+            let (found, expected) = (vec![map.len()], vec![patches]);
+            return Err(RarityError::Shape {
+                what,
+                found,
+                expected,
+            }
+            .into());
+        }
+        self.memory.load(reader)?;
+        Ok(self)
+    }
+}
+
 impl Scorer for RarityScorer {
-    fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
+    type Carry = Carry;
+
+    fn assess(&self, input: &ScoreInput<'_>) -> Result<(Option<Scored>, Self::Carry), BoxError> {
         let stages = self.stages(input)?;
         let embedding = input.features.embedding.to_vec();
         let mut remembered = Remembered {
@@ -479,21 +511,12 @@ impl Scorer for RarityScorer {
             foreground: stages.foreground,
             remembered,
         };
-        Ok(ScoreAssessment {
-            scored,
-            carry: Box::new(carry),
-        })
+        Ok((scored, carry))
     }
 
-    fn absorb(
-        &mut self,
-        input: &ScoreInput<'_>,
-        carry: Box<dyn Any + Send>,
-    ) -> Result<(), BoxError> {
-        let foreign = || RarityError::ForeignAssessment("scorer");
-        let carry: Box<Carry> = carry.downcast().map_err(|_| foreign())?;
+    fn absorb(&mut self, input: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError> {
         if carry.seen != self.seen || carry.role != input.role {
-            return Err(foreign().into());
+            return Err(RarityError::ForeignAssessment("scorer").into());
         }
         if input.role == Role::Normal && (self.memory.normals() as u64) < self.seen {
             return Err(RarityError::LateNormal.into());
@@ -514,32 +537,5 @@ impl Scorer for RarityScorer {
             .as_ref()
             .map_or(0, |map| map.len() * size_of::<f32>());
         foreground + self.memory.bytes()
-    }
-
-    fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>) {
-        writer.value("seen", &self.seen);
-        writer.value("prior", &self.foreground.is_some());
-        if let Some(foreground) = self.foreground.as_ref().and_then(|map| map.as_slice()) {
-            writer.floats("foreground", &[foreground.len()], foreground);
-        }
-        self.memory.save(writer);
-    }
-
-    fn load(&mut self, reader: &SnapshotReader<'_>) -> Result<(), BoxError> {
-        self.seen = reader.value("seen")?;
-        let prior: bool = reader.value("prior")?;
-        self.foreground = prior.then(|| reader.vector("foreground")).transpose()?;
-        let patches = self.grid.patches();
-        if let Some(map) = self.foreground.as_ref().filter(|map| map.len() != patches) {
-            let what = "the saved foreground";
-            let (found, expected) = (vec![map.len()], vec![patches]);
-            return Err(RarityError::Shape {
-                what,
-                found,
-                expected,
-            }
-            .into());
-        }
-        self.memory.load(reader)
     }
 }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{
-    Features, Grid, InputRecipe, MemoryBank, Prior, Role, ScoreInput, Scored, Scorer,
+    ErasedBank, ErasedScorer, Features, Grid, InputRecipe, Prior, Role, ScoreInput, Scored,
 };
 use rareclip_index_exact as _;
 use safetensors::SafeTensors;
@@ -62,8 +62,8 @@ pub(crate) fn images(seed: u64, count: usize) -> Vec<Image> {
 
 /// Bank and scorer, fed as a stream feeds them.
 pub(crate) struct Rooms {
-    pub(crate) bank: Box<dyn MemoryBank>,
-    pub(crate) scorer: Box<dyn Scorer>,
+    pub(crate) bank: Box<dyn ErasedBank>,
+    pub(crate) scorer: Box<dyn ErasedScorer>,
 }
 
 impl Rooms {
@@ -123,15 +123,15 @@ impl Rooms {
             .collect()
     }
 
-    pub(crate) fn restore(&mut self, state: &[u8]) {
+    pub(crate) fn restored(self, state: &[u8]) -> Self {
         let snapshot = Snapshot::from_bytes("state".as_ref(), state.to_vec()).unwrap();
         let mut reader = snapshot.reader().unwrap();
-        reader
-            .scoped("bank", |reader| self.bank.load(reader))
-            .unwrap();
-        reader
-            .scoped("scorer", |reader| self.scorer.load(reader))
-            .unwrap();
+        let bank = reader.scoped("bank", |reader| self.bank.restore(reader));
+        let scorer = reader.scoped("scorer", |reader| self.scorer.restore(reader));
+        Self {
+            bank: bank.unwrap(),
+            scorer: scorer.unwrap(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
-use rareclip_core::{BoxError, Features, Grid, InputRecipe, MemoryBank, MemoryBankFactory};
+use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory};
 use rareclip_statistics::{GaussianOptions, StatisticsError, SubspaceOptions};
 
 pub(crate) const GRID: Grid = Grid {
@@ -54,12 +54,12 @@ pub(crate) fn subspace(explained_variance: f64) -> SubspaceOptions {
     }
 }
 
-pub(crate) fn empty(options: &dyn MemoryBankFactory) -> Box<dyn MemoryBank> {
+pub(crate) fn empty(options: &dyn MemoryBankFactory) -> Box<dyn ErasedBank> {
     options.build(&backbone()).unwrap()
 }
 
 /// A bank that has learned `normals`.
-pub(crate) fn fitted(options: &dyn MemoryBankFactory, normals: &[Features]) -> Box<dyn MemoryBank> {
+pub(crate) fn fitted(options: &dyn MemoryBankFactory, normals: &[Features]) -> Box<dyn ErasedBank> {
     let mut bank = empty(options);
     for normal in normals {
         bank.collect(normal).unwrap();
@@ -68,10 +68,10 @@ pub(crate) fn fitted(options: &dyn MemoryBankFactory, normals: &[Features]) -> B
     bank
 }
 
-pub(crate) fn rarity(bank: &dyn MemoryBank, image: &Features) -> Vec<f32> {
+pub(crate) fn rarity(bank: &dyn ErasedBank, image: &Features) -> Vec<f32> {
     let assessment = bank.assess(image).unwrap();
     assert_eq!(assessment.evidence.branches.len(), 1);
-    assessment.evidence.branches[0].rarity.to_vec()
+    assessment.evidence.branches[0].scores.to_vec()
 }
 
 pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
@@ -81,14 +81,12 @@ pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
 /// The state of a bank put into an empty one.
 pub(crate) fn restored(
     options: &dyn MemoryBankFactory,
-    bank: &dyn MemoryBank,
-) -> Result<Box<dyn MemoryBank>, BoxError> {
+    bank: &dyn ErasedBank,
+) -> Result<Box<dyn ErasedBank>, BoxError> {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     let snapshot = Snapshot::from_bytes("state".as_ref(), writer.to_bytes()?)?;
-    let mut other = options.build(&backbone())?;
-    other.load(&snapshot.reader()?)?;
-    Ok(other)
+    options.build(&backbone())?.restore(&snapshot.reader()?)
 }
 
 /// The error of a call, as this crate's.

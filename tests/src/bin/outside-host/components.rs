@@ -179,7 +179,7 @@ impl Component {
     /// Distance of each patch to what was learned.
     fn evidence(&self, tokens: &[f32]) -> Answer {
         let width = self.backbone["blocks"][0][1].as_u64().unwrap_or(1) as usize;
-        let rarity: Vec<f32> = tokens
+        let scores: Vec<f32> = tokens
             .chunks_exact(width)
             .map(|token| {
                 // An empty memory finds nothing rare.
@@ -190,19 +190,19 @@ impl Component {
             .collect();
         let mut answer = Frame::new().with(
             "branches",
-            json!([{ "block": self.block, "neighbourhood": 1 }]),
+            json!([{ "source": format!("block {}", self.block) }]),
         );
-        answer.floats("rarity.0", &[rarity.len()], &rarity);
+        answer.floats("scores.0", &[scores.len()], &scores);
         let mean = mean(tokens, width);
         answer.floats("carry.mean", &[mean.len()], &mean);
         Ok(answer)
     }
 
     fn scored(&self, request: &Frame) -> Answer {
-        let (shape, rarity) = request.take_floats("rarity.0").map_err(text)?;
-        let mean = mean(&rarity, 1);
+        let (shape, scores) = request.take_floats("scores.0").map_err(text)?;
+        let mean = mean(&scores, 1);
         let mut answer = Frame::new();
-        answer.floats("patches", &shape, &rarity);
+        answer.floats("patches", &shape, &scores);
         answer.floats("carry.mean", &[1], &mean);
         let learned = self.sum.first().copied().unwrap_or(0.0);
         answer.set("score", f64::from(mean[0] - learned));

@@ -1,4 +1,4 @@
-//! The rareclip backbone `{{name}}`: colours and edges of square cells, without weights.
+//! The rareclip backbone `{{name}}`: colours of square cells, without weights.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 rareclip_core::register!(backbone {{Name}}Options);
 
-/// Colours and edges of square cells; no weights.
+/// Colours of square cells; no weights.
 ///
-/// The tokens of its only block, 1, are the means of R, G and B and their standard deviations, of values in 0..1, and the mean
-/// steps of the brightness from left to right and from top to bottom. The image embedding is the mean token, of unit length.
+/// The tokens of its only block, 1, are the means of R, G and B and their standard deviations, of values in 0..1. The image
+/// embedding is the mean token, of unit length.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct {{Name}}Options {
@@ -39,8 +39,8 @@ impl Default for {{Name}}Options {
 /// The only block.
 const BLOCK: usize = 1;
 
-/// Means and deviations of three channels, and steps in two directions.
-const WIDTH: usize = 8;
+/// Means and deviations of three channels.
+const WIDTH: usize = 6;
 
 #[typetag::serde(name = "{{name}}")]
 impl BackboneFactory for {{Name}}Options {
@@ -49,23 +49,16 @@ impl BackboneFactory for {{Name}}Options {
         if side == 0 || cell == 0 || !side.is_multiple_of(cell) {
             return Err(format!("`cell` {cell} does not divide `image_size` {side}").into());
         }
-        if let Some(block) = blocks.iter().find(|&&block| block != BLOCK) {
-            return Err(format!("there is no block {block}, only {BLOCK}").into());
-        }
+        let (rows, columns) = (side / cell, side / cell);
         let spec = BackboneSpec {
-            input: InputRecipe {
-                mean: [0.0; 3],
-                std: [1.0; 3],
-                ..InputRecipe::clip(side)
-            },
-            grid: Grid {
-                rows: side / cell,
-                columns: side / cell,
-            },
+            input: InputRecipe::unit(side),
+            grid: Grid { rows, columns },
             blocks: vec![(BLOCK, WIDTH)],
             embedding_width: WIDTH,
             weights: "none".into(),
         };
+        let known = |&block: &usize| spec.width(block).map(drop);
+        blocks.iter().try_for_each(known)?;
         Ok(Arc::new(Cells { spec, cell }))
     }
 }
@@ -75,48 +68,23 @@ struct Cells {
     cell: usize,
 }
 
-fn mean(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let count = values.len().max(1) as f32;
-    values.sum::<f32>() / count
-}
-
-/// The token of a cell `[3, rows, columns]`.
-fn token(cell: ArrayView3<'_, f32>) -> [f32; WIDTH] {
-    let mut token = [0.0; WIDTH];
-    for (channel, plane) in cell.outer_iter().enumerate() {
-        let level = mean(plane.iter().copied());
-        let variance = mean(plane.iter().map(|value| (value - level).powi(2)));
-        (token[channel], token[3 + channel]) = (level, variance.sqrt());
-    }
-    let brightness = |(row, column)| mean(cell.slice(s![.., row, column]).iter().copied());
-    let gray = Array2::from_shape_fn((cell.dim().1, cell.dim().2), brightness);
-    for (axis, step) in [(1, 6), (0, 7)] {
-        let (len, axis) = (gray.len_of(Axis(axis)), Axis(axis));
-        let (before, after) = (
-            gray.slice_axis(axis, (..len - 1).into()),
-            gray.slice_axis(axis, (1..).into()),
-        );
-        token[step] = mean(before.iter().zip(&after).map(|(a, b)| (a - b).abs()));
-    }
-    token
-}
-
 impl Cells {
     fn features(&self, image: ArrayView3<'_, f32>) -> Features {
         let (grid, cell) = (self.spec.grid, self.cell);
         let mut tokens = Array2::zeros((grid.patches(), WIDTH));
-        for (patch, mut row) in tokens.outer_iter_mut().enumerate() {
-            let top = patch / grid.columns * cell;
-            let left = patch % grid.columns * cell;
+        for (patch, mut token) in tokens.outer_iter_mut().enumerate() {
+            let (top, left) = (patch / grid.columns * cell, patch % grid.columns * cell);
             let part = image.slice(s![.., top..top + cell, left..left + cell]);
-            row.assign(&Array1::from_iter(token(part)));
+            for (channel, plane) in part.outer_iter().enumerate() {
+                token[channel] = plane.mean().unwrap_or_default();
+                token[3 + channel] = plane.std(0.0);
+            }
         }
-        let means = tokens.columns().into_iter();
-        let mut embedding: Vec<f32> = means.map(|all| mean(all.iter().copied())).collect();
-        if embedding.iter().all(|&value| value == 0.0) {
-            // Black has no direction of its own.
-            embedding.fill(1.0);
-        }
+        // A black image has no direction of its own.
+        let mean = tokens
+            .mean_axis(Axis(0))
+            .filter(|mean| mean.iter().any(|&value| value != 0.0));
+        let mut embedding = mean.map_or(vec![1.0; WIDTH], |mean| mean.to_vec());
         normalise(&mut embedding);
         let tokens = BTreeMap::from([(BLOCK, tokens)]);
         Features::new(grid, tokens, Array1::from_vec(embedding))
@@ -129,10 +97,7 @@ impl Backbone for Cells {
     }
 
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
-        let (shape, side) = (images.shape(), self.spec.input.side);
-        if shape[1..] != [3, side, side] {
-            return Err(format!("images are {shape:?}, expected [n, 3, {side}, {side}]").into());
-        }
+        self.spec.check_images(&images)?;
         let images = images.outer_iter();
         Ok(images.map(|image| self.features(image)).collect())
     }

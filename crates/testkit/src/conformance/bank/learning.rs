@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{
-    BoxError, Evidence, FeatureSource, Features, Learning, MemoryBank, Role, UpdatePolicy,
+    BoxError, ErasedBank, Evidence, FeatureSource, Features, Learning, Role, UpdatePolicy,
 };
 
 use super::BankCase;
@@ -44,23 +44,26 @@ pub(super) const ALL: &[Promise<BankCase>] = &[
 ];
 
 /// The state of a bank, as far as others can see.
-pub(super) fn state(bank: &dyn MemoryBank) -> Result<Vec<u8>, String> {
+pub(super) fn state(bank: &dyn ErasedBank) -> Result<Vec<u8>, String> {
     let mut writer = SnapshotWriter::new();
     bank.save(&mut writer);
     writer.to_bytes().map_err(|error| error.to_string())
 }
 
 /// Puts such a state into a bank.
-pub(super) fn restore(bank: &mut dyn MemoryBank, state: Vec<u8>) -> Result<(), BoxError> {
+pub(super) fn restore(
+    bank: Box<dyn ErasedBank>,
+    state: Vec<u8>,
+) -> Result<Box<dyn ErasedBank>, BoxError> {
     let snapshot = Snapshot::from_bytes(Path::new("state"), state)?;
-    bank.load(&snapshot.reader()?)
+    bank.restore(&snapshot.reader()?)
 }
 
 /// That a step is refused and changes nothing.
 fn idle<T>(
-    bank: &mut dyn MemoryBank,
+    bank: &mut dyn ErasedBank,
     what: &str,
-    step: impl FnOnce(&mut dyn MemoryBank) -> Result<T, BoxError>,
+    step: impl FnOnce(&mut dyn ErasedBank) -> Result<T, BoxError>,
 ) -> Held {
     let before = state(bank)?;
     refused(step(bank), what)?;
@@ -120,9 +123,9 @@ fn empty_is_zero(case: &BankCase) -> Held {
     for image in &case.world.images {
         let assessed = bank.assess(image).map_err(told("assessing"))?;
         let branches = assessed.evidence.branches.iter();
-        let mut values = branches.flat_map(|branch| &branch.rarity);
+        let mut values = branches.flat_map(|branch| &branch.scores);
         if let Some(value) = values.find(|value| **value != 0.0) {
-            return Err(format!("a patch has rarity {value}"));
+            return Err(format!("a patch has score {value}"));
         }
     }
     Ok(())
@@ -136,7 +139,7 @@ fn reduced(features: &Features, blocks: &[usize]) -> Features {
 }
 
 /// Evidence of every image of `images`, by whichever way the bank looks at them.
-fn evidence(bank: &mut dyn MemoryBank, images: &[Features]) -> Result<Vec<Evidence>, BoxError> {
+fn evidence(bank: &mut dyn ErasedBank, images: &[Features]) -> Result<Vec<Evidence>, BoxError> {
     if bank.learning() == Learning::Batch {
         return bank.assess_batch(&images);
     }

@@ -1,6 +1,6 @@
 //! How full a bank is, and what it says of its searches.
 
-use rareclip_core::{BankStatus, Learning, MemoryBank, Role};
+use rareclip_core::{BankStatus, ErasedBank, Learning, Role};
 
 use super::{BankCase, PASS};
 use crate::broken::{Held, Promise, refused, told};
@@ -34,7 +34,7 @@ pub(super) const ALL: &[Promise<BankCase>] = &[
 ];
 
 /// What an empty bank is called at each step of its life.
-type Each<'a> = &'a mut dyn FnMut(&dyn MemoryBank, u64) -> Held;
+type Each<'a> = &'a mut dyn FnMut(&dyn ErasedBank, u64) -> Held;
 
 /// Leads a bank through its life, longer than the others so that it runs over; `each` is told how many images it should
 /// have absorbed.
@@ -114,8 +114,7 @@ fn counts(case: &BankCase) -> Held {
 fn restored_is_as_full(case: &BankCase) -> Held {
     live(case, &mut |bank, images| {
         let state = super::learning::state(bank)?;
-        let mut other = case.bank()?;
-        super::learning::restore(&mut *other, state).map_err(told("restoring"))?;
+        let other = super::learning::restore(case.bank()?, state).map_err(told("restoring"))?;
         let (one, other) = (bank.status(), other.status());
         // Buffers that outlive an image count as bytes, and are no state.
         let full = |status: &BankStatus| (status.images, status.prototypes, status.capacity_bytes);
