@@ -14,6 +14,7 @@ mod native;
 mod setup;
 mod steps;
 mod tools;
+mod wrap;
 
 use clap::{Parser, Subcommand};
 
@@ -45,6 +46,8 @@ enum Task {
     Api(api::ApiArgs),
     /// Refuse import cycles between the files of a crate.
     Cycles,
+    /// Refuse comments and Markdown wider than 100 columns.
+    Wrap,
     /// Build and test the example plugins, as an outsider would.
     Examples,
     /// Check the links of every page and build the book.
@@ -64,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Task::Lint => tools::lint(),
         Task::Api(args) => api::check(&args),
         Task::Cycles => cycles::check(&steps::root()),
+        Task::Wrap => wrap::check(),
         Task::Examples => {
             examples::lint()?;
             examples::test()

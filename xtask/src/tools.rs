@@ -54,6 +54,7 @@ fn with(native: &Native, args: &[&str]) -> Command {
 /// At the first that fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    crate::wrap::check()?;
     crate::cycles::check(&root())?;
     let native = Native::get()?;
     let clippy = ["clippy", "--workspace", "--all-targets"];

@@ -109,7 +109,10 @@ fn a_worked_example_is_short() {
     ];
     for (slot, most) in most {
         let count = own_code(&written(checkout.path(), slot)[Path::new("src/lib.rs")]);
-        assert!((20..=most).contains(&count), "{slot}: {count} lines of {most}");
+        assert!(
+            (20..=most).contains(&count),
+            "{slot}: {count} lines of {most}"
+        );
     }
 }
 

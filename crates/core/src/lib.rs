@@ -22,10 +22,13 @@ mod device;
 mod error;
 mod files;
 pub mod index;
+mod median;
 pub mod patches;
 pub mod prompt;
+mod reach;
 pub mod registry;
 pub mod scorer;
+mod slot;
 pub mod snapshot;
 pub mod state;
 mod stream;
@@ -44,10 +47,11 @@ pub use files::{write_whole, write_whole_in_folder};
 pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
-pub use registry::{Component, Declaration, Slot};
+pub use registry::{Component, Declaration};
 pub use scorer::{
     ErasedScorer, ScoreInput, Scored, Scorer, ScorerFactory, Stateless, StatelessScorer,
 };
+pub use slot::Slot;
 pub use state::State;
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use trust::{Reach, Trust};

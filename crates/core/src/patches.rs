@@ -6,6 +6,8 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
 use crate::{Error, Grid, Result};
 
+pub use crate::median::median;
+
 /// The inner product of two vectors of equal length, summed in a fixed order.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 16];
@@ -156,16 +158,6 @@ pub fn neighbourhood_mean(tokens: ArrayView2<'_, f32>, grid: Grid, side: usize) 
 pub fn row_major<'a>(rows: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
     rows.to_slice()
         .map_or_else(|| Cow::Owned(rows.iter().copied().collect()), Cow::Borrowed)
-}
-
-/// The value in the middle, the upper one of two; 0 of no value.
-pub fn median(values: impl IntoIterator<Item = f32>) -> f32 {
-    let mut values: Vec<f32> = values.into_iter().collect();
-    if values.is_empty() {
-        return 0.0;
-    }
-    let middle = values.len() / 2;
-    *values.select_nth_unstable_by(middle, f32::total_cmp).1
 }
 
 /// Each row of `tokens` `[patches, width]` with unit length; a row of zeros stays one.

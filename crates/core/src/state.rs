@@ -105,9 +105,7 @@ impl Entry for Array2<f32> {
     }
 
     fn load_as(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
-        let saved = reader.matrix(name)?;
-        fits(name, saved.ncols(), self.ncols())?;
-        *self = saved;
+        *self = reader.matrix_of_width(name, self.ncols())?;
         Ok(())
     }
 }
@@ -134,16 +132,5 @@ pub fn check_rows(name: &str, found: usize, expected: usize) -> Result<(), BoxEr
             problem: format!("has {found} rows, expected {expected}"),
         }
         .into()),
-    }
-}
-
-/// Whether rows saved as `name` have the width that is wanted.
-pub(crate) fn fits(name: &str, found: usize, expected: usize) -> Result<(), SnapshotError> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(SnapshotError::Entry {
-            name: name.to_owned(),
-            problem: format!("has width {found}, expected {expected}"),
-        }),
     }
 }

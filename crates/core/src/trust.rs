@@ -6,44 +6,14 @@
 //! may allow other components by name.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::config::{ConfigError, Problem, check_value, nearest};
-use crate::registry::{self, Component, Slot};
+use crate::registry::{self, Component};
+use crate::slot::Slot;
 
-/// What a component can reach outside the memory of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Reach {
-    /// Starts programs.
-    Commands,
-    /// Connects to sockets.
-    Sockets,
-    /// Reads or writes files, or loads libraries, that its options name.
-    Files,
-    /// Loads or downloads weights that its options name.
-    Weights,
-}
-
-impl Reach {
-    /// The name in `register!`, in lists and in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Commands => "commands",
-            Self::Sockets => "sockets",
-            Self::Files => "files",
-            Self::Weights => "weights",
-        }
-    }
-}
-
-impl fmt::Display for Reach {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use crate::reach::Reach;
 
 /// A name that cannot be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,7 @@ use ndarray::{Array, Array1, Array2, ArrayView1, Dimension};
 use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
-use crate::patches::median;
+use crate::median::median;
 use crate::{BoxError, Error, Result};
 
 /// The patch grid of an image: `rows` x `columns` patches, counted row by row.

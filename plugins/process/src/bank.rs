@@ -13,9 +13,10 @@ use serde::Deserialize;
 
 use crate::error::ProcessError;
 use crate::frame::Frame;
-use crate::memory::{Memory, snapshot};
+use crate::memory::Memory;
 use crate::options::{BankOptions, open_request, widths};
 use crate::session::{Opening, Session};
+use crate::snapshot;
 use crate::wire::{Carry, Reads, read_evidence, role};
 
 #[typetag::serde(name = "process")]

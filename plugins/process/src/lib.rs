@@ -19,6 +19,7 @@ mod prompt;
 mod restarts;
 mod scorer;
 mod session;
+mod snapshot;
 mod transport;
 mod wire;
 

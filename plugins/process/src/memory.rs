@@ -7,7 +7,6 @@
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use serde::Deserialize;
 
-use crate::error::ProcessError;
 use crate::frame::Frame;
 
 /// Bytes of changes that are kept however small the state is.
@@ -164,44 +163,4 @@ fn read_bytes(reader: &SnapshotReader<'_>, name: &str) -> Result<Vec<u8>, rarecl
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     bytes.truncate(length);
     Ok(bytes)
-}
-
-/// Writes what `session` knows under the component's name, and reads it back.
-pub(crate) mod snapshot {
-    use super::{Memory, ProcessError, SnapshotReader, SnapshotWriter};
-    use crate::frame::Frame;
-    use crate::session::Session;
-
-    /// Writes the memory of a component; as the changes since it was saved where it cannot be saved now.
-    pub(crate) fn write(session: &mut Session, writer: &mut SnapshotWriter<'_>) {
-        writer.value("component", &session.identity());
-        if let Err(error) = session.save() {
-            tracing::error!(%error, "The component cannot save its memory; what it was told is written instead.");
-        }
-        let whole = session.is_whole();
-        writer.value("whole", &whole);
-        if !whole {
-            tracing::error!(
-                "{} cannot give its state: what is saved now holds nothing it has learned and cannot be continued.",
-                session.identity()
-            );
-        }
-        session.memory().write(writer);
-    }
-
-    /// Gives a component its memory back; its last answer.
-    pub(crate) fn read(
-        session: &mut Session,
-        reader: &SnapshotReader<'_>,
-    ) -> Result<Frame, rareclip_core::BoxError> {
-        let found: String = reader.value("component")?;
-        let expected = session.identity();
-        if found != expected {
-            return Err(ProcessError::OtherComponent { found, expected }.into());
-        }
-        if !reader.value::<bool>("whole")? {
-            return Err(ProcessError::NoState.into());
-        }
-        Ok(session.load(Memory::read(reader)?)?)
-    }
 }

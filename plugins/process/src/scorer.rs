@@ -13,9 +13,9 @@ use rareclip_core::{
 use serde::Deserialize;
 
 use crate::frame::Frame;
-use crate::memory::snapshot;
 use crate::options::{ScorerOptions, open_request, widths};
 use crate::session::{Opening, Session};
+use crate::snapshot;
 use crate::wire::{Carry, Reads, finite, number, role, write_evidence, write_prior};
 
 #[typetag::serde(name = "process")]

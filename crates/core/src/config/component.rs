@@ -1,14 +1,15 @@
 //! The components of a config: factories that are read from tables and written as tables.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::check::{self, ConfigError};
-use crate::registry::{self, Slot};
+use crate::registry;
+use crate::slot::Slot;
 use crate::{
     BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory, VectorIndexFactory,
 };
@@ -37,7 +38,7 @@ macro_rules! factories {
             pub fn from_table(table: Map<String, Value>) -> Result<Arc<Self>, ConfigError> {
                 let table = Value::Object(table);
                 let slot = Slot::$slot.name();
-                check::check(&slot_schema(Slot::$slot), &table, slot, &|_| None)?;
+                check::check(slot_schema(Slot::$slot), &table, slot, &|_| None)?;
                 serde_json::from_value(table)
                     .map_err(|error| ConfigError::single(slot, None, error.to_string()))
             }
@@ -57,7 +58,7 @@ macro_rules! factories {
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
                 match slot_schema(Slot::$slot) {
-                    Value::Object(schema) => schema.into(),
+                    Value::Object(schema) => schema.clone().into(),
                     _ => Schema::default(),
                 }
             }
@@ -104,8 +105,13 @@ fn remove_nulls(table: &mut Map<String, Value>) {
 }
 
 /// The schema of a table that chooses a component of `slot`: one alternative per component of this
-/// program.
-fn slot_schema(slot: Slot) -> Value {
+/// program, which are fixed when it starts.
+fn slot_schema(slot: Slot) -> &'static Value {
+    static SCHEMAS: [OnceLock<Value>; Slot::ALL.len()] = [const { OnceLock::new() }; _];
+    SCHEMAS[slot as usize].get_or_init(|| alternatives(slot))
+}
+
+fn alternatives(slot: Slot) -> Value {
     let alternatives: Vec<Value> = registry::components_of(slot)
         .map(|component| {
             let mut schema = component.schema().clone();

@@ -257,8 +257,7 @@ pub trait VectorIndex: Send + Sync {
     /// # Errors
     /// When an entry is missing, damaged or of another width. The index then holds what it held, or nothing.
     fn load(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
-        let rows = reader.matrix(name)?;
-        crate::state::fits(name, rows.ncols(), self.width())?;
+        let rows = reader.matrix_of_width(name, self.width())?;
         self.retain(&[])?;
         self.append(rows.view())
     }

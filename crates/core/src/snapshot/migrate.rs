@@ -4,7 +4,8 @@
 //! shape or meaning. Which components a state is of stands in its value `detector`. Files of every format so far are kept in
 //! `tests/fixtures/state-v1` and so on; a test loads them and goes on (`tests/tests/states.rs`).
 
-use super::{FORMAT_VERSION, SnapshotWriter};
+use super::format::FORMAT_VERSION;
+use super::write::SnapshotWriter;
 
 /// Changes the entries of a state from one format to the next.
 pub(super) type Step = fn(&mut SnapshotWriter<'static>) -> Result<(), String>;
@@ -36,7 +37,7 @@ pub(super) fn migrated(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Snapshot, SnapshotWriter};
+    use super::super::Snapshot;
     use super::*;
 
     /// Format 2 called the sum `total`.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::documented::undocumented;
 use super::setup::{Factory, Setup, Table, named};
-use super::written;
+use super::written::{completed, round_trip};
 use crate::broken::{Broken, Held, Promise, keep, kept};
 
 /// A component as it is declared, and the setup that is to be examined.
@@ -51,7 +51,7 @@ const PROMISES: &[Promise<Declared>] = &[
     },
     Promise {
         says: "its config means the same in TOML, YAML and JSON, and when every default is written out",
-        holds: written::round_trip,
+        holds: |declared| round_trip(&declared.setup),
     },
 ];
 
@@ -72,22 +72,6 @@ fn documented(declared: &Declared) -> Held {
     match all.is_empty() {
         true => Ok(()),
         false => Err(all.join("; ")),
-    }
-}
-
-/// `table` checked and with every default, or the message that refuses it.
-pub(super) fn completed(slot: Slot, table: &Table) -> Result<Table, String> {
-    fn of<T: ?Sized + Factory>(table: &Table) -> Result<Table, String> {
-        let options = T::of_table(table.clone());
-        let table = options.and_then(|options| options.to_table());
-        table.map_err(|error| error.to_string())
-    }
-    match slot {
-        Slot::Backbone => of::<dyn BackboneFactory>(table),
-        Slot::Prompt => of::<dyn PromptHeadFactory>(table),
-        Slot::Bank => of::<dyn MemoryBankFactory>(table),
-        Slot::Scorer => of::<dyn ScorerFactory>(table),
-        Slot::Index => of::<dyn VectorIndexFactory>(table),
     }
 }
 

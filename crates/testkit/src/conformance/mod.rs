@@ -16,6 +16,7 @@ mod declared;
 mod detector;
 mod documented;
 mod life;
+mod living;
 mod package;
 mod prompt;
 mod said;

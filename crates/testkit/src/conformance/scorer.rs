@@ -9,7 +9,8 @@ use rareclip_core::{
     BoxError, ErasedScorer, FeatureSource, Features, MemoryBankFactory, Role, ScorerFactory, Slot,
 };
 
-use super::life::{self, Living, Step, Subject};
+use super::life::{self, Step, Subject};
+use super::living::Living;
 use super::said::{Carry, Said, of_scored};
 use super::setup::Setup;
 use super::small;

@@ -8,7 +8,7 @@ use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use super::life::Living;
+use super::living::Living;
 
 /// Under what the state of the component is saved.
 const SCOPE: &str = "kit";

@@ -2,24 +2,27 @@
 
 use std::path::Path;
 
-use rareclip_core::DetectorConfig;
 use rareclip_core::config::ConfigBuilder;
+use rareclip_core::{
+    BackboneFactory, DetectorConfig, MemoryBankFactory, PromptHeadFactory, ScorerFactory, Slot,
+    VectorIndexFactory,
+};
 use serde_json::Value;
 
-use super::declared::{Declared, completed};
+use super::setup::{Factory, Setup, Table};
 use crate::broken::{Held, told};
 
 /// That the config of a detector around the component means the same in every format.
-pub(super) fn round_trip(declared: &Declared) -> Held {
-    let table = declared.setup.table();
-    let whole = completed(declared.setup.slot, &table)?;
+pub(super) fn round_trip(setup: &Setup) -> Held {
+    let table = setup.table();
+    let whole = completed(setup.slot, &table)?;
     if let Some(key) = table.keys().find(|key| !whole.contains_key(*key)) {
         return Err(format!("`{key}` is lost when its options are written"));
     }
-    let config = declared.setup.config()?;
+    let config = setup.config()?;
     let identity = config.identity().map_err(told("reading its config"))?;
     let folder = tempfile::tempdir().map_err(told("making a folder"))?;
-    let short = declared.setup.value();
+    let short = setup.value();
     let written = serde_json::to_value(&config).map_err(told("writing its config"))?;
     for value in [short, written] {
         for (format, text) in [
@@ -42,6 +45,22 @@ pub(super) fn round_trip(declared: &Declared) -> Held {
         }
     }
     Ok(())
+}
+
+/// `table` checked and with every default, or the message that refuses it.
+pub(super) fn completed(slot: Slot, table: &Table) -> Result<Table, String> {
+    fn of<T: ?Sized + Factory>(table: &Table) -> Result<Table, String> {
+        let options = T::of_table(table.clone());
+        let table = options.and_then(|options| options.to_table());
+        table.map_err(|error| error.to_string())
+    }
+    match slot {
+        Slot::Backbone => of::<dyn BackboneFactory>(table),
+        Slot::Prompt => of::<dyn PromptHeadFactory>(table),
+        Slot::Bank => of::<dyn MemoryBankFactory>(table),
+        Slot::Scorer => of::<dyn ScorerFactory>(table),
+        Slot::Index => of::<dyn VectorIndexFactory>(table),
+    }
 }
 
 fn read(path: &Path) -> Result<DetectorConfig, rareclip_core::ConfigError> {

@@ -55,7 +55,7 @@ impl VectorIndex for StandIn {
             let vectors = self.data.chunks_exact(self.width).zip(0..);
             let hit = |(vector, position)| Hit {
                 position,
-                similarity: dot(&query, vector),
+                similarity: dot(query, vector),
             };
             vectors.map(hit).collect()
         };

@@ -32,8 +32,6 @@ enum Fault {
     ShortMap,
     /// Known normals get a score as well.
     ScoresNormals,
-    /// What is not finite is scored.
-    NanLeaves,
     /// A prior that is too short counts where it is there.
     ShortPrior,
     /// A block that nobody declares is read.
@@ -87,7 +85,7 @@ struct Faulty {
 }
 
 impl Faulty {
-    fn spoil(&self, scored: &mut Scored, input: &ScoreInput<'_>) {
+    fn spoil(&self, scored: &mut Scored) {
         let (rows, columns) = scored.map.values.dim();
         match self.fault {
             Fault::ShortMap => scored.map.values = Array2::zeros((rows - 1, columns)),
@@ -96,10 +94,6 @@ impl Faulty {
                 scored.score += self.count.get();
             }
             Fault::SnapshotForgets => scored.score += self.count.get(),
-            Fault::NanLeaves => {
-                let prior = input.prior.map_or(0.0, |prior| prior.image);
-                scored.score += if prior.is_finite() { 0.0 } else { prior };
-            }
             _ => {}
         }
     }
@@ -139,7 +133,7 @@ impl Scorer for Faulty {
         }
         let mut assessed = self.inner.assess(&input)?;
         if let Some(scored) = &mut assessed.scored {
-            self.spoil(scored, &input);
+            self.spoil(scored);
         }
         Ok((assessed.scored, assessed.carry))
     }
@@ -187,7 +181,6 @@ refused! { conformance::scorer("faulty");
     an_assessment_that_leaves_a_trace_is_found: "trace-of-assessment" => "leaves no trace"
     a_map_of_another_shape_is_found: "short-map" => "declared shape"
     a_scored_normal_is_found: "scores-normals" => "declared shape"
-    nan_that_comes_through_is_found: "nan-leaves" => "NaN"
     a_short_prior_that_counts_is_found: "short-prior" => "another shape"
     a_block_that_is_not_declared_is_found: "reads-more" => "all it reads"
     a_range_upside_down_is_found: "upside-down" => "nominal range"

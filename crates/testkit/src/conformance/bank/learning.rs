@@ -8,7 +8,7 @@ use rareclip_core::{
     BoxError, ErasedBank, Evidence, FeatureSource, Features, Learning, Role, UpdatePolicy,
 };
 
-use super::BankCase;
+use super::case::{BankCase, PASS};
 use crate::broken::{Held, Promise, refused, told};
 use crate::conformance::said::Said;
 
@@ -158,7 +158,7 @@ fn declared_blocks_suffice(case: &BankCase) -> Held {
     let reduced: Vec<Features> = images.map(|image| reduced(image, &blocks)).collect();
     let mut bank = case.bank()?;
     if case.learning == Learning::Fit {
-        for image in &reduced[..super::PASS] {
+        for image in &reduced[..PASS] {
             bank.collect(image).map_err(told("collecting"))?;
         }
         bank.fit().map_err(told("ending the training pass"))?;

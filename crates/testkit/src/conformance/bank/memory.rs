@@ -2,7 +2,7 @@
 
 use rareclip_core::{BankStatus, ErasedBank, Learning, Role};
 
-use super::{BankCase, PASS};
+use super::case::{BankCase, PASS};
 use crate::broken::{Held, Promise, refused, told};
 use crate::conformance::spoilt::misshapen;
 
