@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::cache::{LOCAL, RECORD, Record, Recorded, locate_in, sha256_of};
+use crate::cache::{LOCAL, RECORD, locate_in, sha256_of};
 use crate::catalogue::{Artefact, Conversion, Convert, Origin, Source};
+use crate::installed::{Record, Recorded};
 use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::{Error, Result, archive, convert, dinov2};

@@ -18,6 +18,7 @@ mod error;
 pub mod fetch;
 mod hub;
 mod install;
+mod installed;
 mod local;
 mod mirror;
 pub mod onnx;

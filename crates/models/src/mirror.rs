@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::cache::{LOCAL, RECORD, Record, check};
+use crate::cache::{LOCAL, RECORD, check};
 use crate::catalogue::{Artefact, Source};
 use crate::download::{Wanted, download};
 use crate::install::Staged;
+use crate::installed::Record;
 use crate::pins::{misfit, pins};
 use crate::progress::{Proof, Step};
 use crate::settings::Settings;

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Installed, Record};
 use crate::catalogue::{Artefact, Conversion, Item, Origin, Source};
+use crate::installed::{Installed, Record};
 
 /// What vouches for the files of an artefact.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +81,13 @@ fn unpinned(source: &Source) -> Vec<String> {
         });
     }
     files
+}
+
+impl Record {
+    /// Whether these files are what the catalogue pins for the source.
+    pub(crate) fn fits(&self, source: &Source) -> bool {
+        misfit(self, source).is_none()
+    }
 }
 
 /// What of a record differs from what the catalogue pins for the source; `None` where nothing does.

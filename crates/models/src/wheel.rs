@@ -6,9 +6,10 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-use crate::cache::{check, stays_inside};
+use crate::cache::check;
 use crate::catalogue::{Item, Source, Wheel};
 use crate::install::Staged;
+use crate::installed::stays_inside;
 use crate::progress::{Proof, Step};
 use crate::{Error, Result};
 

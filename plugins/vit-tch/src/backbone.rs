@@ -1,16 +1,23 @@
 //! The backbone.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{ArrayView4, Axis};
 use rareclip_core::backbone::{BackboneSpec, Batching};
-use rareclip_core::{Backbone, BoxError, Device, Features};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, Features, typetag};
 use rareclip_torch::{floats, to_tensor};
 use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 use crate::tower::Tower;
 use crate::{Error, Precision, Result, VitTchOptions};
+
+#[typetag::serde(name = "vit-tch")]
+impl BackboneFactory for VitTchOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(VitTchBackbone::new(self, blocks)?))
+    }
+}
 
 /// A vision transformer on libtorch.
 ///

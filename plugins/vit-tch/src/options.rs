@@ -1,17 +1,12 @@
 //! The options of `type = "vit-tch"`.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
+use rareclip_core::Device;
 use rareclip_imaging::Preset;
 use rareclip_vit::family::{Activation, Overrides};
 use rareclip_vit::positions::PositionResize;
 use rareclip_vit::{Tokens, Wishes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::VitTchBackbone;
 
 /// A vision transformer (DINOv2, CLIP's image tower) on libtorch, on the CPU or a CUDA device.
 ///
@@ -114,12 +109,5 @@ impl VitTchOptions {
             std: self.std,
             preset: self.preset,
         }
-    }
-}
-
-#[typetag::serde(name = "vit-tch")]
-impl BackboneFactory for VitTchOptions {
-    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
-        Ok(Arc::new(VitTchBackbone::new(self, blocks)?))
     }
 }

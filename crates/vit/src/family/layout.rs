@@ -2,7 +2,7 @@
 
 use rareclip_models::Checkpoint;
 
-use super::{Family, Vit};
+use super::kind::Family;
 use crate::{Error, Result};
 
 /// The key layouts that are known.
@@ -246,7 +246,7 @@ impl BlockKeys {
         }
     }
 
-    fn linears(&self) -> [&Linear; 6] {
+    pub(super) fn linears(&self) -> [&Linear; 6] {
         [
             &self.query,
             &self.key,
@@ -314,48 +314,6 @@ impl VitKeys {
                 out_first,
             }),
         })
-    }
-
-    /// Checks that every tensor is there in the shape that `vit` says.
-    pub(super) fn check(&self, checkpoint: &Checkpoint, vit: &Vit) -> Result<()> {
-        let (width, patch) = (vit.width, vit.patch);
-        let affine = |norm: &Affine| {
-            checkpoint.expect_shape(&norm.weight, &[width])?;
-            checkpoint.expect_shape(&norm.bias, &[width])
-        };
-        checkpoint.expect_shape(&self.patch, &[width, 3, patch, patch])?;
-        for key in self.patch_bias.iter() {
-            checkpoint.expect_shape(key, &[width])?;
-        }
-        for norm in self.pre_norm.iter().chain([&self.final_norm]) {
-            affine(norm)?;
-        }
-        for block in &self.blocks {
-            affine(&block.norm1)?;
-            affine(&block.norm2)?;
-            for linear in block.linears() {
-                let (mut out, mut inner) = (width, width);
-                if linear.weight == block.fc1.weight {
-                    out = vit.mlp;
-                } else if linear.weight == block.fc2.weight {
-                    inner = vit.mlp;
-                }
-                out *= linear.rows.map_or(1, |rows| rows.of);
-                checkpoint.expect_shape(&linear.weight, &[out, inner])?;
-                checkpoint.expect_shape(&linear.bias, &[out])?;
-            }
-            for key in block.scale1.iter().chain(&block.scale2) {
-                checkpoint.expect_shape(key, &[width])?;
-            }
-        }
-        if let Some(projection) = &self.projection {
-            let mut shape = [width, vit.embedding_width];
-            if projection.out_first {
-                shape.reverse();
-            }
-            checkpoint.expect_shape(&projection.key, &shape)?;
-        }
-        Ok(())
     }
 }
 

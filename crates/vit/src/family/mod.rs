@@ -1,24 +1,16 @@
 //! What kind of vision transformer a checkpoint holds, told by its tensor names and shapes.
 
+mod kind;
 mod layout;
 
 use rareclip_models::{Beside, Checkpoint, Tower};
 
 pub use rareclip_models::Activation;
 
+pub use kind::Family;
 pub use layout::{Affine, BlockKeys, Layout, Linear, Projection, Rows, VitKeys};
 
-use crate::positions::PositionResize;
 use crate::{Error, Result};
-
-/// The families of vision transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// DINOv2: no norm before the blocks, LayerScale; the embedding is the class token after the final norm.
-    DinoV2,
-    /// CLIP's image tower: a norm before the blocks; the embedding is the projected class token.
-    Clip,
-}
 
 /// What the user may set over what was found.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +58,7 @@ impl Vit {
         let beside = Beside::read(checkpoint.path(), Tower::Vision)?;
         let keys = VitKeys::new(checkpoint, layout, &prefix)?;
         let vit = Self::measure(checkpoint, layout, keys, overrides, beside)?;
-        vit.keys.check(checkpoint, &vit)?;
+        vit.check(checkpoint)?;
         Ok(vit)
     }
 
@@ -133,6 +125,48 @@ impl Vit {
         })
     }
 
+    /// Checks that every tensor is there in its shape.
+    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let (width, patch) = (self.width, self.patch);
+        let affine = |norm: &Affine| {
+            checkpoint.expect_shape(&norm.weight, &[width])?;
+            checkpoint.expect_shape(&norm.bias, &[width])
+        };
+        checkpoint.expect_shape(&self.keys.patch, &[width, 3, patch, patch])?;
+        for key in self.keys.patch_bias.iter() {
+            checkpoint.expect_shape(key, &[width])?;
+        }
+        for norm in self.keys.pre_norm.iter().chain([&self.keys.final_norm]) {
+            affine(norm)?;
+        }
+        for block in &self.keys.blocks {
+            affine(&block.norm1)?;
+            affine(&block.norm2)?;
+            for linear in block.linears() {
+                let (mut out, mut inner) = (width, width);
+                if linear.weight == block.fc1.weight {
+                    out = self.mlp;
+                } else if linear.weight == block.fc2.weight {
+                    inner = self.mlp;
+                }
+                out *= linear.rows.map_or(1, |rows| rows.of);
+                checkpoint.expect_shape(&linear.weight, &[out, inner])?;
+                checkpoint.expect_shape(&linear.bias, &[out])?;
+            }
+            for key in block.scale1.iter().chain(&block.scale2) {
+                checkpoint.expect_shape(key, &[width])?;
+            }
+        }
+        if let Some(projection) = &self.keys.projection {
+            let mut shape = [width, self.embedding_width];
+            if projection.out_first {
+                shape.reverse();
+            }
+            checkpoint.expect_shape(&projection.key, &shape)?;
+        }
+        Ok(())
+    }
+
     /// Number of blocks.
     pub fn blocks(&self) -> usize {
         self.keys.blocks.len()
@@ -154,32 +188,5 @@ impl Vit {
             below,
             above,
         })
-    }
-}
-
-impl Family {
-    /// Attention heads at a width, where no config says: no tensor's shape tells.
-    pub fn heads(self, width: usize) -> usize {
-        match (self, width) {
-            // ViT-H/14, ViT-g/14 and ViT-bigG/14 have wider heads than the rest.
-            (Self::Clip, 1280 | 1408 | 1664) => 16,
-            _ => (width / 64).max(1),
-        }
-    }
-
-    /// Epsilon of the layer norms, where no config says otherwise.
-    pub fn epsilon(self) -> f32 {
-        match self {
-            Self::DinoV2 => 1e-6,
-            Self::Clip => 1e-5,
-        }
-    }
-
-    /// How its position table is resized.
-    pub fn position_resize(self) -> PositionResize {
-        match self {
-            Self::DinoV2 => PositionResize::Bicubic,
-            Self::Clip => PositionResize::AntialiasedBicubic,
-        }
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::{Affine, Block, Linear, TextTower};
+use super::tower::{Affine, Block, Linear, TextTower};
 use crate::product::{self, dot};
 use crate::{Error, Result};
 use rareclip_models::Activation;
@@ -11,21 +11,29 @@ use rareclip_models::Activation;
 /// Texts that one thread takes at a time: enough rows for the matrix products, few enough to share out.
 const CHUNK: usize = 24;
 
-pub(super) fn encode(tower: &TextTower<'_>, texts: &[Vec<u32>]) -> Result<Array2<f32>> {
-    let cut: Vec<&[u32]> = texts
-        .iter()
-        .map(|text| up_to_the_end(tower, text))
-        .collect::<Result<_>>()?;
-    let rows: Vec<f32> = cut
-        .par_chunks(CHUNK)
-        .flat_map_iter(|texts| encode_chunk(tower, texts))
-        .collect();
-    let shape = (texts.len(), tower.embedding_width());
-    Array2::from_shape_vec(shape, rows).map_err(|error| Error::Shape {
-        what: "text embeddings".into(),
-        found: vec![texts.len()],
-        expected: error.to_string(),
-    })
+impl TextTower<'_> {
+    /// The embeddings of texts `[texts, embedding width]`, not normalised, read at the first highest id of each.
+    ///
+    /// Tokens after that one are not computed: attention looks back only, so they cannot change it.
+    ///
+    /// # Errors
+    /// [`Error::Tokens`] for a text without tokens, too many of them, or an unknown id.
+    pub fn encode(&self, texts: &[Vec<u32>]) -> Result<Array2<f32>> {
+        let cut: Vec<&[u32]> = texts
+            .iter()
+            .map(|text| up_to_the_end(self, text))
+            .collect::<Result<_>>()?;
+        let rows: Vec<f32> = cut
+            .par_chunks(CHUNK)
+            .flat_map_iter(|texts| encode_chunk(self, texts))
+            .collect();
+        let shape = (texts.len(), self.embedding_width());
+        Array2::from_shape_vec(shape, rows).map_err(|error| Error::Shape {
+            what: "text embeddings".into(),
+            found: vec![texts.len()],
+            expected: error.to_string(),
+        })
+    }
 }
 
 /// A text up to its first highest id.

@@ -6,13 +6,13 @@ mod options;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{Array4, ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
 use rareclip_core::backbone::{BackboneSpec, Batching};
-use rareclip_core::{Backbone, BoxError, Features, Grid, InputRecipe};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
 use rareclip_vit::{check_images, unit};
 
 pub use options::{OnnxOptions, OnnxOutput};
@@ -29,6 +29,13 @@ type Outputs = (Vec<(usize, Cells)>, Vec<f32>);
 ///
 /// A graph may contain anything, so nothing is known of its bits. Rounding of f32 stays far below.
 const TOLERANCE: f32 = 1e-3;
+
+#[typetag::serde(name = "onnx")]
+impl BackboneFactory for OnnxOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(OnnxBackbone::new(self, blocks)?))
+    }
+}
 
 /// Any ONNX file on onnxruntime; images are run one by one unless [`OnnxOptions::batch`] is set.
 #[derive(Debug)]

@@ -1,15 +1,11 @@
 //! The options of `type = "onnx"`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
+use rareclip_core::Device;
 use rareclip_imaging::{IMAGENET_MEAN, IMAGENET_STD, Preset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::OnnxBackbone;
 
 /// Any ONNX file whose outputs are feature maps `[1, channels, rows, columns]` or tokens `[1, tokens, width]`.
 ///
@@ -89,12 +85,5 @@ impl Default for OnnxOptions {
             batch: false,
             onnxruntime: None,
         }
-    }
-}
-
-#[typetag::serde(name = "onnx")]
-impl BackboneFactory for OnnxOptions {
-    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
-        Ok(Arc::new(OnnxBackbone::new(self, blocks)?))
     }
 }

@@ -3,13 +3,13 @@
 mod options;
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::{ArrayView4, Axis};
 use ort::session::Session;
 use ort::value::TensorRef;
 use rareclip_core::backbone::{BackboneSpec, Batching};
-use rareclip_core::{Backbone, BoxError, Device, Features};
+use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, Features, typetag};
 use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 pub use options::{Precision, VitOptions};
@@ -18,6 +18,13 @@ use crate::error::runtime as refused;
 use crate::graph::{self, EMBEDDING, INPUT, output_of, windows_of};
 use crate::operators::brain;
 use crate::{Result, runtime};
+
+#[typetag::serde(name = "vit")]
+impl BackboneFactory for VitOptions {
+    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
+        Ok(Arc::new(VitBackbone::new(self, blocks)?))
+    }
+}
 
 /// A vision transformer on onnxruntime.
 ///

@@ -1,18 +1,14 @@
 //! The options of `type = "vit"`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, typetag};
+use rareclip_core::Device;
 use rareclip_imaging::Preset;
 use rareclip_vit::family::{Activation, Overrides};
 use rareclip_vit::positions::PositionResize;
 use rareclip_vit::{Tokens, Wishes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::VitBackbone;
 
 /// A vision transformer (DINOv2, CLIP's image tower) on onnxruntime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -135,12 +131,5 @@ impl VitOptions {
             std: self.std,
             preset: self.preset,
         }
-    }
-}
-
-#[typetag::serde(name = "vit")]
-impl BackboneFactory for VitOptions {
-    fn build(&self, blocks: &BTreeSet<usize>) -> Result<Arc<dyn Backbone>, BoxError> {
-        Ok(Arc::new(VitBackbone::new(self, blocks)?))
     }
 }

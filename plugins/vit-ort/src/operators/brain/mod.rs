@@ -16,7 +16,8 @@ use rareclip_models::Checkpoint;
 
 pub(crate) use dots::Dots;
 
-use super::{Threads, floats, inner, input, output, parallel, rows};
+use super::kernel::{self, Threads, floats, inner, input, output, parallel};
+use super::rows;
 use crate::Result;
 use crate::error::runtime;
 use panels::{Panels, brain};
@@ -313,7 +314,7 @@ fn to_brain(
     let (shape, x) = x.try_extract_tensor::<f32>()?;
     let mut out = output(context, 0, shape)?;
     let (_, out) = out.try_extract_tensor_mut::<u16>()?;
-    let length = super::ROWS * inner;
+    let length = kernel::ROWS * inner;
     let chunks: Vec<_> = x.chunks(length).zip(out.chunks_mut(length)).collect();
     let chunks: Vec<_> = chunks.into_iter().map(Mutex::new).collect();
     parallel(
