@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::building::Builds;
-use crate::detectors::Entry;
+use crate::entry::Entry;
 use crate::error::ServiceError;
 use crate::settings::Settings;
 use crate::text;

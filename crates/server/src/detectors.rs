@@ -6,13 +6,13 @@ use std::sync::Arc;
 use ndarray::Array4;
 use rareclip_core::{Detector, DetectorConfig, Learning, PushOptions};
 use rareclip_pipeline::{DetectorSet, Member, Queue, SharedBackbone};
-use serde_json::Value;
 
 use crate::building::Builds;
 use crate::custom::{Custom, Origin};
+use crate::entry::Entry;
 use crate::error::ServiceError;
 use crate::metrics::Metrics;
-use crate::model::{DetectorChoice, DetectorInfo};
+use crate::model::DetectorChoice;
 use crate::settings::Settings;
 
 /// A detector by the name that requests know it by.
@@ -22,32 +22,6 @@ pub struct NamedConfig {
     pub name: String,
     /// The config.
     pub config: DetectorConfig,
-}
-
-/// A detector and the encoder that its images go through.
-pub(crate) struct Entry {
-    pub(crate) name: String,
-    pub(crate) detector: Detector,
-    pub(crate) encoder: Arc<Queue>,
-}
-
-impl Entry {
-    /// What the API says of it.
-    pub(crate) fn info(&self) -> DetectorInfo {
-        let config = self.detector.config();
-        let learning = match self.detector.learning() {
-            Learning::Online => "online",
-            Learning::Fit => "fit",
-            Learning::Batch => "batch",
-        };
-        DetectorInfo {
-            name: self.name.clone(),
-            description: config.description.clone(),
-            image_side: self.detector.spec().input.side,
-            learning: learning.to_owned(),
-            config: serde_json::to_value(config).unwrap_or(Value::Null),
-        }
-    }
 }
 
 /// The detectors of a service. Those with the same `[backbone]` table share its weights and its batches.

@@ -14,6 +14,7 @@ mod building;
 mod clean;
 mod custom;
 pub mod detectors;
+mod entry;
 mod error;
 pub mod metrics;
 pub mod model;

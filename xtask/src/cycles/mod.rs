@@ -19,27 +19,19 @@ use anyhow::{Context, bail};
 use graph::{Edges, cycles, edges};
 use modules::Crate;
 
-/// Dependencies that are known to close a cycle: `FROM -> TO` per line. The goal is an empty list.
-const KNOWN: &str = include_str!("known.txt");
-
 /// Checks every crate of the workspace at `root`.
 ///
 /// # Errors
-/// Fails if there is a cycle that the list of known ones does not explain, if the list has an entry
-/// that closes no cycle, or if a file cannot be read or parsed.
+/// Fails if there is a cycle, or if a file cannot be read or parsed.
 pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
-    let known = known(KNOWN)?;
     let all = workspace(root)?;
-    let report = examine(&all, &known);
-    print!("{}", report.text);
-    if report.refused {
-        bail!("import cycles found. Move what both files use to the file that it belongs to.");
+    let found = report(&all);
+    if found.is_empty() {
+        println!("cycles: none among {} dependencies", all.len());
+        return Ok(());
     }
-    println!(
-        "cycles: {} known dependencies that close a cycle, none new",
-        known.len()
-    );
-    Ok(())
+    print!("{found}");
+    bail!("import cycles found. Move what both files use to the file that it belongs to.");
 }
 
 /// The dependencies of all crates of a workspace, with paths relative to its root.
@@ -92,80 +84,17 @@ fn rust_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Parses the list of known dependencies; `#` starts a comment.
-fn known(text: &str) -> anyhow::Result<BTreeSet<(PathBuf, PathBuf)>> {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines
-        .map(|line| {
-            let (from, to) = line.split_once(" -> ").with_context(|| {
-                format!("cannot parse the line `{line}` of known.txt. Write `FROM -> TO`.")
-            })?;
-            Ok((from.trim().into(), to.trim().into()))
-        })
-        .collect()
-}
-
-/// What a check found.
-struct Report {
-    /// The cycles and the entries to delete, for people.
-    text: String,
-    /// Whether the check fails.
-    refused: bool,
-}
-
-/// Lists the cycles, and decides which are refused.
-fn examine(all: &Edges, known: &BTreeSet<(PathBuf, PathBuf)>) -> Report {
-    let mut report = Report {
-        text: String::new(),
-        refused: false,
-    };
-    let complete = cycles(all.keys());
-    let open = cycles(all.keys().filter(|edge| !known.contains(*edge)));
-    for cycle in &open {
-        report.refused = true;
-        report.text += &shown("import cycle", cycle, all, known);
-    }
-    for cycle in &complete {
-        if !open.iter().any(|new| new.is_subset(cycle)) {
-            report.text += &shown(
-                "known import cycle (see xtask/src/cycles/known.txt)",
-                cycle,
-                all,
-                known,
-            );
-        }
-    }
-    for edge @ (from, to) in known {
-        let closes = |cycle: &BTreeSet<&Path>| {
-            cycle.contains(from.as_path()) && cycle.contains(to.as_path())
-        };
-        if !all.contains_key(edge) || !complete.iter().any(closes) {
-            report.refused = true;
-            let line = format!("{} -> {}", from.display(), to.display());
-            report.text +=
-                &format!("`{line}` closes no cycle. Delete it from xtask/src/cycles/known.txt.\n");
-        }
-    }
-    report
-}
-
-/// A cycle with its files and the paths that make it.
-fn shown(
-    title: &str,
-    cycle: &BTreeSet<&Path>,
-    all: &Edges,
-    known: &BTreeSet<(PathBuf, PathBuf)>,
-) -> String {
-    let mut text = format!("{title}, {} files:\n", cycle.len());
-    for (edge @ (from, to), names) in all {
-        if cycle.contains(from.as_path()) && cycle.contains(to.as_path()) {
-            let names = distinct(names);
-            let (from, to, names) = (from.display(), to.display(), names.join(", "));
-            let note = if known.contains(edge) { " (known)" } else { "" };
-            text += &format!("  {from} -> {to}{note}: {names}\n");
+/// The cycles with their files and the paths that make them, for people; empty where there is none.
+fn report(all: &Edges) -> String {
+    let mut text = String::new();
+    for cycle in cycles(all.keys()) {
+        text += &format!("import cycle, {} files:\n", cycle.len());
+        for ((from, to), names) in all {
+            if cycle.contains(from.as_path()) && cycle.contains(to.as_path()) {
+                let names = distinct(names);
+                let (from, to, names) = (from.display(), to.display(), names.join(", "));
+                text += &format!("  {from} -> {to}: {names}\n");
+            }
         }
     }
     text

@@ -15,7 +15,7 @@ use ureq::{Agent, Body};
 use super::output::say;
 use crate::exit::Exit;
 use crate::results::ResultRow;
-use crate::scan::{inputs, show, stop_flag};
+use crate::scan::{inputs, progress, stop_flag};
 
 /// Wait before another try where the service does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &ClientArgs) -> anyhow::Result<Exit> {
         };
         failed += u64::from(row.error.is_some());
         anomalous += u64::from(row.is_anomalous());
-        say(show::line(&row, args.json)?)?;
+        say(progress::line(&row, args.json)?)?;
     }
     eprintln!(
         "{} images, {anomalous} anomalous, {failed} failed, {remembered} remembered by stream {}",

@@ -11,19 +11,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::args::ReferenceArgs;
 use crate::exit::Exit;
 use page::Page;
-
-/// `rareclip reference`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct ReferenceArgs {
-    /// The folder; pages of components and commands that are not in this program stay as they are.
-    #[arg(short, long, value_name = "DIR")]
-    out: std::path::PathBuf,
-    /// Write nothing; end with exit code 1 if a page in the folder is not what would be written.
-    #[arg(long)]
-    check: bool,
-}
 
 pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<Exit> {
     let mut pages = components::pages();

@@ -1,11 +1,12 @@
 //! `rareclip scan`: images in, results out, in order.
 
 mod batch;
+mod finish;
 pub(crate) mod inputs;
 pub(crate) mod meter;
 pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod record;
-pub(crate) mod show;
 mod walk;
 mod watch;
 
@@ -26,6 +27,7 @@ use crate::exit::Exit;
 use inputs::ImageFile;
 use meter::Meter;
 use output::{Extras, Output};
+use progress::Progress;
 use record::RunRecord;
 use walk::Walk;
 use watch::Watcher;
@@ -72,7 +74,7 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
             PushOptions::LEARN
         },
         tally: walk::Tally::default(),
-        progress: show::Progress::new(args, plan.images.len() as u64),
+        progress: Progress::new(args, plan.images.len() as u64),
     };
     let stopped = || stop.load(Ordering::Relaxed);
     go(&mut walk, plan, batch, &stopped)?;

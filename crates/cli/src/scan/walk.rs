@@ -9,10 +9,9 @@ use rareclip_pipeline::{Encoded, Input, Source, Stage, encode_with, read_ahead};
 use super::inputs::ImageFile;
 use super::meter::Meter;
 use super::output::Output;
+use super::progress::Progress;
 use super::record::{self, RunRecord};
-use super::show::{self, Progress};
 use crate::args::{MapScaleArg, ScanArgs};
-use crate::exit::Exit;
 use crate::results::ResultRow;
 
 /// What this run has come across so far.
@@ -170,7 +169,7 @@ impl Walk<'_> {
         Ok(row)
     }
 
-    fn save(&self) -> anyhow::Result<()> {
+    pub(super) fn save(&self) -> anyhow::Result<()> {
         let Some(path) = &self.args.state else {
             return Ok(());
         };
@@ -179,33 +178,6 @@ impl Walk<'_> {
             output.sync()?;
         }
         record::save(&self.stream, &self.record, path)
-    }
-
-    /// Saves everything, writes table and report, and says how it went.
-    pub(super) fn finish(self, interrupted: bool) -> anyhow::Result<Exit> {
-        self.save()?;
-        self.progress.finish();
-        let report = match &self.output {
-            Some(output) => {
-                let rows = output.rows()?;
-                output.csv(&rows)?;
-                let html = show::report(&self, output, &rows, interrupted)?;
-                Some(output.report(&html)?)
-            }
-            None => None,
-        };
-        show::summary(&self, report.as_deref(), interrupted);
-        Ok(if interrupted {
-            Exit::Interrupted
-        } else if self.tally.scored == 0 && self.record.failed > 0 {
-            Exit::Failure
-        } else if self.args.fail_on_anomaly && self.tally.anomalous > 0 {
-            Exit::Anomaly
-        } else if self.record.failed > 0 {
-            Exit::SomeFailed
-        } else {
-            Exit::Success
-        })
     }
 }
 

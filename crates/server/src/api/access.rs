@@ -1,24 +1,15 @@
 //! Whether a request may do what it asks for: by its host, the page that it comes from, and its key.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
+use super::caller::Caller;
 use super::peer::Peer;
 use super::problem::ApiError;
 use super::state::Api;
 use crate::security::{self, Refusal, Scope};
-
-/// Who sent a request.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Caller {
-    /// SHA-256 of the key, where the route needs one and access is not open.
-    pub(crate) key: Option<Arc<str>>,
-    /// The address, where it is known.
-    pub(crate) address: Option<IpAddr>,
-}
 
 impl Caller {
     /// Whether the caller may still do what needs `scope`: its key may have been revoked since its request came.

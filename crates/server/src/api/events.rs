@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::access::Caller;
+use super::caller::Caller;
 use super::followers::Ticket;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::access::Caller;
+use super::caller::Caller;
 use super::options::ApiOptions;
 
 /// The open event streams.

@@ -5,6 +5,7 @@ mod access;
 mod answers;
 mod assets;
 mod body;
+mod caller;
 mod connections;
 mod content;
 mod counted;

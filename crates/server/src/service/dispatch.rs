@@ -1,30 +1,10 @@
 //! From the bytes to the features, in the order of arrival, a bounded number at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
-use crate::detectors::Entry;
-use crate::error::ServiceError;
-use crate::streams::{self, Ready, Shared};
-
-/// A place among the images of its stream and among all, given back when dropped.
-pub(crate) struct Window {
-    _own: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
-
-/// An image to be decoded and encoded.
-pub(crate) struct Work {
-    pub(super) entry: Arc<Entry>,
-    /// For messages.
-    pub(super) name: String,
-    pub(super) bytes: Bytes,
-    pub(super) arrived: Instant,
-    pub(super) ready: oneshot::Sender<Result<Ready, ServiceError>>,
-}
+use crate::streams::{self, Ready, Shared, Window, Work};
 
 /// Where images go to be encoded.
 pub(super) struct Dispatch {
@@ -60,10 +40,7 @@ impl Dispatch {
                 let Ok(permit) = Arc::clone(&window).acquire_owned().await else {
                     return;
                 };
-                let window = Window {
-                    _own: own,
-                    _all: permit,
-                };
+                let window = Window::new(own, permit);
                 tokio::spawn(walk(Arc::clone(&shared), work, window));
             }
         });

@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{Result, Service, Work};
+use super::{Result, Service};
 use crate::error::ServiceError;
+use crate::streams::Work;
 use crate::streams::{self, ImageJob, Job};
 use crate::submission::{Submission, SubmitOptions, Submitted};
 use crate::text;

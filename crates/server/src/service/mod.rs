@@ -12,7 +12,6 @@ mod retention;
 pub use event::{Event, EventKind};
 
 pub(crate) use admission::Place;
-pub(crate) use dispatch::{Window, Work};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

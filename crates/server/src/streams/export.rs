@@ -2,17 +2,8 @@
 
 use std::fs::File;
 
-use super::{Owner, memory};
+use super::{Owner, StateExport, memory};
 use crate::error::ServiceError;
-
-/// The state file of a stream, open. It stays whole even when the stream replaces or deletes it meanwhile.
-#[derive(Debug)]
-pub struct StateExport {
-    /// The file, at its beginning.
-    pub file: File,
-    /// Its size in bytes.
-    pub bytes: u64,
-}
 
 impl Owner {
     /// The newest state as a file, written first where it is not up to date.

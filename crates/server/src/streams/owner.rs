@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::{Figures, Handle, Job, Shared};
 use crate::clean::Logged;
-use crate::detectors::Entry;
+use crate::entry::Entry;
 use crate::error::ServiceError;
 use crate::metrics::StreamLabels;
 use crate::service::Event;

@@ -10,7 +10,8 @@ use rareclip_core::{Assessed, Features, Learning, Outcome, PushOptions, Stream, 
 use rareclip_pipeline::{Encoded, Stage, StageTimes};
 use sha2::{Digest, Sha256};
 
-use super::image::{self, ImageJob, Ready};
+use super::job::{ImageJob, Ready};
+use super::record::record;
 use super::{Owner, Shared, now};
 use crate::clean::Logged;
 use crate::error::{ServiceError, StoreError};
@@ -165,7 +166,7 @@ impl Owner {
             KeepPictures::None => false,
             KeepPictures::Anomalous => assessed.outcome().judgement.verdict == Verdict::Anomalous,
         };
-        let mut record = image::record(
+        let mut record = record(
             assessed.outcome(),
             self.last_entry + 1,
             at,

@@ -11,7 +11,7 @@ use rareclip_train::{
     Directions, Error, Event, FeatureUse, Job, Selection, Settings, WEIGHTS, check, train,
 };
 
-use super::{Keep, TpbArgs};
+use super::args::{Keep, TpbArgs};
 use crate::builtin;
 use crate::commands::bar::Bar;
 use crate::commands::datasets;

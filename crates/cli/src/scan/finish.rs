@@ -1,114 +1,39 @@
-//! What a scan shows while it runs and when it is done.
+//! The end of a scan: table, report, and how it went.
 
-use std::io::{IsTerminal, Write};
 use std::path::Path;
-
-use indicatif::{ProgressBar, ProgressStyle};
-use rareclip_core::Verdict;
 
 use super::output::Output;
 use super::walk::Walk;
-use crate::args::ScanArgs;
+use crate::exit::Exit;
 use crate::report::{self, ReportInput};
 use crate::results::ResultRow;
 
-/// Result lines on stdout, a progress bar on a terminal's stderr.
-pub(super) struct Progress {
-    bar: ProgressBar,
-    json: bool,
-}
-
-impl Progress {
-    pub(super) fn new(args: &ScanArgs, total: u64) -> Self {
-        let bar = if !std::io::stderr().is_terminal()
-            || args.json && std::io::stdout().is_terminal()
-        {
-            ProgressBar::hidden()
-        } else if args.watch {
-            ProgressBar::new_spinner()
-        } else {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} ETA {eta}");
-            ProgressBar::new(total)
-                .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+impl Walk<'_> {
+    /// Saves everything, writes table and report, and says how it went.
+    pub(super) fn finish(self, interrupted: bool) -> anyhow::Result<Exit> {
+        self.save()?;
+        self.progress.finish();
+        let page = match &self.output {
+            Some(output) => {
+                let rows = output.rows()?;
+                output.csv(&rows)?;
+                let html = report(&self, output, &rows, interrupted)?;
+                Some(output.report(&html)?)
+            }
+            None => None,
         };
-        Self {
-            bar,
-            json: args.json,
-        }
-    }
-
-    /// Makes room for a step of each image before its row.
-    pub(super) fn in_two_steps(&self, images: u64) {
-        self.bar.set_length(2 * images);
-    }
-
-    /// Counts a step that gave no row yet.
-    pub(super) fn step(&self) {
-        self.bar.inc(1);
-    }
-
-    /// Counts images of an earlier part of the run.
-    pub(super) fn skip(&self, done: u64) {
-        self.bar.set_position(done);
-        self.bar.reset_eta();
-    }
-
-    /// Prints a result.
-    pub(super) fn row(&self, row: &ResultRow) -> std::io::Result<()> {
-        let line = line(row, self.json)?;
-        let written = self
-            .bar
-            .suspend(|| writeln!(std::io::stdout().lock(), "{line}"));
-        self.bar.inc(1);
-        match written {
-            // Whoever read the results has seen enough; the run itself goes on.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
-    }
-
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
-}
-
-/// One result as a line: for programs as JSON, or for people.
-pub(crate) fn line(row: &ResultRow, json: bool) -> serde_json::Result<String> {
-    if json {
-        return serde_json::to_string(row);
-    }
-    Ok(plain(row))
-}
-
-fn plain(row: &ResultRow) -> String {
-    match &row.result {
-        Some(result) => {
-            let p = result.p_value.map_or("-".into(), |p| format!("{p:.3}"));
-            let verdict = match result.verdict {
-                Verdict::Uncalibrated if !result.calibration.is_empty() => {
-                    result.calibration.clone()
-                }
-                verdict => verdict.to_string(),
-            };
-            let score = digits(result.score);
-            format!(
-                "{:>6}  {score:>8}  p {p:>5}  {verdict:<12}  {}",
-                row.index, row.image
-            )
-        }
-        None => {
-            let error = row.error.as_deref().unwrap_or("no result");
-            format!("{:>6}  {:>8}  {}: {error}", row.index, "error", row.image)
-        }
-    }
-}
-
-/// A score to four digits, whatever its size.
-fn digits(score: f32) -> String {
-    if score == 0.0 || (0.001..10_000.0).contains(&score.abs()) {
-        format!("{score:.4}")
-    } else {
-        format!("{score:.1e}")
+        summary(&self, page.as_deref(), interrupted);
+        Ok(if interrupted {
+            Exit::Interrupted
+        } else if self.tally.scored == 0 && self.record.failed > 0 {
+            Exit::Failure
+        } else if self.args.fail_on_anomaly && self.tally.anomalous > 0 {
+            Exit::Anomaly
+        } else if self.record.failed > 0 {
+            Exit::SomeFailed
+        } else {
+            Exit::Success
+        })
     }
 }
 
@@ -172,7 +97,7 @@ fn settings(walk: &Walk<'_>) -> Vec<(String, String)> {
 }
 
 /// The report of the run.
-pub(super) fn report(
+fn report(
     walk: &Walk<'_>,
     output: &Output,
     rows: &[ResultRow],
@@ -200,7 +125,7 @@ pub(super) fn report(
 }
 
 /// The last words on stderr.
-pub(super) fn summary(walk: &Walk<'_>, report: Option<&Path>, interrupted: bool) {
+fn summary(walk: &Walk<'_>, report: Option<&Path>, interrupted: bool) {
     if walk.args.timings {
         eprintln!("{}", walk.meter.table());
     }
