@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
-    Backbone, BackboneFactory, BoxError, ErasedBank, MemoryBankFactory, PromptHead,
-    PromptHeadFactory, ErasedScorer, ScorerFactory, typetag,
+    Backbone, BackboneFactory, BoxError, ErasedBank, ErasedScorer, MemoryBankFactory, PromptHead,
+    PromptHeadFactory, ScorerFactory, typetag,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
