@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use rareclip_fuzz::memory::bounded;
 use rareclip_fuzz::pickles::archive;
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 /// Bytes that reading may allocate: so many, and so many for each byte of the pickle.
 const BASE: usize = 1 << 20;

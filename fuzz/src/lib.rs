@@ -14,12 +14,12 @@ mod backbone;
 // Links the components that configs and states name.
 use rareclip_baselines as _;
 use rareclip_index_exact as _;
-use rareclip_mutual as _;
+use rareclip_musc as _;
 use rareclip_neighbours as _;
 use rareclip_process as _;
 use rareclip_prompt as _;
 use rareclip_rarity as _;
-use rareclip_statistics as _;
+use rareclip_distribution as _;
 
 rareclip_core::register! {
     backbone backbone::PixelOptions;

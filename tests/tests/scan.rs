@@ -458,7 +458,7 @@ fn weights_that_changed_since_they_were_fetched_are_refused() {
     let bench = Bench::new(1, &[]);
     let cache = bench.path("cache");
     for name in ["onnxruntime", "dinov2-small"] {
-        let file = rareclip_models::locate(name).unwrap();
+        let file = rareclip_artifacts::locate(name).unwrap();
         let version = file.parent().unwrap();
         let to = cache.join(name).join(version.file_name().unwrap());
         std::fs::create_dir_all(&to).unwrap();

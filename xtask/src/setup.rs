@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rareclip_models::{Step, catalogue, fetch as fetch_one};
+use rareclip_artifacts::{Step, catalogue, fetch as fetch_one};
 
 use crate::steps::{root, run};
 
@@ -43,7 +43,7 @@ const REQUIREMENTS: &str = "examples/python-plugin/requirements.txt";
 /// # Errors
 /// When the packages cannot be fetched.
 pub(crate) fn python() -> anyhow::Result<()> {
-    let home = rareclip_models::cache_dir()?.join("python-plugin");
+    let home = rareclip_artifacts::cache_dir()?.join("python-plugin");
     let wanted = std::fs::read_to_string(root().join(REQUIREMENTS))?;
     let record = home.join("requirements.txt");
     if std::fs::read_to_string(&record).is_ok_and(|installed| installed == wanted) {

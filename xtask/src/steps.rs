@@ -52,7 +52,7 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
 /// # Errors
 /// When it cannot be installed.
 pub(crate) fn tool(name: &str, version: &str, features: &[&str]) -> anyhow::Result<PathBuf> {
-    let home = rareclip_models::cache_dir()?
+    let home = rareclip_artifacts::cache_dir()?
         .join("tools")
         .join(format!("{name}-{version}"));
     let path = home

@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ndarray::{Array2, Axis};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_cli as _;
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, Features, PushOptions, Slot, Stream};
 use rareclip_imaging::{Limits, decode_file};
-use rareclip_models::Checkpoint;
 use serde_json::{Value, json};
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;

@@ -24,7 +24,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_once() {
-        let source = rareclip_models::Error::Io {
+        let source = rareclip_artifacts::Error::Io {
             path: PathBuf::from("w.pth"),
             source: Error::new(ErrorKind::NotFound, "no such file"),
         };

@@ -18,8 +18,6 @@ mod logging;
 mod options;
 mod plugins;
 mod reference;
-mod report;
-pub mod results;
 mod scan;
 
 use std::process::ExitCode;

@@ -11,12 +11,12 @@ fn crates() -> Vec<&'static [Declaration]> {
     let mut all = vec![
         rareclip_baselines::COMPONENTS,
         rareclip_index_exact::COMPONENTS,
-        rareclip_mutual::COMPONENTS,
+        rareclip_musc::COMPONENTS,
         rareclip_neighbours::COMPONENTS,
         rareclip_process::COMPONENTS,
         rareclip_prompt::COMPONENTS,
         rareclip_rarity::COMPONENTS,
-        rareclip_statistics::COMPONENTS,
+        rareclip_distribution::COMPONENTS,
     ];
     #[cfg(feature = "ort")]
     all.push(rareclip_vit_ort::COMPONENTS);

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_testkit::{engine, shared};
 
 /// Those of the eight pictures that show a defect.

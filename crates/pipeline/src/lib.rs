@@ -25,6 +25,7 @@ mod original;
 mod progress;
 mod queue;
 mod record;
+mod row;
 mod stages;
 mod watchdog;
 
@@ -37,5 +38,6 @@ pub use original::Original;
 pub use progress::Progress;
 pub use queue::Queue;
 pub use record::ResultRecord;
+pub use row::ResultRow;
 pub use stages::{EncodeTime, Stage, StageTimes};
 pub use watchdog::{Stuck, Watchdog};

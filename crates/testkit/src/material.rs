@@ -19,7 +19,7 @@ pub fn shared(test: &str) -> Option<PathBuf> {
 
 /// A fetched artefact of the catalogue, or `None` after saying so: `test` must end then.
 pub fn cached(test: &str, name: &str) -> Option<PathBuf> {
-    let found = rareclip_models::locate(name);
+    let found = rareclip_artifacts::locate(name);
     if found.is_none() {
         skipped(test, &format!("{name} (`rareclip models pull {name}`)"));
     }

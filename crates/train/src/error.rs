@@ -16,7 +16,7 @@ pub enum Error {
     Torch(#[from] tch::TchError),
     /// A device that is not there.
     #[error(transparent)]
-    Device(#[from] rareclip_torch::NoDevice),
+    Device(#[from] rareclip_vit::torch::NoDevice),
     /// Arrays that do not fit each other.
     #[error("{what} has shape {found:?}, expected {expected}")]
     Shape {

@@ -53,6 +53,6 @@ pub fn check(
 ) -> Result<()> {
     settings.check()?;
     selection.choose(dataset)?;
-    rareclip_torch::open(device)?;
+    rareclip_vit::torch::open(device)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Between `ndarray` and libtorch.
 
 use ndarray::{Array2, Array3};
-use rareclip_torch::{floats, to_tensor};
+use rareclip_vit::torch::{floats, to_tensor};
 use tch::Tensor;
 
 use crate::{Error, Result, Weights};

@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, Array3};
 use rareclip_core::{Device, Features, Grid};
-use rareclip_torch::{floats, to_tensor};
+use rareclip_vit::torch::{floats, to_tensor};
 use tch::{Kind, Tensor};
 
 use crate::adam::Moments;
@@ -90,7 +90,7 @@ impl Trainer {
         adam: Adam,
         device: Device,
     ) -> Result<Self> {
-        let device = rareclip_torch::open(device)?;
+        let device = rareclip_vit::torch::open(device)?;
         check(blocks, weights, directions)?;
         let fixed = match directions {
             Directions::Fixed(directions) => Some(to_tensor(directions.view(), device)?),

@@ -6,10 +6,10 @@
 use std::path::Path;
 
 use ndarray::{Array1, Array2, ArrayD, Axis, IxDyn};
+use rareclip_checkpoints::{Activation, Checkpoint};
 use rareclip_core::backbone::BackboneFactory;
 use rareclip_core::{Backbone, Device, Features};
 use rareclip_imaging::{Limits, Preset, decode_file, mask_binary};
-use rareclip_models::{Activation, Checkpoint};
 use rareclip_testkit::{distance, engine, shared, skipped};
 use rareclip_train::{Adam, Directions, Example, Layer, Objective, Trainer, Weights};
 use rareclip_vit_ort::VitOptions;
@@ -126,7 +126,7 @@ fn four_steps_are_the_published_ones() {
 fn four_steps_on_a_cuda_device_are_the_published_ones() {
     let test = "four_steps_on_a_cuda_device_are_the_published_ones";
     let device = Device::Cuda(0);
-    if let Err(missing) = rareclip_torch::open(device) {
+    if let Err(missing) = rareclip_vit::torch::open(device) {
         skipped(test, &missing.to_string());
         return;
     }

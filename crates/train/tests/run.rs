@@ -11,9 +11,9 @@ use std::sync::atomic::Ordering;
 
 use common::{Colours, EMBEDDING, dataset};
 use ndarray::Array2;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::{Backbone, Device, PromptHeadFactory};
 use rareclip_datasets::{Dataset, Kind};
-use rareclip_models::Checkpoint;
 use rareclip_prompt::{DirectionSource, ImageProbability, TpbOptions};
 use rareclip_train::{
     CHECKPOINT, Directions, Error, Event, FeatureUse, Job, LOG, Log, Outcome, Selection, Settings,

@@ -9,9 +9,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The checkpoint could not be found or read.
+    /// The weights cannot be found.
     #[error(transparent)]
-    Model(#[from] rareclip_models::Error),
+    Model(#[from] rareclip_artifacts::Error),
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] rareclip_checkpoints::Error),
     /// The checkpoint is of no known family.
     #[error("{path}: no vision transformer known here: looked for {looked_for}; supported are DINOv2 (Hugging Face or Meta names) and CLIP vision towers (Hugging Face or OpenCLIP names)", path = .path.display())]
     UnknownFamily {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayView4, s};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{Grid, InputRecipe};
 use rareclip_imaging::Preset;
-use rareclip_models::Checkpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +96,7 @@ impl Plan {
     /// When the checkpoint is missing, of no known family or incomplete, the image size is no multiple of the patch size, or a
     /// block or window does not exist.
     pub fn new(wishes: &Wishes<'_>, blocks: &BTreeSet<usize>) -> Result<Self> {
-        let checkpoint = Checkpoint::open(rareclip_models::resolve_model(wishes.model)?)?;
+        let checkpoint = Checkpoint::open(rareclip_artifacts::resolve_model(wishes.model)?)?;
         let vit = Vit::detect(&checkpoint, wishes.overrides)?;
         let wrong = |block: &&usize| !(1..=vit.blocks()).contains(*block);
         if let Some(&block) = blocks.iter().find(wrong) {
@@ -119,7 +119,7 @@ impl Plan {
             },
             blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
             embedding_width: vit.embedding_width,
-            weights: checkpoint.verified_sha256()?.to_owned(),
+            weights: rareclip_artifacts::verified_sha256(checkpoint)?.to_owned(),
         };
         Ok(Self {
             positions: wishes
@@ -165,7 +165,7 @@ impl Plan {
         let (vit, keys, checkpoint) = (&self.vit, &self.vit.keys, &self.checkpoint);
         let (width, native, grid) = (vit.width, vit.grid, self.side());
         let wrong = |key: &str, expected: &[usize]| -> Result<Error> {
-            Ok(Error::Model(rareclip_models::Error::Shape {
+            Ok(Error::Checkpoint(rareclip_checkpoints::Error::Shape {
                 path: checkpoint.path().to_owned(),
                 key: key.to_owned(),
                 found: checkpoint.info(key)?.shape,

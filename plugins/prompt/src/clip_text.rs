@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ndarray::Array1;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, typetag};
-use rareclip_models::Checkpoint;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

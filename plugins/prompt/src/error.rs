@@ -9,9 +9,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A checkpoint could not be found or read.
+    /// The weights cannot be found.
     #[error(transparent)]
-    Model(#[from] rareclip_models::Error),
+    Model(#[from] rareclip_artifacts::Error),
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] rareclip_checkpoints::Error),
     /// The checkpoint holds no text tower.
     #[error("{path}: no CLIP text tower: looked for {looked_for}; give a checkpoint with both towers, in OpenCLIP's or Hugging Face's names", path = .path.display())]
     NoTextTower {
@@ -26,7 +29,7 @@ pub enum Error {
         /// The checkpoint.
         path: PathBuf,
         /// What is missing.
-        source: rareclip_models::Error,
+        source: rareclip_checkpoints::Error,
     },
     /// The width does not divide into the heads.
     #[error(

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use data_encoding::HEXLOWER;
 use ndarray::{Array2, ArrayView2, Axis};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::write_whole;
-use rareclip_models::Checkpoint;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
@@ -36,7 +36,7 @@ pub struct TextSource<'a> {
 /// # Errors
 /// As for [`compute`].
 pub fn text_features(source: TextSource<'_>) -> Result<Array2<f32>> {
-    let folder = match rareclip_models::cache_dir() {
+    let folder = match rareclip_artifacts::cache_dir() {
         Ok(folder) => Some(folder.join("text-features")),
         Err(error) => {
             tracing::warn!("text features are not kept: {error}");

@@ -2,9 +2,9 @@
 
 use data_encoding::HEXLOWER;
 use ndarray::Array2;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::Features;
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_models::Checkpoint;
 use sha2::{Digest, Sha256};
 
 use crate::product::dot;

@@ -33,7 +33,7 @@ pub use features::{TextSource, compute, text_features, text_features_in};
 pub use heads::probability;
 pub use options::TextOptions;
 pub use prior_scorer::{Fusion, PriorScorerOptions};
-pub use rareclip_models::Activation;
+pub use rareclip_checkpoints::Activation;
 pub use text::{TextOverrides, TextTower};
 pub use tpb::{DirectionSource, ImageProbability, TpbOptions};
 

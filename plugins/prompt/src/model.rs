@@ -1,6 +1,6 @@
 //! The checkpoint that holds the text tower.
 
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 use crate::{Error, Result};
 
@@ -11,5 +11,5 @@ pub(crate) fn open_model(model: Option<&str>) -> Result<Checkpoint> {
             "is not set: name the checkpoint of the backbone, which holds the text tower as well";
         Error::option("text.model", detail)
     })?;
-    Ok(Checkpoint::open(rareclip_models::resolve_model(model)?)?)
+    Ok(Checkpoint::open(rareclip_artifacts::resolve_model(model)?)?)
 }

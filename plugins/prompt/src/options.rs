@@ -1,7 +1,7 @@
 //! The options that all heads share: which text tower, and which sentences.
 
 use ndarray::Array2;
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use ndarray::Array1;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, Features, Prior, PromptHead, PromptHeadFactory, typetag};
-use rareclip_models::Checkpoint;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,9 @@ fn weights(options: &TpbOptions) -> Result<Checkpoint> {
     let weights = weights.ok_or_else(|| {
         Error::option("weights", "is not set: name the file of the linear layers")
     })?;
-    Ok(Checkpoint::open(rareclip_models::resolve_model(weights)?)?)
+    Ok(Checkpoint::open(rareclip_artifacts::resolve_model(
+        weights,
+    )?)?)
 }
 
 /// The directions that were learned along with the layers.

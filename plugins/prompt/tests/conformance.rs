@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::Slot;
-use rareclip_models::Checkpoint;
 use rareclip_prompt as _;
 use rareclip_testkit::conformance::{prompt, scorer};
 use rareclip_testkit::shared;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use common::{array, fixtures};
 use ndarray::{ArrayD, Axis, s};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{Detector, DetectorConfig, Features, PromptHeadFactory, PushOptions};
 use rareclip_imaging::{Limits, prepare};
-use rareclip_models::Checkpoint;
 use rareclip_prompt::{ClipTextOptions, TextOptions, TpbOptions};
 use rareclip_testkit::{distance, engine};
 

@@ -8,7 +8,7 @@ mod common;
 use std::path::PathBuf;
 
 use common::{array, fixtures};
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_prompt::{
     Activation, Error, PromptSet, TextOverrides, TextSource, TextTower, text_features_in, tokenizer,
 };

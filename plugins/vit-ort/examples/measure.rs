@@ -19,8 +19,8 @@ use std::time::Instant;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 use ndarray::{Array2, Array4, ArrayView1};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::{Backbone, Features};
-use rareclip_models::Checkpoint;
 use rareclip_vit::family::{Overrides, Vit};
 use rareclip_vit_ort::{Precision, VitBackbone, VitOptions};
 use serde::Deserialize;
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (side, threads, runs) = (number(1, 448)?, number(2, 2)?, number(3, 9)?);
     let path = match name {
         "random-vit-l" => random_vit_l()?,
-        name => rareclip_models::resolve_model(name)?,
+        name => rareclip_artifacts::resolve_model(name)?,
     };
     let checkpoint = Checkpoint::open(&path)?;
     let vit = Vit::detect(&checkpoint, Overrides::default())?;

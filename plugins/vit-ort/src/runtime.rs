@@ -72,7 +72,7 @@ fn candidates(configured: Option<&Path>) -> [(&'static str, Option<PathBuf>); 5]
         ("ORT_DYLIB_PATH", variable("ORT_DYLIB_PATH")),
         (
             "the cache of `rareclip models`",
-            rareclip_models::locate("onnxruntime"),
+            rareclip_artifacts::locate("onnxruntime"),
         ),
         ("the system's libraries", Some(PathBuf::from(system))),
     ]

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use common::{array, blocks, one};
 use ndarray::{Ix3, Ix4, s};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::Backbone;
-use rareclip_models::Checkpoint;
 use rareclip_testkit::{distance, engine, shared};
 use rareclip_vit::family::Activation;
 use rareclip_vit::positions::{PositionResize, resize};

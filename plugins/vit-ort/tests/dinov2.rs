@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use common::{blocks, one, pictures};
 use ndarray::Array2;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::{Backbone, BackboneFactory, Features};
-use rareclip_models::Checkpoint;
 use rareclip_testkit::{cached, distance, engine};
 use rareclip_vit_ort::{OnnxOptions, OnnxOutput, Tokens, VitBackbone, VitOptions};
 

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use common::{array, blocks, pictures};
 use ndarray::{Array2, Ix3, Ix4, s};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::Backbone;
-use rareclip_models::Checkpoint;
 use rareclip_testkit::{cached, engine, shared, skipped};
 use rareclip_vit::family::Activation;
 use rareclip_vit_ort::{Error, Precision, VitBackbone, VitOptions};

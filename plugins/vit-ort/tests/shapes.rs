@@ -7,7 +7,7 @@ mod common;
 
 use std::path::Path;
 
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_vit::family::{Activation, Family, Overrides, Vit};
 
 /// A published tower: width, MLP width, patch, native grid, embedding width, heads.

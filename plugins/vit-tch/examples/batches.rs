@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::{Array4, Axis};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::{Backbone, BackboneFactory, BoxError};
-use rareclip_models::Checkpoint;
 use rareclip_vit::family::{Overrides, Vit};
 use rareclip_vit_ort as _;
 use rareclip_vit_tch as _;
@@ -114,7 +114,7 @@ fn build(
     side: usize,
     batch: bool,
 ) -> Result<Arc<dyn Backbone>, BoxError> {
-    let path = rareclip_models::resolve_model(model)?;
+    let path = rareclip_artifacts::resolve_model(model)?;
     let vit = Vit::detect(&Checkpoint::open(&path)?, Overrides::default())?;
     let blocks: BTreeSet<usize> = (1..=4).map(|quarter| vit.blocks() * quarter / 4).collect();
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());

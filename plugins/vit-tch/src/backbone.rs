@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ndarray::{ArrayView4, Axis};
 use rareclip_core::backbone::{BackboneSpec, Batching};
 use rareclip_core::{Backbone, BackboneFactory, BoxError, Device, Features, typetag};
-use rareclip_torch::{floats, to_tensor};
+use rareclip_vit::torch::{floats, to_tensor};
 use rareclip_vit::{Plan, check_images, patch_tokens, unit, window_rows};
 
 use crate::tower::Tower;
@@ -49,7 +49,7 @@ impl VitTchBackbone {
         if options.precision == Precision::F16 && options.device == Device::Cpu {
             return Err(Error::Precision);
         }
-        let device = rareclip_torch::open(options.device)?;
+        let device = rareclip_vit::torch::open(options.device)?;
         let plan = Plan::new(&options.wishes(), blocks)?;
         // Nothing here is trained: no operation needs to be remembered.
         let tower = tch::no_grad(|| Tower::new(&plan, device, options.precision, options.tokens))?;

@@ -9,15 +9,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A tensor of the checkpoint could not be read.
+    /// The weights cannot be found.
     #[error(transparent)]
-    Model(#[from] rareclip_models::Error),
+    Model(#[from] rareclip_artifacts::Error),
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] rareclip_checkpoints::Error),
     /// The transformer cannot be built as it is asked for, or was given images of another shape.
     #[error(transparent)]
     Vit(#[from] rareclip_vit::Error),
     /// The device is not there.
     #[error(transparent)]
-    Device(#[from] rareclip_torch::NoDevice),
+    Device(#[from] rareclip_vit::torch::NoDevice),
     /// The device does not compute in the precision asked for.
     #[error(
         "precision \"f16\" is for CUDA devices, and `device` is \"cpu\"; \"f32\" and \"bf16\" run everywhere"

@@ -1,9 +1,9 @@
 //! The tensors of a checkpoint on their device.
 
 use ndarray::{ArrayView, IxDyn};
-use rareclip_models::Checkpoint;
-use rareclip_torch::to_tensor;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_vit::family::{Affine, BlockKeys, Linear, Rows};
+use rareclip_vit::torch::to_tensor;
 use tch::{Kind, Tensor};
 
 use crate::{Error, Result};

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array4, ArrayD, ArrayView2, Axis, Ix3, Ix4, IxDyn, s};
+use rareclip_checkpoints::Checkpoint;
 use rareclip_core::{Backbone, BackboneFactory, Device, Features};
-use rareclip_models::Checkpoint;
 use rareclip_testkit::{cached, engine, shared};
 use rareclip_vit::Tokens;
 use rareclip_vit::family::Activation;
@@ -272,7 +272,7 @@ fn blocks_sizes_and_images_that_do_not_fit_are_refused() {
 #[test]
 fn a_cuda_device_gives_what_the_processor_gives() {
     let test = "a_cuda_device_gives_what_the_processor_gives";
-    if let Err(missing) = rareclip_torch::open(Device::Cuda(0)) {
+    if let Err(missing) = rareclip_vit::torch::open(Device::Cuda(0)) {
         rareclip_testkit::skipped(test, &missing.to_string());
         return;
     }

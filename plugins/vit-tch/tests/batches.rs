@@ -115,7 +115,7 @@ fn single_images_are_the_default() {
 #[test]
 fn a_batch_on_a_cuda_device_is_within_the_declared_tolerance() {
     let test = "cuda batch";
-    if let Err(missing) = rareclip_torch::open(Device::Cuda(0)) {
+    if let Err(missing) = rareclip_vit::torch::open(Device::Cuda(0)) {
         return skipped(test, &missing.to_string());
     }
     let Some(folder) = tiny(test) else {

@@ -13,7 +13,8 @@ pub(crate) fn python(test: &str, modules: &str) -> Option<PathBuf> {
     let named = ["RARECLIP_PYTHON", "RARECLIP_SKLEARN_PYTHON"]
         .into_iter()
         .filter_map(|name| std::env::var_os(name).map(PathBuf::from));
-    let cached = rareclip_models::cache_dir().map(|folder| folder.join("python-plugin/bin/python"));
+    let cached =
+        rareclip_artifacts::cache_dir().map(|folder| folder.join("python-plugin/bin/python"));
     let mut candidates = named.chain(cached).chain(["python3".into()]);
     let works = |python: &PathBuf| {
         let mut command = Command::new(python);

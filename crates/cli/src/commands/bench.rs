@@ -14,8 +14,8 @@ use super::output::{say, table as plain_table};
 use crate::builtin;
 use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
-use crate::report;
 use crate::scan::stop_flag;
+use rareclip_report as report;
 
 /// The command line of `rareclip bench`.
 #[derive(Debug, ClapArgs)]

@@ -14,8 +14,8 @@ use ureq::{Agent, Body};
 
 use super::output::say;
 use crate::exit::Exit;
-use crate::results::ResultRow;
 use crate::scan::{inputs, progress, stop_flag};
+use rareclip_pipeline::ResultRow;
 
 /// Wait before another try where the service does not say how long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -133,7 +133,7 @@ impl Remote {
             }
         };
         let config = Agent::config_builder()
-            .tls_config(rareclip_models::tls(roots))
+            .tls_config(rareclip_artifacts::tls(roots))
             .user_agent(concat!("rareclip/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(10)))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use rareclip_artifacts::Settings;
 use rareclip_datasets::{Category, Dataset, Kind, PUBLISHED, Published, Sample, Spec};
 use rareclip_imaging::{Limits, Picture, Preset, decode_file, mask_marked, upright_size};
-use rareclip_models::Settings;
 use serde_json::{Value, json};
 
 use super::output::{say, table};
@@ -68,7 +68,7 @@ fn spec(text: &str) -> anyhow::Result<Spec> {
 /// and nothing pulled.
 fn pulled_visa(text: &str) -> anyhow::Result<Option<Spec>> {
     let (name, options) = text.split_once('?').unwrap_or((text, ""));
-    let here = || rareclip_models::locate(VISA).is_none() && Path::new(name).exists();
+    let here = || rareclip_artifacts::locate(VISA).is_none() && Path::new(name).exists();
     if ![VISA, "visa:"].contains(&name) || here() {
         return Ok(None);
     }
@@ -80,7 +80,7 @@ fn pulled_visa(text: &str) -> anyhow::Result<Option<Spec>> {
 
 /// The folder of a data set that was pulled.
 fn pulled(name: &str) -> anyhow::Result<PathBuf> {
-    rareclip_models::locate(name).with_context(|| {
+    rareclip_artifacts::locate(name).with_context(|| {
         format!("{name} is not on this machine; get it with `rareclip datasets pull {name}`")
     })
 }

@@ -18,14 +18,14 @@ struct Check {
 
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     let mut checks = vec![cache(), components()];
-    for artefact in rareclip_models::catalogue()? {
-        if artefact.kind == rareclip_models::Kind::Dataset {
+    for artefact in rareclip_artifacts::catalogue()? {
+        if artefact.kind == rareclip_artifacts::Kind::Dataset {
             continue;
         }
         let name = artefact.name.as_str();
         checks.push(Check {
             name: name.to_owned(),
-            result: rareclip_models::locate(name)
+            result: rareclip_artifacts::locate(name)
                 .map(|path| found(name, &path))
                 .ok_or_else(|| format!("get it with `rareclip models pull {name}`")),
             needed: false,
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
 
 /// Where an artefact is, and what vouches for it if the catalogue does not pin all of it. Files are not read: `models verify` does.
 fn found(name: &str, path: &std::path::Path) -> String {
-    let provenance = rareclip_models::provenance(name);
+    let provenance = rareclip_artifacts::provenance(name);
     let caveat = provenance.as_ref().and_then(super::models::caveat);
     match caveat {
         Some(caveat) => format!("{} ({caveat})", path.display()),
@@ -57,7 +57,7 @@ fn found(name: &str, path: &std::path::Path) -> String {
 }
 
 fn cache() -> Check {
-    let result = rareclip_models::cache_dir()
+    let result = rareclip_artifacts::cache_dir()
         .map_err(|error| error.to_string())
         .and_then(|folder| {
             let probe = folder.join(".doctor");

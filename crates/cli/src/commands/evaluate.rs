@@ -14,8 +14,8 @@ use super::datasets;
 use super::output::say;
 use crate::args::EvaluateArgs;
 use crate::exit::Exit;
-use crate::results::ResultRow;
 use crate::scan::output;
+use rareclip_pipeline::ResultRow;
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
     let rows = output::read_rows(&output::results_path(&args.out))?;

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rareclip_models::{Artefact, Choice, Kind, Proof, Provenance, Settings, Source, Step};
+use rareclip_artifacts::{Artefact, Choice, Kind, Proof, Provenance, Settings, Source, Step};
 use serde_json::json;
 
 use super::output::{say, table};
@@ -30,7 +30,7 @@ pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<Exit> {
         }
         ModelsCommand::Rm { names } => {
             for name in names {
-                let there = rareclip_models::cache::remove(&name)?;
+                let there = rareclip_artifacts::cache::remove(&name)?;
                 say(format!(
                     "{name}: {}",
                     if there { "removed" } else { "was not here" }
@@ -38,12 +38,12 @@ pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<Exit> {
             }
         }
         ModelsCommand::Convert { from, to } => {
-            rareclip_models::convert::to_safetensors(&from, &to)?;
+            rareclip_checkpoints::convert::to_safetensors(&from, &to)?;
             say(to.display())?;
         }
         ModelsCommand::Verify { names } => return verify(names),
         ModelsCommand::Path { name } => {
-            let path = rareclip_models::locate(&name);
+            let path = rareclip_artifacts::locate(&name);
             let path = path.with_context(|| missing(&name))?;
             say(path.display())?;
         }
@@ -52,7 +52,7 @@ pub(crate) fn run(command: ModelsCommand) -> anyhow::Result<Exit> {
 }
 
 fn missing(name: &str) -> String {
-    match rareclip_models::catalogue::find(name) {
+    match rareclip_artifacts::catalogue::find(name) {
         Ok(_) => {
             format!("{name} is not on this machine; get it with `rareclip models pull {name}`")
         }
@@ -69,7 +69,7 @@ fn kind(kind: Kind) -> &'static str {
 }
 
 fn list(as_json: bool) -> anyhow::Result<()> {
-    let artefacts = rareclip_models::catalogue()?;
+    let artefacts = rareclip_artifacts::catalogue()?;
     if as_json {
         let entries: Vec<_> = artefacts.iter().map(entry).collect();
         return say(serde_json::to_string_pretty(&entries)?);
@@ -104,8 +104,8 @@ fn list(as_json: bool) -> anyhow::Result<()> {
 
 /// Where an artefact that is here came from.
 fn here(artefact: &Artefact) -> Option<String> {
-    rareclip_models::locate(&artefact.name)?;
-    let version = rareclip_models::cache::version(&artefact.name)?;
+    rareclip_artifacts::locate(&artefact.name)?;
+    let version = rareclip_artifacts::cache::version(&artefact.name)?;
     let source = artefact
         .sources
         .iter()
@@ -115,7 +115,7 @@ fn here(artefact: &Artefact) -> Option<String> {
 
 /// Whether the files of an artefact that is here were given with `--from`.
 fn is_given(artefact: &Artefact) -> bool {
-    let provenance = rareclip_models::provenance(&artefact.name);
+    let provenance = rareclip_artifacts::provenance(&artefact.name);
     matches!(provenance, Some(Provenance::Given { .. }))
 }
 
@@ -145,7 +145,7 @@ fn entry(artefact: &Artefact) -> serde_json::Value {
         .sources_here()
         .map(|source| source_entry(artefact, source))
         .collect();
-    let path = rareclip_models::locate(&artefact.name);
+    let path = rareclip_artifacts::locate(&artefact.name);
     json!({
         "name": artefact.name,
         "kind": kind(artefact.kind),
@@ -153,7 +153,7 @@ fn entry(artefact: &Artefact) -> serde_json::Value {
         "sha256": preferred.and_then(Source::sha256),
         "path": path.map(|path| path.display().to_string()),
         "from": here(artefact),
-        "pinned": rareclip_models::provenance(&artefact.name)
+        "pinned": rareclip_artifacts::provenance(&artefact.name)
             .map(|provenance| provenance == Provenance::Pinned),
         "licence": artefact.licence,
         "upstream": artefact.upstream,
@@ -183,14 +183,14 @@ fn source_entry(artefact: &Artefact, source: &Source) -> serde_json::Value {
 
 /// Gets an artefact into the cache, telling of it on stderr, and prints where it is.
 pub(super) fn pull(name: &str, from: Option<&str>, settings: &Settings) -> anyhow::Result<()> {
-    let artefact = rareclip_models::catalogue::find(name)?;
+    let artefact = rareclip_artifacts::catalogue::find(name)?;
     let choice = match from {
         Some(text) => Choice::parse(artefact, text)?,
         None => Choice::Any,
     };
     let mut reporter = Reporter::new(name, artefact);
     let result =
-        rareclip_models::pull(artefact, &choice, settings, &mut |step| reporter.tell(step));
+        rareclip_artifacts::pull(artefact, &choice, settings, &mut |step| reporter.tell(step));
     reporter.end_line();
     let path = result?;
     reporter.list();
@@ -401,18 +401,18 @@ fn megabytes(bytes: u64) -> String {
 
 fn verify(names: Vec<String>) -> anyhow::Result<Exit> {
     let names = if names.is_empty() {
-        let all = rareclip_models::catalogue()?
+        let all = rareclip_artifacts::catalogue()?
             .iter()
             .map(|artefact| artefact.name.clone());
         // Those with a file of another size as well: they are what one wants to hear of.
-        all.filter(|name| rareclip_models::cache::is_recorded(name))
+        all.filter(|name| rareclip_artifacts::cache::is_recorded(name))
             .collect()
     } else {
         names
     };
     let mut exit = Exit::Success;
     for name in names {
-        match rareclip_models::verify(&name) {
+        match rareclip_artifacts::verify(&name) {
             Ok(provenance) => say(match caveat(&provenance) {
                 Some(caveat) => format!("{name}: unchanged, {caveat}"),
                 None => format!("{name}: ok"),

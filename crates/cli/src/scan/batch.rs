@@ -12,7 +12,7 @@ use rareclip_pipeline::{FeatureStore, Stage, StoredImages};
 use super::inputs::ImageFile;
 use super::walk::{Walk, message};
 use crate::args::ScanArgs;
-use crate::results::ResultRow;
+use rareclip_pipeline::ResultRow;
 
 /// Refuses options that need a stream with a memory.
 ///

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::output::Output;
 use super::walk::Walk;
 use crate::exit::Exit;
-use crate::report::{self, ReportInput};
-use crate::results::ResultRow;
+use rareclip_pipeline::ResultRow;
+use rareclip_report::{self as report, ReportInput};
 
 impl Walk<'_> {
     /// Saves everything, writes table and report, and says how it went.

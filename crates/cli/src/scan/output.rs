@@ -12,7 +12,7 @@ use rareclip_imaging::{
 };
 use serde::Serialize;
 
-use crate::results::ResultRow;
+use rareclip_pipeline::ResultRow;
 
 /// How strongly the heatmap covers the picture in an overlay.
 const OPACITY: f32 = 0.5;

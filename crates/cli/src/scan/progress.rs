@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rareclip_core::Verdict;
 
 use crate::args::ScanArgs;
-use crate::results::ResultRow;
+use rareclip_pipeline::ResultRow;
 
 /// Result lines on stdout, a progress bar on a terminal's stderr.
 pub(super) struct Progress {

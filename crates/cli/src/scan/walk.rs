@@ -12,7 +12,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::record::{self, RunRecord};
 use crate::args::{MapScaleArg, ScanArgs};
-use crate::results::ResultRow;
+use rareclip_pipeline::ResultRow;
 
 /// What this run has come across so far.
 #[derive(Debug, Default, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Where each published key layout keeps the tensors of a vision transformer.
 
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 use super::kind::Family;
 use crate::{Error, Result};

@@ -3,9 +3,9 @@
 mod kind;
 mod layout;
 
-use rareclip_models::{Beside, Checkpoint, Tower};
+use rareclip_checkpoints::{Beside, Checkpoint, Tower};
 
-pub use rareclip_models::Activation;
+pub use rareclip_checkpoints::Activation;
 
 pub use kind::Family;
 pub use layout::{Affine, BlockKeys, Layout, Linear, Projection, Rows, VitKeys};

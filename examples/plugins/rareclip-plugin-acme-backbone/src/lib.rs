@@ -98,7 +98,9 @@ impl Backbone for Cells {
 
     fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>, BoxError> {
         self.spec.check_images(&images)?;
-        let images = images.outer_iter();
-        Ok(images.map(|image| self.features(image)).collect())
+        // Sums are taken in one order, however the numbers lie in memory.
+        let images = images.as_standard_layout();
+        let features = |image| self.features(image);
+        Ok(images.outer_iter().map(features).collect())
     }
 }

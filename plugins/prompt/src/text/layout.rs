@@ -1,6 +1,6 @@
 //! Where the published key layouts keep the tensors of CLIP's text tower.
 
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 use crate::{Error, Result};
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::tower::{Affine, Block, Linear, TextTower};
 use crate::product::{self, dot};
 use crate::{Error, Result};
-use rareclip_models::Activation;
+use rareclip_checkpoints::Activation;
 
 /// Texts that one thread takes at a time: enough rows for the matrix products, few enough to share out.
 const CHUNK: usize = 24;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rareclip_models::{Activation, Beside, Checkpoint, Tower};
+use rareclip_checkpoints::{Activation, Beside, Checkpoint, Tower};
 
 use super::layout::{BlockKeys, Layout};
 use crate::{Error, Result};

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use ndarray::{ArrayD, IxDyn};
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 /// The folder of golden data, or a loud line and `None`.
 pub fn fixtures(test: &str) -> Option<PathBuf> {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use prost::Message;
-use rareclip_models::onnx::{
+use rareclip_checkpoints::onnx::{
     Attribute, EXTERNAL, Entry, Graph, Model, Node, OperatorSet, Tensor, ValueInfo, element,
 };
-use rareclip_models::{Checkpoint, Dtype, Span};
+use rareclip_checkpoints::{Checkpoint, Dtype, Span};
 
 use crate::operators::brain::Source;
 use crate::{Error, Result, operators};
@@ -47,7 +47,7 @@ impl<'c> Builder<'c> {
     pub(super) fn new(checkpoint: &'c Checkpoint) -> Result<Self> {
         let path = checkpoint.path();
         let file = path.canonicalize().map_err(|source| {
-            Error::Model(rareclip_models::Error::Io {
+            Error::Checkpoint(rareclip_checkpoints::Error::Io {
                 path: path.to_owned(),
                 source,
             })

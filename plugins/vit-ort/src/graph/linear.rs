@@ -1,6 +1,6 @@
 //! Linear layers and what stands between them, in the precision of their block.
 
-use rareclip_models::onnx::Attribute;
+use rareclip_checkpoints::onnx::Attribute;
 
 use super::builder::{Builder, CONTRIB};
 use super::quantise::{self, Quantised};

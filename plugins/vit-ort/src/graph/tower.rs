@@ -1,6 +1,6 @@
 //! The graph of a vision transformer at one image size.
 
-use rareclip_models::onnx::{Attribute, ValueInfo, element};
+use rareclip_checkpoints::onnx::{Attribute, ValueInfo, element};
 use rareclip_vit::family::{Affine, BlockKeys, Vit};
 use rareclip_vit::{FirstTokens, Plan, Tokens};
 

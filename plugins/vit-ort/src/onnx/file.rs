@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use ort::session::Session;
 use prost::Message;
-use rareclip_models::onnx::{Graph, Model, ValueInfo};
+use rareclip_checkpoints::onnx::{Graph, Model, ValueInfo};
 
 use super::OnnxOptions;
 use crate::error::{output as output_error, runtime as refused};
@@ -14,11 +14,11 @@ use crate::{Error, Result, runtime};
 
 /// A session whose outputs include all values the options name, and the sha256 of the file.
 pub(super) fn open(path: &Path, options: &OnnxOptions) -> Result<(Session, String)> {
-    let weights = rareclip_models::file_sha256(path)?;
+    let weights = rareclip_checkpoints::sha256_of(path)?;
     let environment = runtime::environment(options.onnxruntime.as_deref())?;
     let mut builder = runtime::builder(&environment, options.device, options.threads)?;
     let bytes = std::fs::read(path).map_err(|source| {
-        Error::Model(rareclip_models::Error::Io {
+        Error::Checkpoint(rareclip_checkpoints::Error::Io {
             path: path.to_owned(),
             source,
         })
@@ -74,7 +74,7 @@ pub(super) fn check_batch_axis(session: &Session, path: &Path, name: &str) -> Re
 /// The values wanted that are no outputs of the graph yet.
 fn undeclared(path: &Path, bytes: &Bytes, options: &OnnxOptions) -> Result<Vec<String>> {
     let damaged = |detail: String| {
-        Error::Model(rareclip_models::Error::Damaged {
+        Error::Checkpoint(rareclip_checkpoints::Error::Damaged {
             path: path.to_owned(),
             detail,
         })

@@ -52,7 +52,7 @@ pub(crate) struct OnnxBackbone {
 
 impl OnnxBackbone {
     pub(crate) fn new(options: &OnnxOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
-        let path = rareclip_models::resolve_model(&options.model)?;
+        let path = rareclip_artifacts::resolve_model(&options.model)?;
         let count = options.outputs.len();
         if count == 0 {
             let detail = "name at least one output, e.g. outputs = [{ name = \"features\" }]";

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array4, ArrayD, ArrayView4, IxDyn, s};
 use prost::Message;
-use rareclip_models::Checkpoint;
-use rareclip_models::onnx::{Attribute, Graph, Model, Node, OperatorSet, ValueInfo, element};
+use rareclip_checkpoints::Checkpoint;
+use rareclip_checkpoints::onnx::{Attribute, Graph, Model, Node, OperatorSet, ValueInfo, element};
 
 /// A tensor of a safetensors file.
 pub fn array(checkpoint: &Checkpoint, key: &str) -> ArrayD<f32> {

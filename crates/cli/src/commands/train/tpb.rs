@@ -18,8 +18,8 @@ use crate::commands::datasets;
 use crate::commands::output::say;
 use crate::config_args::ConfigArgs;
 use crate::exit::Exit;
-use crate::report;
 use crate::scan::stop_flag;
+use rareclip_report as report;
 
 pub(super) fn run(args: &TpbArgs) -> anyhow::Result<Exit> {
     let config = builtin::load(

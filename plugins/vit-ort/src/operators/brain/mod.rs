@@ -12,7 +12,7 @@ use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
 };
 use ort::value::TensorElementType::{Float32, Uint16};
-use rareclip_models::Checkpoint;
+use rareclip_checkpoints::Checkpoint;
 
 pub(crate) use dots::Dots;
 
