@@ -285,7 +285,9 @@ mod tests {
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
-    use crate::cache::{locate_in, sha256_of, verify_in};
+    use rareclip_checkpoints::sha256_of;
+
+    use crate::cache::{locate_in, verify_in};
     use crate::catalogue::{Artefact, Item, Kind, Origin, Pinned, Source, Wheel};
     use crate::settings::Settings;
     use crate::{Choice, Error, Result};

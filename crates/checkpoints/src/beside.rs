@@ -112,7 +112,7 @@ fn open_clip_heads(config: &Value, tower: Tower) -> Option<usize> {
 }
 
 /// The config beside a checkpoint.
-pub(crate) fn find(checkpoint: &Path) -> Option<PathBuf> {
+pub fn find(checkpoint: &Path) -> Option<PathBuf> {
     let stem = checkpoint.file_stem()?.to_str()?;
     [
         format!("{stem}_config.json"),

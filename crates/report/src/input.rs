@@ -3,7 +3,7 @@
 use rareclip_pipeline::ResultRow;
 
 /// What a report is made of.
-pub(crate) struct ReportInput<'a> {
+pub struct ReportInput<'a> {
     /// The headline of the page, and its title.
     pub title: &'a str,
     /// One row per image in stream order, those that could not be scored included.

@@ -23,7 +23,7 @@ struct Line {
 }
 
 /// The report of a training as the text of an HTML file. It is whole at every checkpoint.
-pub(crate) fn render(log: &Log) -> String {
+pub fn render(log: &Log) -> String {
     let state = if log.finished {
         "finished"
     } else {

@@ -119,7 +119,7 @@ impl Plan {
             },
             blocks: blocks.iter().map(|&block| (block, vit.width)).collect(),
             embedding_width: vit.embedding_width,
-            weights: rareclip_artifacts::verified_sha256(checkpoint)?.to_owned(),
+            weights: rareclip_artifacts::verified_sha256(&checkpoint)?.to_owned(),
         };
         Ok(Self {
             positions: wishes

@@ -117,7 +117,7 @@ impl Patches {
     fn new(checkpoint: &Checkpoint, block: usize, backbone: &BackboneSpec) -> Result<Self> {
         let width = width_of(backbone, block)?;
         let projection = match VisualProjection::new(checkpoint, width) {
-            Err(Error::Model(source)) => {
+            Err(Error::Checkpoint(source)) => {
                 return Err(Error::NoProjection {
                     path: checkpoint.path().to_owned(),
                     source,

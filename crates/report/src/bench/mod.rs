@@ -34,7 +34,7 @@ const SCRIPT: &str = include_str!("bench.js");
 ///
 /// # Errors
 /// When detectors were not run on the same images, or a config cannot be written as TOML.
-pub(crate) fn render(benchmark: &Benchmark, plan: &Plan, pictures: bool) -> anyhow::Result<String> {
+pub fn render(benchmark: &Benchmark, plan: &Plan, pictures: bool) -> anyhow::Result<String> {
     let view = View::of(benchmark);
     let mut notes = Footnotes::default();
     let overview = tables::overview(&view, &mut notes);
@@ -54,7 +54,7 @@ pub(crate) fn render(benchmark: &Benchmark, plan: &Plan, pictures: bool) -> anyh
 }
 
 /// Command, tables and machine as Markdown.
-pub(crate) fn markdown(benchmark: &Benchmark) -> String {
+pub fn markdown(benchmark: &Benchmark) -> String {
     let view = View::of(benchmark);
     let mut notes = Footnotes::default();
     let mut sheets: Vec<Sheet> = tables::overview(&view, &mut notes).into_iter().collect();
