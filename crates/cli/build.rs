@@ -1,4 +1,5 @@
-//! Lets the program find libtorch where it was when it was built, unless the environment says otherwise.
+//! Lets the program find libtorch where it was when it was built, unless the environment says
+//! otherwise.
 
 fn main() {
     println!("cargo::rerun-if-env-changed=LIBTORCH");

@@ -1,4 +1,5 @@
-//! Writes the seeds of every target again: `cargo run --release --example seeds` in the folder `fuzz`.
+//! Writes the seeds of every target again: `cargo run --release --example seeds` in the folder
+//! `fuzz`.
 
 // A program that ends at the first thing that goes wrong.
 #![allow(clippy::unwrap_used)]

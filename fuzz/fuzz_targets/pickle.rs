@@ -1,13 +1,14 @@
-//! The pickle of a PyTorch checkpoint: read as a dictionary of tensors or refused, within a bound of memory.
+//! The pickle of a PyTorch checkpoint: read as a dictionary of tensors or refused, within a bound
+//! of memory.
 #![no_main]
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
+use rareclip_checkpoints::Checkpoint;
 use rareclip_fuzz::memory::bounded;
 use rareclip_fuzz::pickles::archive;
-use rareclip_checkpoints::Checkpoint;
 
 /// Bytes that reading may allocate: so many, and so many for each byte of the pickle.
 const BASE: usize = 1 << 20;

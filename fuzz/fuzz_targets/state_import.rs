@@ -1,7 +1,8 @@
 //! The state of a stream from bytes that anyone may have written.
 //!
-//! The first byte names the detector and how the rest is taken, see `rareclip_fuzz::states`. A state is refused with an error, or
-//! it is saved to the bytes it is loaded from again, and an image is scored against it or refused.
+//! The first byte names the detector and how the rest is taken, see `rareclip_fuzz::states`. A
+//! state is refused with an error, or it is saved to the bytes it is loaded from again, and an
+//! image is scored against it or refused.
 #![no_main]
 
 use std::cell::OnceCell;

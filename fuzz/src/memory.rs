@@ -42,7 +42,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs `work` and stops the process when more than `bound` bytes were allocated at once, beyond those in use before.
+/// Runs `work` and stops the process when more than `bound` bytes were allocated at once, beyond
+/// those in use before.
 ///
 /// A reservation counts as soon as it is made, whether its pages are touched or not.
 pub fn bounded<T>(bound: usize, work: impl FnOnce() -> T) -> T {

@@ -5,7 +5,8 @@ use std::io::{Cursor, Write};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// A checkpoint as `torch.save` lays it out, with the pickle as given and one storage of four numbers.
+/// A checkpoint as `torch.save` lays it out, with the pickle as given and one storage of four
+/// numbers.
 pub fn archive(pickle: &[u8]) -> Vec<u8> {
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));

@@ -22,7 +22,8 @@ pub const NAMES: [&str; CONFIGS.len()] = ["rarity", "direct", "coreset", "gaussi
 /// Side in pixels of the small detectors' images: 3 x 3 patches.
 const SMALL: i64 = 21;
 
-/// Set in the first byte of an input whose rest is a whole file; otherwise it is a body, which gets a fitting header.
+/// Set in the first byte of an input whose rest is a whole file; otherwise it is a body, which gets
+/// a fitting header.
 pub const WHOLE: u8 = 0x80;
 
 /// Every detector twice: as in the fixtures, then with small images, so that a state has few bytes.

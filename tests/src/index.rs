@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BruteForceOptions {
-    /// Searches overlook every so manieth vector, as an approximate index would; 0 for none. Default 0.
+    /// Searches overlook every so manieth vector, as an approximate index would; 0 for none.
+    /// Default 0.
     #[schemars(range(min = 0))]
     pub overlook: usize,
 }

@@ -1,5 +1,5 @@
-//! Components declared outside `crates/` and `plugins/`, by the public interface alone. They need no weights and no native
-//! library, so that whole streams run in tests on any machine.
+//! Components declared outside `crates/` and `plugins/`, by the public interface alone. They need
+//! no weights and no native library, so that whole streams run in tests on any machine.
 
 mod backbone;
 mod bank;

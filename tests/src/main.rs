@@ -1,4 +1,5 @@
-//! The rareclip command line with the components of this crate linked in, as an outsider would build it.
+//! The rareclip command line with the components of this crate linked in, as an outsider would
+//! build it.
 
 use rareclip_tests as _;
 

@@ -1,4 +1,5 @@
-//! The components of this crate keep the contract of their slots: an author outside `crates/` needs no more than this.
+//! The components of this crate keep the contract of their slots: an author outside `crates/` needs
+//! no more than this.
 #![allow(missing_docs, reason = "test code")]
 
 use rareclip_testkit::conformance::package;

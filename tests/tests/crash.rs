@@ -35,7 +35,8 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// A client that sends image after image, `at_once` in a request, and every request until it is answered.
+/// A client that sends image after image, `at_once` in a request, and every request until it is
+/// answered.
 struct Sender<'a> {
     stream: &'static str,
     at_once: u64,

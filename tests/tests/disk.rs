@@ -1,5 +1,5 @@
-//! What a service does when its disk is full or takes no more writes: it goes on scoring, says what is wrong, and goes on
-//! recording when it can.
+//! What a service does when its disk is full or takes no more writes: it goes on scoring, says what
+//! is wrong, and goes on recording when it can.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 #![cfg(target_os = "linux")]
 
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 /// Set in a run of a test that has mounts of its own.
 const INSIDE: &str = "RARECLIP_TEST_MOUNTS";
 
-/// Runs `test` where it may mount what nobody else sees; loudly not at all where that cannot be had.
+/// Runs `test` where it may mount what nobody else sees; loudly not at all where that cannot be
+/// had.
 fn with_mounts(name: &str, test: impl Fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return test();
@@ -126,8 +127,8 @@ impl Line {
         }
     }
 
-    /// Sends images until `count` were not recorded; gives what was said of them. What room the database has left in its own
-    /// files it may still use.
+    /// Sends images until `count` were not recorded; gives what was said of them. What room the
+    /// database has left in its own files it may still use.
     fn until_unrecorded(&mut self, api: &Api, count: usize) -> Vec<String> {
         let mut notices = Vec::new();
         for _ in 0..3000 {
@@ -146,7 +147,8 @@ impl Line {
         panic!("images are still recorded");
     }
 
-    /// Whether history and memory are those of a service that was sent the recorded images only, on a good disk.
+    /// Whether history and memory are those of a service that was sent the recorded images only, on
+    /// a good disk.
     fn is_that_of_the_recorded(&self, api: &Api) {
         let folder = tempfile::tempdir().unwrap();
         let server = Server::start(serve(folder.path(), &OFTEN));
@@ -294,7 +296,8 @@ fn a_disk_that_becomes_read_only_stops_recording_and_nothing_else() {
         let mut line = Line::new(&api);
         line.images(&api, 25);
 
-        // What the kernel does by itself after an error of the disk; a remount is refused while files are open.
+        // What the kernel does by itself after an error of the disk; a remount is refused while
+        // files are open.
         let source = Command::new("findmnt")
             .args(["-no", "SOURCE"])
             .arg(disk.path())

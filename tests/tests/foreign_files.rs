@@ -146,7 +146,8 @@ fn tagged(jpeg: &[u8], value: u8) -> Vec<u8> {
 
 #[test]
 fn masks_with_the_orientation_of_their_images_mark_the_same_place() {
-    // The same masks stored turned and with the tag, or stored upright: the pixel metrics are equal.
+    // The same masks stored turned and with the tag, or stored upright: the pixel metrics are
+    // equal.
     let metrics = |turned: bool, tag: u16| {
         let bench = Bench::new(1, &[]);
         let spot = |x: usize, y: usize| x < 20 && y < 12;

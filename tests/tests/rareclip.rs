@@ -1,4 +1,5 @@
-//! The paper's detector through the program: from image files and a config to the golden scores and maps.
+//! The paper's detector through the program: from image files and a config to the golden scores and
+//! maps.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 mod common;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use common::{Bench, code, stderr};
 
-/// Kills a scan in the middle of the image after `images`, as soon as the state of that many is saved.
+/// Kills a scan in the middle of the image after `images`, as soon as the state of that many is
+/// saved.
 fn kill_after(bench: &Bench, images: usize, more: &[&str]) {
     let mut child = bench
         .command(more)

@@ -9,15 +9,16 @@ use common::{code, line_from, rareclip, rows, stderr, stdout};
 use rareclip_core::snapshot::FORMAT_VERSION;
 use serde_json::{Value, json};
 
-/// One detector of each way to keep a memory: `NAME.toml`, beside it the state it made, `NAME.state`, and the scores before and after
-/// that was saved, `NAME.json`.
+/// One detector of each way to keep a memory: `NAME.toml`, beside it the state it made,
+/// `NAME.state`, and the scores before and after that was saved, `NAME.json`.
 const DETECTORS: [&str; 5] = ["rarity", "direct", "coreset", "gaussian", "subspace"];
 
 fn fixtures(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/state-v{version}"))
 }
 
-/// A scratch folder with a detector of format `version`, known normals, images before, and images after.
+/// A scratch folder with a detector of format `version`, known normals, images before, and images
+/// after.
 fn bench(version: u32, detector: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = fixtures(version).join(format!("{detector}.toml"));
@@ -83,8 +84,8 @@ fn states_of_every_format_go_on_to_the_scores_recorded() {
             let scores = std::fs::read(made.with_extension("json")).unwrap();
             let scores: Value = serde_json::from_slice(&scores).unwrap();
             let folder = bench(version, detector);
-            // Matrix products differ in the last bits from one processor to another. Where this one makes the same bits from the
-            // start, it has to go on to the same bits.
+            // Matrix products differ in the last bits from one processor to another. Where this one
+            // makes the same bits from the start, it has to go on to the same bits.
             let (was, is) = (recorded(&scores["before"]), before(folder.path()));
             let allowed = if was == is { 0.0 } else { 1e-3 };
             assert!(
@@ -137,8 +138,8 @@ fn a_state_of_a_newer_format_is_refused_with_both_formats_and_the_way_out() {
     assert_eq!(kept, bytes, "the state stays as it is");
 }
 
-/// For a new format: `cargo test -p rareclip-tests --test states -- --ignored`, with the configs of the one before copied beside. The files
-/// of a format that was published are never made again.
+/// For a new format: `cargo test -p rareclip-tests --test states -- --ignored`, with the configs of
+/// the one before copied beside. The files of a format that was published are never made again.
 #[test]
 #[ignore = "makes the files that the others read"]
 fn make_the_files_of_the_present_format() {

@@ -10,10 +10,12 @@ use crate::steps::{root, run};
 /// A clone of the RustSec advisory database on this machine, for machines that cannot fetch it.
 const DATABASE: &str = "RARECLIP_ADVISORY_DB";
 
-/// Checks every dependency against the advisory database. Where the database cannot be fetched, prints that the check was skipped.
+/// Checks every dependency against the advisory database. Where the database cannot be fetched,
+/// prints that the check was skipped.
 ///
 /// # Errors
-/// For a dependency with an advisory, or a database named by `RARECLIP_ADVISORY_DB` that cannot be read.
+/// For a dependency with an advisory, or a database named by `RARECLIP_ADVISORY_DB` that cannot be
+/// read.
 pub(crate) fn check(cargo_deny: &Path) -> anyhow::Result<()> {
     let given = std::env::var_os(DATABASE).filter(|path| !path.is_empty());
     if let Some(path) = given {

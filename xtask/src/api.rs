@@ -16,7 +16,8 @@ const RUSTDOC: &str = "RARECLIP_XTASK_RUSTDOC";
 /// What to do with the list.
 #[derive(Args, Default)]
 pub(crate) struct ApiArgs {
-    /// Write the list anew. Lines that are gone or changed need a version that semver calls incompatible.
+    /// Write the list anew. Lines that are gone or changed need a version that semver calls
+    /// incompatible.
     #[arg(long)]
     bless: bool,
     /// With --bless: the version was never published, so lines may go.
@@ -156,8 +157,9 @@ fn version(workspace: &Value) -> anyhow::Result<String> {
 fn interface(workspace: &Value) -> anyhow::Result<BTreeSet<String>> {
     let mut command = cargo(&["rustdoc", "--package", PACKAGE, "--lib", "--"]);
     command.args(["-Z", "unstable-options", "--output-format", "json"]);
-    // The format is unstable, which a released rustdoc only gives when it is told to act as a nightly one. Told by the
-    // environment of cargo, build scripts would see it, and everything be built again.
+    // The format is unstable, which a released rustdoc only gives when it is told to act as a
+    // nightly one. Told by the environment of cargo, build scripts would see it, and everything be
+    // built again.
     let rustdoc = std::env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into());
     command
         .env(RUSTDOC, rustdoc)

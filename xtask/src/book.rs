@@ -18,7 +18,8 @@ const FEATURES: [&str; 3] = ["--no-default-features", "--features", "search"];
 /// The list of chapters, whose links are relative to its folder.
 const SUMMARY: &str = "docs/SUMMARY.md";
 
-/// Resolves every link and anchor of every page of the repository, and compares the chapters with the pages.
+/// Resolves every link and anchor of every page of the repository, and compares the chapters with
+/// the pages.
 ///
 /// # Errors
 /// With every link that leads nowhere, by file and line.
@@ -49,7 +50,8 @@ pub(crate) fn build() -> anyhow::Result<PathBuf> {
     Ok(home.join("html/index.html"))
 }
 
-/// The pages of the book in its order, from the root of the repository. A chapter without a page is one that is announced.
+/// The pages of the book in its order, from the root of the repository. A chapter without a page is
+/// one that is announced.
 fn chapters(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let summary = Document::read(&root.join(SUMMARY))?;
     let folder = Path::new(SUMMARY).parent().unwrap_or(Path::new(""));
@@ -63,7 +65,8 @@ fn chapters(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
         .collect()
 }
 
-/// Pages in `docs` that are no chapters, and pages that chapters link to but the book does not have.
+/// Pages in `docs` that are no chapters, and pages that chapters link to but the book does not
+/// have.
 fn strays(root: &Path, chapters: &[PathBuf]) -> anyhow::Result<Vec<String>> {
     let known: BTreeSet<&PathBuf> = chapters.iter().collect();
     let mut found = Vec::new();
@@ -130,8 +133,9 @@ fn links_of(root: &Path, chapter: &Path) -> anyhow::Result<Vec<Inner>> {
     Ok(found)
 }
 
-/// Copies the chapters and the files they link to into `home/src`, each at its place in the repository: so the book has the
-/// README and the examples without a second copy, and a link is the same there and here.
+/// Copies the chapters and the files they link to into `home/src`, each at its place in the
+/// repository: so the book has the README and the examples without a second copy, and a link is the
+/// same there and here.
 fn lay_out(root: &Path, home: &Path) -> anyhow::Result<()> {
     let source = home.join("src");
     for chapter in chapters(root)? {

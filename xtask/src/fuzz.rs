@@ -22,12 +22,14 @@ const MEMORY_MIB: u64 = 2048;
 /// What is fuzzed, and for how long.
 #[derive(Args)]
 pub(crate) struct FuzzArgs {
-    /// The target: state_import, request_config or pickle; all of them, one after another, if it is left out.
+    /// The target: state_import, request_config or pickle; all of them, one after another, if it is
+    /// left out.
     target: Option<String>,
     /// How long each target runs, in seconds.
     #[arg(long, value_name = "N", default_value_t = 20)]
     seconds: u64,
-    /// The sanitizer the targets are built with: `none` is fast, `address` also finds errors of unsafe code.
+    /// The sanitizer the targets are built with: `none` is fast, `address` also finds errors of
+    /// unsafe code.
     #[arg(long, value_name = "NAME", default_value = "none")]
     sanitizer: String,
 }
@@ -47,7 +49,8 @@ pub(crate) fn lint() -> anyhow::Result<()> {
     run(clippy.args(["--", "-D", "warnings"]))
 }
 
-/// Builds and runs targets. What they find new is kept in `fuzz/corpus`, an input that fails in `fuzz/artifacts`.
+/// Builds and runs targets. What they find new is kept in `fuzz/corpus`, an input that fails in
+/// `fuzz/artifacts`.
 ///
 /// # Errors
 /// For a target that is not known, when it cannot be built, or when an input fails.

@@ -1,4 +1,5 @@
-//! The native libraries behind the features `tch` and `faiss`: libtorch, and what faiss is built with.
+//! The native libraries behind the features `tch` and `faiss`: libtorch, and what faiss is built
+//! with.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -25,7 +26,8 @@ const FAISS_PACKAGES: [&str; 3] = ["cmake", "g++", "libopenblas-dev"];
 const WITHOUT: &str = "or leave these features out: `cargo xtask test --without-native`";
 
 impl Native {
-    /// Gets what is missing: libtorch into the cache folder, unless `LIBTORCH` names one; the build tools from the system's packages.
+    /// Gets what is missing: libtorch into the cache folder, unless `LIBTORCH` names one; the build
+    /// tools from the system's packages.
     ///
     /// # Errors
     /// When something cannot be had; says what to do.
@@ -62,8 +64,9 @@ impl Native {
     }
 }
 
-/// PyTorch's package as a folder that crates build with. Its CPU library is linked against two small libraries of NVIDIA's, and
-/// the name `torch` stands for that library alone where nothing of CUDA is there.
+/// PyTorch's package as a folder that crates build with. Its CPU library is linked against two
+/// small libraries of NVIDIA's, and the name `torch` stands for that library alone where nothing of
+/// CUDA is there.
 fn libtorch() -> anyhow::Result<PathBuf> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         bail!(

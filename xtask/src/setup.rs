@@ -37,8 +37,8 @@ pub(crate) fn fetch(names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
 /// What the Python plugin of the examples is written against.
 const REQUIREMENTS: &str = "examples/python-plugin/requirements.txt";
 
-/// A Python environment in the cache folder with what the example plugin in Python needs. Its tests say `SKIPPED` without it, so
-/// that a system whose Python makes no environments runs all others.
+/// A Python environment in the cache folder with what the example plugin in Python needs. Its tests
+/// say `SKIPPED` without it, so that a system whose Python makes no environments runs all others.
 ///
 /// # Errors
 /// When the packages cannot be fetched.

@@ -17,7 +17,8 @@ pub(crate) struct TestArgs {
     /// Leave out what needs onnxruntime and weights; such tests then say that they were skipped.
     #[arg(long)]
     offline: bool,
-    /// Leave out what stands on libtorch and faiss: training, the backbone vit-tch and the index faiss.
+    /// Leave out what stands on libtorch and faiss: training, the backbone vit-tch and the index
+    /// faiss.
     #[arg(long)]
     without_native: bool,
 }

@@ -1,4 +1,5 @@
-//! Fetches artefacts of the catalogue by name, or lists them: `cargo run -p rareclip-artifacts --example pull -- dinov2-small`.
+//! Fetches artefacts of the catalogue by name, or lists them:
+//! `cargo run -p rareclip-artifacts --example pull -- dinov2-small`.
 
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 

@@ -12,11 +12,13 @@ use crate::{Error, Result};
 /// A tar is made of blocks of this size, and ends with zeros of at least one.
 const BLOCK: usize = 512;
 
-/// Unpacks the files of a tar below `to` and gives their paths there, `/`-separated, in the archive's order.
+/// Unpacks the files of a tar below `to` and gives their paths there, `/`-separated, in the
+/// archive's order.
 ///
 /// # Errors
-/// [`Error::UnsafeMember`] for a path that leads elsewhere, a link or a device; [`Error::Damaged`] for a tar that is cut off, has a broken
-/// header or holds no file; [`Error::Io`]. What was unpacked before stays in `to`.
+/// [`Error::UnsafeMember`] for a path that leads elsewhere, a link or a device; [`Error::Damaged`]
+/// for a tar that is cut off, has a broken header or holds no file; [`Error::Io`]. What was
+/// unpacked before stays in `to`.
 pub(crate) fn unpack_tar(tar: &Path, to: &Path) -> Result<Vec<String>> {
     let mut file = File::open(tar).map_err(Error::io(tar))?;
     ends(&mut file, tar)?;
@@ -56,7 +58,8 @@ pub(crate) fn unpack_tar(tar: &Path, to: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// Refuses a tar without zeros at its end: cut off between two members, it could not be told from a whole one.
+/// Refuses a tar without zeros at its end: cut off between two members, it could not be told from a
+/// whole one.
 fn ends(file: &mut File, tar: &Path) -> Result<()> {
     let length = file.metadata().map_err(Error::io(tar))?.len();
     let mut last = [1; BLOCK];
@@ -91,7 +94,8 @@ fn inside(name: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Copies a member and gives how many bytes came. What cannot be read is the tar's fault, what cannot be written the disk's.
+/// Copies a member and gives how many bytes came. What cannot be read is the tar's fault, what
+/// cannot be written the disk's.
 fn write(member: &mut dyn Read, path: &Path, tar: &Path) -> Result<u64> {
     use std::io::Write;
     let mut file = File::create(path).map_err(Error::io(path))?;

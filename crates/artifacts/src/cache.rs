@@ -1,7 +1,7 @@
 //! The cache folder and what lies in it.
 //!
-//! Every artefact has the folder `NAME/VERSION` with its files and a record of their sizes and checksums, so that the folder
-//! can be copied to another machine as it is.
+//! Every artefact has the folder `NAME/VERSION` with its files and a record of their sizes and
+//! checksums, so that the folder can be copied to another machine as it is.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,8 @@ pub(crate) const RECORD: &str = ".rareclip.json";
 /// The folder of an artefact that came from a file of the user's.
 pub(crate) const LOCAL: &str = "local";
 
-/// The cache folder: `RARECLIP_CACHE`, else `rareclip` in the user's cache folder. It may not exist yet.
+/// The cache folder: `RARECLIP_CACHE`, else `rareclip` in the user's cache folder. It may not exist
+/// yet.
 ///
 /// # Errors
 /// [`Error::NoCacheDir`] where neither is known.
@@ -43,7 +44,8 @@ pub fn cache_dir() -> Result<PathBuf> {
         .ok_or(Error::NoCacheDir)
 }
 
-/// The file (or folder, for data sets) that a catalogue name stands for, if it is in the cache with the recorded sizes.
+/// The file (or folder, for data sets) that a catalogue name stands for, if it is in the cache with
+/// the recorded sizes.
 pub fn locate(name: &str) -> Option<PathBuf> {
     locate_in(&cache_dir().ok()?, find(name).ok()?)
 }
@@ -63,8 +65,8 @@ pub fn version(name: &str) -> Option<String> {
 /// Hashes every file of an artefact again, and returns what they were compared with.
 ///
 /// # Errors
-/// [`Error::NotFetched`], [`Error::Changed`] for the first file that has changed, [`Error::Unrecorded`] for the first that does not
-/// belong there, or a file that is gone.
+/// [`Error::NotFetched`], [`Error::Changed`] for the first file that has changed,
+/// [`Error::Unrecorded`] for the first that does not belong there, or a file that is gone.
 pub fn verify(name: &str) -> Result<Provenance> {
     verify_in(&cache_dir()?, find(name)?)
 }
@@ -117,10 +119,12 @@ pub fn remove_in(root: &Path, artefact: &Artefact) -> Result<bool> {
     Ok(true)
 }
 
-/// The file for the `model` key of a config: a path, or a model of the catalogue that is in the cache.
+/// The file for the `model` key of a config: a path, or a model of the catalogue that is in the
+/// cache.
 ///
 /// # Errors
-/// [`Error::NotFetched`] for a known name that is not there yet, [`Error::UnknownName`] with the known names otherwise.
+/// [`Error::NotFetched`] for a known name that is not there yet, [`Error::UnknownName`] with the
+/// known names otherwise.
 pub fn resolve_model(name_or_path: &str) -> Result<PathBuf> {
     let path = Path::new(name_or_path);
     if path.is_file() {
@@ -215,7 +219,8 @@ pub fn verify_in(root: &Path, artefact: &Artefact) -> Result<Provenance> {
     }
 }
 
-/// The first file below `folder` that the record does not name; `below` is the path of `folder` in the artefact's, with its slash.
+/// The first file below `folder` that the record does not name; `below` is the path of `folder` in
+/// the artefact's, with its slash.
 fn unrecorded(folder: &Path, below: &str, record: &Record) -> Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
@@ -244,7 +249,8 @@ fn recorded(path: &Path) -> Option<String> {
     Some(file.sha256.clone())
 }
 
-/// The sha256 of a checkpoint, after comparing it with what was recorded when the file was fetched, where it was.
+/// The sha256 of a checkpoint, after comparing it with what was recorded when the file was fetched,
+/// where it was.
 ///
 /// # Errors
 /// [`Error::Changed`].

@@ -57,7 +57,8 @@ pub struct Source {
     pub licence: Option<String>,
     /// What is special about it.
     pub note: Option<String>,
-    /// The file that the artefact's name stands for; "" for the whole folder; the first file if absent.
+    /// The file that the artefact's name stands for; "" for the whole folder; the first file if
+    /// absent.
     pub primary: Option<String>,
     /// A conversion after fetching.
     pub convert: Option<Convert>,
@@ -76,8 +77,8 @@ pub struct Convert {
     pub to: String,
     /// What it does.
     pub how: Conversion,
-    /// Checksum of what it makes, in lower-case hexadecimal, where known: of the file, or, as for a folder's [`Item`], of all files
-    /// of an archive.
+    /// Checksum of what it makes, in lower-case hexadecimal, where known: of the file, or, as for a
+    /// folder's [`Item`], of all files of an archive.
     pub sha256: Option<String>,
 }
 
@@ -164,8 +165,8 @@ pub struct Item {
     pub to: Option<String>,
     /// Size in bytes, where known.
     pub size: Option<u64>,
-    /// Checksum in lower-case hexadecimal, where known; that of a folder is the sha256 of the lines `SHA256  PATH` of its files,
-    /// sorted by path.
+    /// Checksum in lower-case hexadecimal, where known; that of a folder is the sha256 of the lines
+    /// `SHA256  PATH` of its files, sorted by path.
     pub sha256: Option<String>,
 }
 
@@ -271,7 +272,8 @@ impl Source {
         }
     }
 
-    /// The file that the artefact's name stands for, relative to its folder; empty for the folder itself.
+    /// The file that the artefact's name stands for, relative to its folder; empty for the folder
+    /// itself.
     pub fn primary(&self) -> &str {
         match &self.primary {
             Some(primary) => primary,
@@ -324,7 +326,8 @@ impl Source {
         self.licence.as_deref().unwrap_or(&artefact.licence)
     }
 
-    /// A config beside a checkpoint does not count: its size need not be known to say how large a download is.
+    /// A config beside a checkpoint does not count: its size need not be known to say how large a
+    /// download is.
     fn large_items(&self) -> impl Iterator<Item = &Item> {
         self.items()
             .iter()

@@ -1,4 +1,5 @@
-//! One file from a web server to a folder of unfinished files: resumed where it broke off, and checked when it is whole.
+//! One file from a web server to a folder of unfinished files: resumed where it broke off, and
+//! checked when it is whole.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -47,8 +48,9 @@ pub(crate) struct Arrived {
 /// Downloads a file or what is missing of it.
 ///
 /// # Errors
-/// [`Error::Unreachable`], [`Error::Denied`], [`Error::NotFound`], [`Error::Status`], [`Error::Cut`] (what came is kept),
-/// [`Error::Busy`], [`Error::Size`] and [`Error::Checksum`] (what came is thrown away).
+/// [`Error::Unreachable`], [`Error::Denied`], [`Error::NotFound`], [`Error::Status`],
+/// [`Error::Cut`] (what came is kept), [`Error::Busy`], [`Error::Size`] and [`Error::Checksum`]
+/// (what came is thrown away).
 pub(crate) fn download(
     client: &Client,
     settings: &Settings,
@@ -240,7 +242,8 @@ struct Part {
 }
 
 impl Part {
-    /// Its name tells the content apart, so that nothing is ever joined to the beginning of another version.
+    /// Its name tells the content apart, so that nothing is ever joined to the beginning of another
+    /// version.
     fn open(settings: &Settings, wanted: &Wanted<'_>, described: &Described) -> Result<Self> {
         let content = match &wanted.sha256 {
             Some((sha256, _)) => sha256,
@@ -282,7 +285,8 @@ impl Part {
             .map_err(|error| Error::io(&self.path)(error))
     }
 
-    /// Compares size and checksum; a file that is wrong is removed, for another attempt would keep its wrong bytes.
+    /// Compares size and checksum; a file that is wrong is removed, for another attempt would keep
+    /// its wrong bytes.
     fn check(
         self,
         wanted: &Wanted<'_>,

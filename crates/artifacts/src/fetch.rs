@@ -18,8 +18,8 @@ pub enum Choice {
     Any,
     /// The source of that name.
     Source(String),
-    /// A file or folder of this machine: a cache folder or a part of one, a folder with the files of a source, a wheel, or a
-    /// checkpoint.
+    /// A file or folder of this machine: a cache folder or a part of one, a folder with the files
+    /// of a source, a wheel, or a checkpoint.
     Path(PathBuf),
 }
 
@@ -37,8 +37,8 @@ impl Choice {
     }
 }
 
-/// Installs an artefact into the cache as the environment says, and gives the file (or folder) it stands for. A second call
-/// changes nothing.
+/// Installs an artefact into the cache as the environment says, and gives the file (or folder) it
+/// stands for. A second call changes nothing.
 ///
 /// # Errors
 /// As [`pull`], and as [`Settings::from_env`].
@@ -46,12 +46,13 @@ pub fn fetch(name: &str, progress: &mut dyn FnMut(Step)) -> Result<PathBuf> {
     pull(find(name)?, &Choice::Any, &Settings::from_env()?, progress)
 }
 
-/// Installs an artefact into the cache and gives the file (or folder) it stands for. What is there already is kept, unless
-/// another source or a file is asked for: then that replaces it.
+/// Installs an artefact into the cache and gives the file (or folder) it stands for. What is there
+/// already is kept, unless another source or a file is asked for: then that replaces it.
 ///
 /// # Errors
-/// Those of the source: nothing is installed then, and what was there stays. A file whose checksum is wrong ends it; where a
-/// source cannot be had, the next one is asked, and [`Error::NoneLeft`] says why each could not.
+/// Those of the source: nothing is installed then, and what was there stays. A file whose checksum
+/// is wrong ends it; where a source cannot be had, the next one is asked, and [`Error::NoneLeft`]
+/// says why each could not.
 pub fn pull(
     artefact: &Artefact,
     choice: &Choice,

@@ -16,7 +16,8 @@ pub(crate) fn stage<'a>(
     settings: &Settings,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Staged<'a>> {
-    // All of them before the first is moved: what came of a download that ends early stays among the unfinished.
+    // All of them before the first is moved: what came of a download that ends early stays among
+    // the unfinished.
     let mut arrived = Vec::new();
     for item in source.items() {
         let wanted = wanted(artefact, source, item, settings);

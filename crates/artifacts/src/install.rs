@@ -13,7 +13,8 @@ use crate::progress::{Proof, Step};
 use crate::settings::Settings;
 use crate::{Error, Result, archive};
 
-/// Checked files of an artefact in a folder beside the cache's own, which vanishes with this unless they are installed.
+/// Checked files of an artefact in a folder beside the cache's own, which vanishes with this unless
+/// they are installed.
 #[derive(Debug)]
 pub(crate) struct Staged<'a> {
     folder: TempDir,
@@ -118,7 +119,8 @@ impl<'a> Staged<'a> {
         self.given = record.given;
     }
 
-    /// Converts the files that have to be, so that the folder is what the artefact's name stands for.
+    /// Converts the files that have to be, so that the folder is what the artefact's name stands
+    /// for.
     fn convert(&mut self, artefact: &Artefact) -> Result<()> {
         let Some(Convert { from, to, how, .. }) = self.convert.take() else {
             return Ok(());
@@ -173,7 +175,8 @@ impl<'a> Staged<'a> {
     }
 }
 
-/// Converts what has to be converted, writes the record, moves the folder into place and removes what other sources left.
+/// Converts what has to be converted, writes the record, moves the folder into place and removes
+/// what other sources left.
 pub(crate) fn install(
     artefact: &Artefact,
     mut staged: Staged<'_>,
@@ -249,7 +252,8 @@ fn move_into_place(scratch: TempDir, folder: &Path) -> Result<()> {
     }
 }
 
-/// A name stands for one source at a time. Folders that this catalogue does not know belong to another version of the program.
+/// A name stands for one source at a time. Folders that this catalogue does not know belong to
+/// another version of the program.
 fn remove_others(
     artefact: &Artefact,
     parent: &Path,

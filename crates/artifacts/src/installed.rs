@@ -19,7 +19,8 @@ pub(crate) struct Record {
     /// The file that the artefact's name stands for, where it came from no source of the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) primary: Option<String>,
-    /// The name of the file that was given with `--from`, where it came from no source of the catalogue.
+    /// The name of the file that was given with `--from`, where it came from no source of the
+    /// catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) given: Option<String>,
     /// Per file, by its path relative to the folder.

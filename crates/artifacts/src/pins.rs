@@ -1,7 +1,8 @@
 //! What the catalogue pins of an artefact, and whether files are what it pins.
 //!
-//! A file that a source names has the checksum of its item. A folder taken from a wheel, and what is made of a file that is not
-//! kept, have a checksum too, so that a copy of an installed artefact is held to the catalogue as the download was.
+//! A file that a source names has the checksum of its item. A folder taken from a wheel, and what
+//! is made of a file that is not kept, have a checksum too, so that a copy of an installed artefact
+//! is held to the catalogue as the download was.
 
 use std::fmt::Write;
 
@@ -153,7 +154,8 @@ fn names(source: &Source, name: &str) -> bool {
         })
 }
 
-/// The checksum of a folder: sha256 of the lines `SHA256  PATH`, where `PATH` is relative to the folder and the lines are sorted by it.
+/// The checksum of a folder: sha256 of the lines `SHA256  PATH`, where `PATH` is relative to the
+/// folder and the lines are sorted by it.
 fn tree(record: &Record, folder: &str) -> String {
     let mut text = String::new();
     for (name, file) in &record.files {

@@ -14,7 +14,8 @@ pub const HUB: &str = "https://huggingface.co";
 pub struct Settings {
     /// The cache folder.
     pub cache: PathBuf,
-    /// A folder, or the address of one, that is laid out like a cache folder; where set, nothing else is asked.
+    /// A folder, or the address of one, that is laid out like a cache folder; where set, nothing
+    /// else is asked.
     pub mirror: Option<String>,
     /// Address of the hub, without the slash at its end.
     pub endpoint: String,
@@ -63,8 +64,8 @@ impl Settings {
         }
     }
 
-    /// What the environment says: `RARECLIP_CACHE`, `RARECLIP_MIRROR`, `RARECLIP_PYTHON`, `HF_ENDPOINT`, `HF_HUB_OFFLINE`,
-    /// `HF_TOKEN` and the proxy variables.
+    /// What the environment says: `RARECLIP_CACHE`, `RARECLIP_MIRROR`, `RARECLIP_PYTHON`,
+    /// `HF_ENDPOINT`, `HF_HUB_OFFLINE`, `HF_TOKEN` and the proxy variables.
     ///
     /// # Errors
     /// [`Error::NoCacheDir`], [`Error::Setting`] for an `HF_ENDPOINT` that is no address.

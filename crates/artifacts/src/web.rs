@@ -1,9 +1,10 @@
-//! Requests to web servers: where a file is, what its server says of it, and its bytes from any position.
+//! Requests to web servers: where a file is, what its server says of it, and its bytes from any
+//! position.
 //!
-//! The hub's protocol is spoken over ureq and not through the hf-hub crate. hf-hub 0.5 waits for a silent connection without
-//! end, joins a whole body to a part where a server ignores `Range`, checks no checksum and panics on a redirect without an
-//! address; hf-hub 1.0 begins a broken download anew, knows no `HF_HUB_OFFLINE` and brings some two hundred packages, C among
-//! them.
+//! The hub's protocol is spoken over ureq and not through the hf-hub crate. hf-hub 0.5 waits for a
+//! silent connection without end, joins a whole body to a part where a server ignores `Range`,
+//! checks no checksum and panics on a redirect without an address; hf-hub 1.0 begins a broken
+//! download anew, knows no `HF_HUB_OFFLINE` and brings some two hundred packages, C among them.
 
 use std::sync::Arc;
 
@@ -137,8 +138,8 @@ impl Client {
         Err(Failure::Broken("redirected in a circle".into()))
     }
 
-    /// The bytes of a file from position `from` on: status 206, or 200 with the whole file where the server knows no ranges,
-    /// or 416 where there are none.
+    /// The bytes of a file from position `from` on: status 206, or 200 with the whole file where
+    /// the server knows no ranges, or 416 where there are none.
     pub(crate) fn get(&self, url: &str, from: u64) -> Result<Response<Body>, Failure> {
         let mut url = url.to_owned();
         for _ in 0..HOPS {
@@ -210,7 +211,8 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
 
-/// First byte and, where told, the size of the whole file in a `Content-Range: bytes FIRST-LAST/SIZE` or `bytes */SIZE`.
+/// First byte and, where told, the size of the whole file in a
+/// `Content-Range: bytes FIRST-LAST/SIZE` or `bytes */SIZE`.
 pub(crate) fn content_range(headers: &HeaderMap) -> (Option<u64>, Option<u64>) {
     let range = text(headers, "content-range").unwrap_or_default();
     let Some((span, size)) = range.trim_start_matches("bytes").trim().split_once('/') else {

@@ -21,7 +21,8 @@ fn pinned() -> Artefact {
     ))
 }
 
-/// An artefact that a wheel is taken for: a file that is kept, a file that is made of it, and a folder.
+/// An artefact that a wheel is taken for: a file that is kept, a file that is made of it, and a
+/// folder.
 fn from_wheel() -> Artefact {
     let (kept, made, tree) = (
         sha256(b"kept"),
@@ -112,7 +113,8 @@ fn pull(
     rareclip_artifacts::pull(artefact, choice, &settings, &mut |_| ())
 }
 
-/// Pulls from a mirror as a folder and as a web server, which refuse with the same words; nothing is installed.
+/// Pulls from a mirror as a folder and as a web server, which refuse with the same words; nothing
+/// is installed.
 fn refused(artefact: &Artefact, mirror: &Path, words: &str) {
     let server = web(mirror);
     for place in [mirror.to_string_lossy().into_owned(), server.url.clone()] {

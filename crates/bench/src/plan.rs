@@ -15,8 +15,8 @@ pub struct Entrant {
     pub label: String,
     /// Its config.
     pub config: DetectorConfig,
-    /// Known normals shown before the first score. `None`: all training images for detectors that learn from normals, none for the
-    /// others.
+    /// Known normals shown before the first score. `None`: all training images for detectors that
+    /// learn from normals, none for the others.
     pub shots: Option<usize>,
 }
 
@@ -29,9 +29,11 @@ pub struct Plan {
     pub dataset: Dataset,
     /// The data set as the user wrote it, for the report.
     pub dataset_spec: String,
-    /// Seeds: of the order of the stream and of the choice of shots, as the published code shuffles.
+    /// Seeds: of the order of the stream and of the choice of shots, as the published code
+    /// shuffles.
     pub seeds: Vec<u64>,
-    /// Side in pixels at which maps and masks are compared; 0 for image scores alone. The paper's tables: 256.
+    /// Side in pixels at which maps and masks are compared; 0 for image scores alone. The paper's
+    /// tables: 256.
     pub side: usize,
     /// Where results go.
     pub out: PathBuf,
@@ -63,7 +65,8 @@ impl Plan {
         self.file(detector, category, seed, "json")
     }
 
-    /// The file of the maps `[images, side, side]` of a run in stream order, small; kept for the first seed only.
+    /// The file of the maps `[images, side, side]` of a run in stream order, small; kept for the
+    /// first seed only.
     pub fn maps_file(&self, detector: &str, category: &str, seed: u64) -> PathBuf {
         self.file(detector, category, seed, "npy")
     }

@@ -42,7 +42,8 @@ const fn figure(
     }
 }
 
-/// All of them. A figure belongs to the backbone and setting its source names; another backbone makes another number.
+/// All of them. A figure belongs to the backbone and setting its source names; another backbone
+/// makes another number.
 pub const FIGURES: &[Figure] = &[
     figure(
         "rareclip",
@@ -169,9 +170,9 @@ const VISA: [&str; 12] = [
     "pipe_fryum",
 ];
 
-/// What was published of a config (or the method it is a variant of, by the first part of its name) on a data set with so many
-/// shots; `None`: all training images. A figure is of its own data set: none stands beside another one that is laid out alike, as the
-/// names of the `categories` tell.
+/// What was published of a config (or the method it is a variant of, by the first part of its name)
+/// on a data set with so many shots; `None`: all training images. A figure is of its own data set:
+/// none stands beside another one that is laid out alike, as the names of the `categories` tell.
 pub fn find(
     config: &str,
     dataset: &str,

@@ -24,7 +24,8 @@ pub struct Benchmark {
     pub categories: Vec<String>,
     /// Labels of the detectors in the order of the table.
     pub detectors: Vec<String>,
-    /// Known normals asked for with each detector; `None`: all training images or none, as the detector learns.
+    /// Known normals asked for with each detector; `None`: all training images or none, as the
+    /// detector learns.
     pub shots: Vec<Option<usize>>,
     /// The resolved config of each detector.
     pub configs: Vec<Value>,
@@ -148,19 +149,21 @@ pub struct Run {
     pub image_auroc_interval: Option<Interval>,
     /// Metrics of the maps; absent without masks.
     pub pixel: Option<PixelMetrics>,
-    /// Overlap with defects that saturate; absent where the data set does not say at which area they do (all but MVTec LOCO).
+    /// Overlap with defects that saturate; absent where the data set does not say at which area
+    /// they do (all but MVTec LOCO).
     #[serde(default)]
     pub spro: Option<SproMetrics>,
     /// Milliseconds an image per stage, in the order an image goes through them.
     pub stages: Vec<StageTime>,
     /// Milliseconds that learning from the known normals took, without their features.
     pub fit_ms: f64,
-    /// Peak resident memory of the process during the run in bytes, features read from the cache; Linux only.
+    /// Peak resident memory of the process during the run in bytes, features read from the cache;
+    /// Linux only.
     pub peak_bytes: Option<u64>,
     /// Bytes that the bank held at the end.
     pub bank_bytes: Option<u64>,
-    /// What the bank's index found of what an exact one finds, over sampled patches of up to 20 images; absent where it is
-    /// exact.
+    /// What the bank's index found of what an exact one finds, over sampled patches of up to 20
+    /// images; absent where it is exact.
     #[serde(default)]
     pub recall: Option<Recall>,
 }

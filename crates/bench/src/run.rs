@@ -22,7 +22,8 @@ use crate::result::{Benchmark, Environment, FORMAT, Run, StageTime};
 use crate::truth::Truth;
 use crate::{Error, Plan, Result};
 
-/// Images of a run at most whose patches are searched exactly too, where the bank's index is approximate.
+/// Images of a run at most whose patches are searched exactly too, where the bank's index is
+/// approximate.
 const RECALL_IMAGES: usize = 20;
 /// One in so many of their patches is.
 const RECALL_STRIDE: usize = 16;
@@ -177,7 +178,8 @@ struct Session<'a> {
     category: &'a Category,
     /// Per image its cache key and file size.
     keys: BTreeMap<&'a Path, (String, u64)>,
-    /// What the maps of the test images are compared with, by the side of the maps and whether images are turned upright.
+    /// What the maps of the test images are compared with, by the side of the maps and whether
+    /// images are turned upright.
     truths: HashMap<(usize, Preset), Vec<Truth>>,
     stopped: &'a (dyn Fn() -> bool + Sync),
 }
@@ -231,7 +233,8 @@ impl<'a> Session<'a> {
         images
     }
 
-    /// One run: taken over from its file where that is of the same making, otherwise done and written.
+    /// One run: taken over from its file where that is of the same making, otherwise done and
+    /// written.
     fn run(&mut self, entrant: usize, seed: u64, pace: &mut Pace<'_>) -> Result<Run> {
         let member = &self.contest.set.members[entrant];
         let label = member.label.as_str();

@@ -130,8 +130,8 @@ pub fn cell(
     Spread::of(&values?)
 }
 
-/// The mean over categories, over seeds; categories where the metric is not defined are left out. The second number says how many
-/// were in.
+/// The mean over categories, over seeds; categories where the metric is not defined are left out.
+/// The second number says how many were in.
 pub fn mean(benchmark: &Benchmark, detector: &str, metric: Metric) -> Option<(Spread, usize)> {
     let mut seeds: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     let mut categories = 0;
@@ -167,7 +167,8 @@ pub fn cost(benchmark: &Benchmark, detector: &str) -> (f64, Option<u64>) {
     (time / images.max(1) as f64, peak)
 }
 
-/// Mean milliseconds an image of each stage of a detector's runs, in the order an image goes through them.
+/// Mean milliseconds an image of each stage of a detector's runs, in the order an image goes
+/// through them.
 pub fn stages(benchmark: &Benchmark, detector: &str) -> Vec<(String, f64)> {
     let mut all: Vec<(String, f64)> = Vec::new();
     let mut images = 0.0;
@@ -302,7 +303,8 @@ pub fn by_category(benchmark: &Benchmark, metric: Metric) -> Table {
     }
 }
 
-/// What the index of a detector's bank found of what an exact one finds, over all runs; `None` where it is exact.
+/// What the index of a detector's bank found of what an exact one finds, over all runs; `None`
+/// where it is exact.
 pub fn recall(benchmark: &Benchmark, detector: &str) -> Option<Recall> {
     let runs = benchmark.runs.iter().filter(|run| run.detector == detector);
     runs.filter_map(|run| run.recall).reduce(|mut all, recall| {

@@ -14,7 +14,8 @@ use crate::{Error, Result};
 pub struct Truth {
     /// Its pixels.
     pub pixels: Pixels,
-    /// Its defects, each with the share that saturates it; `None` where the data set says nothing of that.
+    /// Its defects, each with the share that saturates it; `None` where the data set says nothing
+    /// of that.
     pub regions: Option<Vec<SaturatedRegion>>,
 }
 
@@ -25,10 +26,12 @@ impl Truth {
         regions: None,
     };
 
-    /// Of `sample`, at `side` as [`pixels`] does it; its mask files one by one where the category has `saturations`.
+    /// Of `sample`, at `side` as [`pixels`] does it; its mask files one by one where the category
+    /// has `saturations`.
     ///
     /// # Errors
-    /// Those of [`pixels`], and [`Error::NoSaturation`] for a mask of a defect that is not among `saturations`.
+    /// Those of [`pixels`], and [`Error::NoSaturation`] for a mask of a defect that is not among
+    /// `saturations`.
     pub fn of(
         sample: &Sample,
         saturations: &[Saturation],
@@ -52,7 +55,8 @@ impl Truth {
     }
 }
 
-/// The defect that one file marks. Its value in the file says which defect it is, its pixels there how many saturate it.
+/// The defect that one file marks. Its value in the file says which defect it is, its pixels there
+/// how many saturate it.
 fn region(
     file: &Path,
     saturations: &[Saturation],
@@ -88,7 +92,8 @@ mod tests {
     use super::{Pixels, Truth};
     use crate::Error;
 
-    /// A category of MVTec LOCO: a good image, and one with two defects of 8 and 4 of 64 pixels, of values 254 and 253.
+    /// A category of MVTec LOCO: a good image, and one with two defects of 8 and 4 of 64 pixels, of
+    /// values 254 and 253.
     fn loco(config: Option<&str>) -> (tempfile::TempDir, Dataset) {
         let root = tempfile::tempdir().unwrap();
         let write = |name: &str, value: u8, rows: std::ops::Range<usize>, columns: usize| {

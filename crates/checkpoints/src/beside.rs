@@ -1,4 +1,5 @@
-//! The model configuration that often lies beside a checkpoint: what its tensors do not tell of a tower.
+//! The model configuration that often lies beside a checkpoint: what its tensors do not tell of a
+//! tower.
 
 use std::path::{Path, PathBuf};
 
@@ -39,8 +40,8 @@ pub struct Beside {
 }
 
 impl Beside {
-    /// Reads `STEM_config.json`, `STEM.json`, `config.json` or `open_clip_config.json` beside the checkpoint, whichever is
-    /// first; nothing is known where there is none.
+    /// Reads `STEM_config.json`, `STEM.json`, `config.json` or `open_clip_config.json` beside the
+    /// checkpoint, whichever is first; nothing is known where there is none.
     ///
     /// # Errors
     /// [`Error::ConfigBeside`] for a file that cannot be read.

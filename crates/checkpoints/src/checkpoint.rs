@@ -17,11 +17,12 @@ use crate::{onnx_names, pth};
 
 /// A `.safetensors` file, a PyTorch checkpoint, or the weights of an `.onnx` file, read on demand.
 ///
-/// In ONNX files the nameless weights of linear layers appear under the name of their bias (`…weight`) and turned back to
-/// `[out, in]`, and a position table that the exporter split in two appears joined, as `…position_embeddings`.
+/// In ONNX files the nameless weights of linear layers appear under the name of their bias
+/// (`…weight`) and turned back to `[out, in]`, and a position table that the exporter split in two
+/// appears joined, as `…position_embeddings`.
 ///
-/// Of a PyTorch checkpoint only dictionaries of tensors are read and nothing in it is run; keys of nested dictionaries are
-/// joined by `.`.
+/// Of a PyTorch checkpoint only dictionaries of tensors are read and nothing in it is run; keys of
+/// nested dictionaries are joined by `.`.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -35,8 +36,9 @@ impl Checkpoint {
     /// Opens a file by its ending.
     ///
     /// # Errors
-    /// When the file is missing, truncated or damaged, its ending is none of `.safetensors`, `.onnx`, `.pth`, `.pt` and `.bin`, or a
-    /// PyTorch checkpoint holds more than a dictionary of tensors ([`Error::Refused`]).
+    /// When the file is missing, truncated or damaged, its ending is none of `.safetensors`,
+    /// `.onnx`, `.pth`, `.pt` and `.bin`, or a PyTorch checkpoint holds more than a dictionary of
+    /// tensors ([`Error::Refused`]).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let ending = path
@@ -118,7 +120,8 @@ impl Checkpoint {
         })
     }
 
-    /// The elements of a tensor, row-major; borrowed from the file where it stores aligned 32-bit floats.
+    /// The elements of a tensor, row-major; borrowed from the file where it stores aligned 32-bit
+    /// floats.
     ///
     /// # Errors
     /// [`Error::MissingKey`] or [`Error::Dtype`].
@@ -172,9 +175,11 @@ impl Checkpoint {
         })
     }
 
-    /// The sha256 of the whole file, in hexadecimal: what identifies these weights. Hashed once: checkpoints are large.
+    /// The sha256 of the whole file, in hexadecimal: what identifies these weights. Hashed once:
+    /// checkpoints are large.
     pub fn sha256(&self) -> &str {
-        // Read, not mapped: pages of the map would count as this process's memory, twice the model's size while it loads.
+        // Read, not mapped: pages of the map would count as this process's memory, twice the
+        // model's size while it loads.
         let mapped = || HEXLOWER.encode(&Sha256::digest(&self.bytes));
         self.sha256
             .get_or_init(|| crate::hash::sha256_of(&self.path).unwrap_or_else(|_| mapped()))
@@ -202,8 +207,9 @@ fn map(path: &Path) -> Result<Bytes> {
     if file.metadata().map_err(Error::io(path))?.len() == 0 {
         return Err(Error::damaged(path, "the file is empty"));
     }
-    // SAFETY: the map is read-only and private to this process. Cutting the file short while it is mapped would fault,
-    // which the cache rules out: files are installed by renaming and never changed in place.
+    // SAFETY: the map is read-only and private to this process. Cutting the file short while it is
+    // mapped would fault, which the cache rules out: files are installed by renaming and never
+    // changed in place.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
     Ok(Bytes::from_owner(map))
 }
@@ -241,7 +247,8 @@ fn read_safetensors(path: &Path, bytes: &Bytes) -> Result<Tables> {
     Ok((tensors, metadata.metadata().clone().unwrap_or_default()))
 }
 
-/// Which tensor of a safetensors file is the first that is not all there, if that is what is wrong with it.
+/// Which tensor of a safetensors file is the first that is not all there, if that is what is wrong
+/// with it.
 fn cut_short(bytes: &[u8]) -> Option<String> {
     let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
     let start = usize::try_from(length).ok()?.checked_add(8)?;

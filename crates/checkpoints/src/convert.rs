@@ -8,8 +8,9 @@ use safetensors::tensor::TensorView;
 
 use crate::{Checkpoint, Error, Result};
 
-/// Writes every tensor of a checkpoint (.pth, .pt, .bin, .onnx, .safetensors) to `to` as 32-bit safetensors, under the same
-/// names. The same input gives the same bytes; `to` is replaced as a whole or not at all.
+/// Writes every tensor of a checkpoint (.pth, .pt, .bin, .onnx, .safetensors) to `to` as 32-bit
+/// safetensors, under the same names. The same input gives the same bytes; `to` is replaced as a
+/// whole or not at all.
 ///
 /// # Errors
 /// When `from` cannot be read, holds a tensor that is not of floats, or `to` cannot be written.
@@ -55,7 +56,8 @@ pub(crate) fn write<'a>(
         })
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(damaged)?;
-    // One entry only: a map of several has no fixed order, and the file must be the same every time.
+    // One entry only: a map of several has no fixed order, and the file must be the same every
+    // time.
     let metadata: BTreeMap<_, _> = metadata.iter().copied().collect();
     let text = serde_json::to_string(&metadata).map_err(|error| Error::damaged(to, error))?;
     let metadata = HashMap::from([("rareclip".to_owned(), text)]);

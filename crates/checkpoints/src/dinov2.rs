@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::{Checkpoint, Error, Result};
 
-/// Writes the backbone found in `from` (an ONNX export that holds one under Hugging Face's Dinov2 names, with any prefix) to
-/// `to` as safetensors, under the names of a plain Dinov2 checkpoint. The same input gives the same bytes.
+/// Writes the backbone found in `from` (an ONNX export that holds one under Hugging Face's Dinov2
+/// names, with any prefix) to `to` as safetensors, under the names of a plain Dinov2 checkpoint.
+/// The same input gives the same bytes.
 ///
 /// # Errors
 /// When `from` cannot be read, holds no such backbone, or `to` cannot be written.

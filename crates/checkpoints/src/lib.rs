@@ -1,9 +1,10 @@
 //! Checkpoints of models: named tensors out of files, without running anything that a file says.
 //!
-//! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx` files through a memory map.
+//! * [`Checkpoint`] reads `.safetensors` files, PyTorch checkpoints and the weights inside `.onnx`
+//!   files through a memory map.
 //! * [`Beside`] reads the config that lies beside one.
-//! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2 backbone inside a larger ONNX
-//!   export as a `.safetensors` of its own.
+//! * [`convert`] writes a checkpoint of another format as `.safetensors`, [`dinov2`] the DINOv2
+//!   backbone inside a larger ONNX export as a `.safetensors` of its own.
 
 pub mod beside;
 mod checkpoint;

@@ -1,7 +1,8 @@
-//! The messages of the ONNX format that are needed to read weights, to give a file further outputs, and to write a graph.
+//! The messages of the ONNX format that are needed to read weights, to give a file further outputs,
+//! and to write a graph.
 //!
-//! Field numbers are those of ONNX's protobuf definition; fields that are not named here are lost when a message
-//! is written again.
+//! Field numbers are those of ONNX's protobuf definition; fields that are not named here are lost
+//! when a message is written again.
 
 use bytes::Bytes;
 

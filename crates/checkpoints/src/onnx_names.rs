@@ -1,7 +1,8 @@
 //! Names for the weights of an ONNX file.
 //!
-//! Exporters keep the names of biases and norms but fold the transposition of a linear weight into a nameless constant.
-//! The graph tells where each belongs: `MatMul(x, constant)` followed by `Add(…, layer.bias)` is `layer.weight`.
+//! Exporters keep the names of biases and norms but fold the transposition of a linear weight into
+//! a nameless constant. The graph tells where each belongs: `MatMul(x, constant)` followed by
+//! `Add(…, layer.bias)` is `layer.weight`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -118,8 +119,9 @@ fn linear_weights(graph: &onnx::Graph) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Finds a position table `[1, 1 + n, width]` that was split into the row of the class token and the rest, which goes
-/// through a resize before both are concatenated again. Gives its name and those of the two constants.
+/// Finds a position table `[1, 1 + n, width]` that was split into the row of the class token and
+/// the rest, which goes through a resize before both are concatenated again. Gives its name and
+/// those of the two constants.
 fn split_positions(
     graph: &onnx::Graph,
     tensors: &BTreeMap<String, Stored>,

@@ -1,9 +1,10 @@
 //! PyTorch checkpoints (`.pth`, `.pt`, `.bin`) as named tensors, without running anything in them.
 //!
-//! `torch.save` writes a zip archive: a pickle that describes nested dictionaries of tensors, and one member with the raw
-//! bytes of every storage. A pickle is a program that may call any function, so only the few opcodes and names that
-//! dictionaries of tensors need are understood, see [`pickle`]; whatever else it asks for is refused by name. Files from before
-//! PyTorch 1.6 are no zip archives and are refused as well.
+//! `torch.save` writes a zip archive: a pickle that describes nested dictionaries of tensors, and
+//! one member with the raw bytes of every storage. A pickle is a program that may call any
+//! function, so only the few opcodes and names that dictionaries of tensors need are understood,
+//! see [`pickle`]; whatever else it asks for is refused by name. Files from before PyTorch 1.6 are
+//! no zip archives and are refused as well.
 
 mod pickle;
 
@@ -68,7 +69,8 @@ struct Archive<'f> {
     folder: String,
     /// Storages read so far, so that tensors that share one are read once.
     storages: BTreeMap<String, Bytes>,
-    /// Bytes that were put into another order, which are copies; views of one storage can ask for it many times.
+    /// Bytes that were put into another order, which are copies; views of one storage can ask for
+    /// it many times.
     gathered: usize,
 }
 
@@ -205,7 +207,8 @@ enum Layout {
 }
 
 impl Layout {
-    /// `None` where the tensor reaches beyond the `available` elements or repeats more of them than there are.
+    /// `None` where the tensor reaches beyond the `available` elements or repeats more of them than
+    /// there are.
     fn new(tensor: &Tensor, available: usize) -> Option<Self> {
         let (shape, strides) = (&tensor.shape, &tensor.strides);
         if shape.len() != strides.len() {

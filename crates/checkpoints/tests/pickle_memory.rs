@@ -1,4 +1,5 @@
-//! How much memory the pickle of a PyTorch checkpoint takes, counted by the allocator of this test program.
+//! How much memory the pickle of a PyTorch checkpoint takes, counted by the allocator of this test
+//! program.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
 #![allow(clippy::unwrap_used, reason = "test code")]
@@ -53,7 +54,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Opens a checkpoint with this pickle and gives the most bytes that were in use at once for it, the mapped file left out.
+/// Opens a checkpoint with this pickle and gives the most bytes that were in use at once for it,
+/// the mapped file left out.
 fn opened(pickle: &[u8]) -> (Result<Checkpoint, Error>, usize) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.pth");

@@ -1,7 +1,9 @@
-//! Load on a service: clients that post images to streams for some minutes, then the proof that none was lost, doubled or reordered,
-//! and the same images through the library in a loop, for scores and speed.
+//! Load on a service: clients that post images to streams for some minutes, then the proof that
+//! none was lost, doubled or reordered, and the same images through the library in a loop, for
+//! scores and speed.
 //!
-//! `cargo run --release -p rareclip --example load -- FOLDER [MINUTES] [CLIENTS] [STREAMS] [CONFIG] [OPTIONS OF serve…]`
+//! `cargo run --release -p rareclip --example load -- FOLDER [MINUTES] [CLIENTS] [STREAMS] [CONFIG]
+//! [OPTIONS OF serve…]`
 //!
 //! Needs `target/release/rareclip` (`cargo build --release -p rareclip`).
 #![allow(

@@ -1,13 +1,17 @@
-//! One image through a whole detector with full banks, stage by stage: the counterpart of `benches/original/original.py`.
+//! One image through a whole detector with full banks, stage by stage: the counterpart of
+//! `benches/original/original.py`.
 //!
-//! `cargo run --release -p rareclip --example whole -- FOLDER [--set KEY=VALUE …] [--images N | --wait | --tokens FILE]`
+//! `cargo run --release -p rareclip --example whole -- FOLDER [--set KEY=VALUE …] [--images N |
+//! --wait | --tokens FILE]`
 //!
-//! FOLDER is one that `random_clip.py` has written. Prints a JSON line when ready and one for every image, with seconds by
-//! stage and the peak memory since it was ready; with `--wait`, an image for every line on stdin. `--tokens` compares
-//! the tower with tokens that `original.py --tokens` has written.
+//! FOLDER is one that `random_clip.py` has written. Prints a JSON line when ready and one for every
+//! image, with seconds by stage and the peak memory since it was ready; with `--wait`, an image for
+//! every line on stdin. `--tokens` compares the tower with tokens that `original.py --tokens` has
+//! written.
 //!
-//! Random weights give tokens that are all alike, which would spare the banks most of their work. So noise is added to the
-//! tokens, outside of the measured time, until patches are as alike as those of real images of a product are.
+//! Random weights give tokens that are all alike, which would spare the banks most of their work.
+//! So noise is added to the tokens, outside of the measured time, until patches are as alike as
+//! those of real images of a product are.
 
 #![allow(
     clippy::print_stdout,

@@ -41,7 +41,8 @@ pub(crate) const CONFIGS: &[(&str, &str)] = configs![
     "baseline-random",
 ];
 
-/// The detector's config from `--config`, the environment, `--set` and shorthand flags, in this order.
+/// The detector's config from `--config`, the environment, `--set` and shorthand flags, in this
+/// order.
 pub(crate) fn load(args: &ConfigArgs, shorthands: &[String]) -> anyhow::Result<DetectorConfig> {
     let builder = ConfigBuilder::new().library(CONFIGS);
     let path = Path::new(&args.config);

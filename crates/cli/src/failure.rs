@@ -1,6 +1,7 @@
 //! Errors as they are told.
 
-/// What went wrong and why. Causes that were told already are left out: many messages end with theirs.
+/// What went wrong and why. Causes that were told already are left out: many messages end with
+/// theirs.
 pub(crate) fn told(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,4 +1,5 @@
-//! The rareclip command line as a library, so that a binary of your own can link further plugins into it:
+//! The rareclip command line as a library, so that a binary of your own can link further plugins
+//! into it:
 //!
 //! ```no_run
 //! // use acme_plugin as _;

@@ -14,8 +14,8 @@ use crate::args::LogArgs;
 /// Characters of one field, or of the message, that are logged.
 const LONGEST: usize = 2048;
 
-/// How messages and fields are written: on one line, for much of it comes from requests, images and other programs. Control
-/// characters are escaped, and what is longer than 2048 characters is cut.
+/// How messages and fields are written: on one line, for much of it comes from requests, images and
+/// other programs. Control characters are escaped, and what is longer than 2048 characters is cut.
 fn fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
     format::debug_fn(
         |writer: &mut Writer<'_>, field: &Field, value: &dyn Debug| {

@@ -3,7 +3,8 @@
 use rareclip_core::Component;
 use serde_json::Value;
 
-/// Calls `row` for every option of a table, with those of the tables in it: `rescoring.period`, `sampler(random).seed`.
+/// Calls `row` for every option of a table, with those of the tables in it: `rescoring.period`,
+/// `sampler(random).seed`.
 pub(crate) fn each(schema: &Value, row: &mut dyn FnMut(&str, &Value)) {
     nested("", schema, row);
 }
@@ -106,7 +107,8 @@ pub(crate) fn default(option: &Value) -> String {
     }
 }
 
-/// A value as it would stand in a config. f32 defaults pass through f64: the shortest f32 is what stands in the source.
+/// A value as it would stand in a config. f32 defaults pass through f64: the shortest f32 is what
+/// stands in the source.
 fn plain(value: &Value) -> String {
     match value {
         Value::Number(number) if number.is_f64() => number

@@ -39,8 +39,8 @@ pub(crate) fn require() {
     crates().into_iter().for_each(registry::require);
 }
 
-/// The components that a service builds from configs of requests: those that come with the program and reach nothing, and the
-/// `SLOT/NAME`s in `allowed`.
+/// The components that a service builds from configs of requests: those that come with the program
+/// and reach nothing, and the `SLOT/NAME`s in `allowed`.
 pub(crate) fn trust(allowed: &[String]) -> anyhow::Result<Trust> {
     let mut trust = Trust::of(built_in());
     for name in allowed {
@@ -49,7 +49,8 @@ pub(crate) fn trust(allowed: &[String]) -> anyhow::Result<Trust> {
     Ok(trust)
 }
 
-/// Refuses a program in which two crates claim one name, or in which the components of a required crate are missing.
+/// Refuses a program in which two crates claim one name, or in which the components of a required
+/// crate are missing.
 pub(crate) fn check() -> anyhow::Result<()> {
     let clashes = registry::clashes();
     ensure!(
@@ -149,7 +150,8 @@ mod tests {
             let all = [Reach::Commands, Reach::Sockets, Reach::Files];
             assert_eq!(process.reaches, all);
         }
-        // An option whose text is free reaches something or is not open to requests; a file, command or address it names is declared.
+        // An option whose text is free reaches something or is not open to requests; a file,
+        // command or address it names is declared.
         let named = [
             "model",
             "weights",

@@ -92,7 +92,8 @@ impl Drop for Service {
     }
 }
 
-/// A command that reaches loopback whatever proxy this machine is set up for, and has no key from outside.
+/// A command that reaches loopback whatever proxy this machine is set up for, and has no key from
+/// outside.
 fn direct(name: &str) -> Command {
     let mut command = Command::new(name);
     command
@@ -243,7 +244,8 @@ fn events_go_on_after_the_last_result_when_the_service_was_away() {
     ) {
         return;
     }
-    // Breaks off after a result, and answers the second connection by the one after the last that was received.
+    // Breaks off after a result, and answers the second connection by the one after the last that
+    // was received.
     let (url, server) = fake(vec![
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n\
          event: result\nid: 6\ndata: {\"n\":6}\n\n: keep-alive\n\nevent: result\nid: 7\nda",

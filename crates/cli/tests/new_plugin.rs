@@ -1,4 +1,5 @@
-//! `rareclip new-plugin`: what it writes is what stands in `examples/plugins`, where it is built and tested.
+//! `rareclip new-plugin`: what it writes is what stands in `examples/plugins`, where it is built
+//! and tested.
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 
 use std::collections::BTreeMap;

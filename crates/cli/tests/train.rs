@@ -1,4 +1,5 @@
-//! `rareclip train tpb` as a user runs it: a tiny CLIP, eight pictures, and the result in a detector.
+//! `rareclip train tpb` as a user runs it: a tiny CLIP, eight pictures, and the result in a
+//! detector.
 
 #![cfg(all(feature = "tch", feature = "ort"))]
 // Clippy counts only functions marked as tests among the tests, not what they share.

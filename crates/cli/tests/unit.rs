@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The largest "exposure level" of `systemd-analyze security`, in tenths: 0 is nothing, 100 everything.
+/// The largest "exposure level" of `systemd-analyze security`, in tenths: 0 is nothing, 100
+/// everything.
 const LARGEST_EXPOSURE: &str = "20";
 
 fn path() -> PathBuf {

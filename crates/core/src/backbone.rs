@@ -114,7 +114,8 @@ pub trait Backbone: Send + Sync {
 /// The checked features of one image `[3, side, side]`.
 ///
 /// # Errors
-/// As for [`Backbone::encode`]; when it does not give the features of one image, or they are not what they should be.
+/// As for [`Backbone::encode`]; when it does not give the features of one image, or they are not
+/// what they should be.
 pub fn encode_one(
     backbone: &dyn Backbone,
     image: ArrayView3<'_, f32>,

@@ -63,8 +63,8 @@ pub trait MemoryBank: State + Send {
         Err("this bank has no training pass".into())
     }
 
-    /// Ends the training pass; banks that learn by [`Learning::Fit`] only. Called once, after at least one
-    /// [`collect`](Self::collect) and before the first [`assess`](Self::assess).
+    /// Ends the training pass; banks that learn by [`Learning::Fit`] only. Called once, after at
+    /// least one [`collect`](Self::collect) and before the first [`assess`](Self::assess).
     ///
     /// # Errors
     /// When there are too few normals for what the options ask.
@@ -72,8 +72,8 @@ pub trait MemoryBank: State + Send {
         Err("this bank has no training pass".into())
     }
 
-    /// Compares every image of a batch with the others; banks that learn from the [`Learning::Batch`] only. The evidence comes in
-    /// the order of the images.
+    /// Compares every image of a batch with the others; banks that learn from the
+    /// [`Learning::Batch`] only. The evidence comes in the order of the images.
     ///
     /// # Errors
     /// When the features do not have the declared shape, or there are too few images.
@@ -101,8 +101,8 @@ pub trait MemoryBank: State + Send {
         role: Role,
     ) -> Result<(), BoxError>;
 
-    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch (at least 1) of an image.
-    /// `None` where it searches exactly, or there is nothing to search yet.
+    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch (at
+    /// least 1) of an image. `None` where it searches exactly, or there is nothing to search yet.
     ///
     /// # Errors
     /// When the features do not have the declared shape or the engine fails.
@@ -250,10 +250,11 @@ pub trait MemoryBankFactory: Debug + Send + Sync {
         UpdatePolicy::Always
     }
 
-    /// The most bytes that a bank of these options holds between two images, as [`BankStatus::capacity_bytes`] of a new bank
-    /// or more, computed without building one and without reserving memory. Use saturating arithmetic: `u64::MAX` fits no
-    /// budget. `None` if it cannot be computed: a service then refuses the bank in a config from a request, unless the operator
-    /// allows it by name.
+    /// The most bytes that a bank of these options holds between two images, as
+    /// [`BankStatus::capacity_bytes`] of a new bank or more, computed without building one and
+    /// without reserving memory. Use saturating arithmetic: `u64::MAX` fits no budget. `None` if it
+    /// cannot be computed: a service then refuses the bank in a config from a request, unless the
+    /// operator allows it by name.
     ///
     /// # Errors
     /// If the options do not fit the backbone.

@@ -19,8 +19,8 @@ pub struct Detector {
     backbone: Arc<dyn Backbone>,
     prompt: Option<Arc<dyn PromptHead>>,
     learning: Learning,
-    /// The first stream, which was opened when the detector was built: one that cannot be opened later would be found out
-    /// too late.
+    /// The first stream, which was opened when the detector was built: one that cannot be opened
+    /// later would be found out too late.
     first: Mutex<Option<Stream>>,
 }
 
@@ -72,15 +72,17 @@ impl Detector {
     /// Builds every component that `config` names.
     ///
     /// # Errors
-    /// [`Error::Config`] on an unknown component or a wrong option, [`Error::Component`] when one cannot be built.
+    /// [`Error::Config`] on an unknown component or a wrong option, [`Error::Component`] when one
+    /// cannot be built.
     pub fn build(config: &DetectorConfig) -> Result<Self> {
         let factory = &config.backbone;
         let backbone = factory.build(&config.blocks());
         Self::build_on(config, component(Slot::Backbone, factory.name(), backbone)?)
     }
 
-    /// Builds every other component that `config` names on a backbone that is there already: one made from the same
-    /// `[backbone]` table, which gives at least the [`blocks`](DetectorConfig::blocks) of this config. So detectors share it.
+    /// Builds every other component that `config` names on a backbone that is there already: one
+    /// made from the same `[backbone]` table, which gives at least the
+    /// [`blocks`](DetectorConfig::blocks) of this config. So detectors share it.
     ///
     /// # Errors
     /// As for [`build`](Self::build).
@@ -92,8 +94,9 @@ impl Detector {
         Self::assemble(config, backbone, prompt.transpose()?)
     }
 
-    /// Builds the bank and the scorer of `config` on the backbone and the prompt head of this detector, whose tables must be
-    /// the same in `config`; a config without a prompt head gets none. Loads no weights.
+    /// Builds the bank and the scorer of `config` on the backbone and the prompt head of this
+    /// detector, whose tables must be the same in `config`; a config without a prompt head gets
+    /// none. Loads no weights.
     ///
     /// # Errors
     /// As for [`build`](Self::build).
@@ -102,11 +105,12 @@ impl Detector {
         Self::assemble(config, Arc::clone(&self.backbone), prompt)
     }
 
-    /// Checks that a stream of `config` on this backbone stays within `budget` bytes, without building anything. `trusted`
-    /// tells the slots whose bound may be unknown.
+    /// Checks that a stream of `config` on this backbone stays within `budget` bytes, without
+    /// building anything. `trusted` tells the slots whose bound may be unknown.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] or [`Error::UnknownBound`]; [`Error::Component`] if the options do not fit the backbone.
+    /// [`Error::TooLarge`] or [`Error::UnknownBound`]; [`Error::Component`] if the options do not
+    /// fit the backbone.
     pub fn check_memory(
         config: &DetectorConfig,
         backbone: &BackboneSpec,
@@ -157,7 +161,8 @@ impl Detector {
         self.learning
     }
 
-    /// Gives up the stream that is kept since the detector was built, with the memory that it reserves.
+    /// Gives up the stream that is kept since the detector was built, with the memory that it
+    /// reserves.
     pub fn release(&self) {
         let first = self
             .first
@@ -190,7 +195,8 @@ impl Detector {
     /// Encodes `images` `[batch, 3, side, side]`, normalised as the [`BackboneSpec`] says.
     ///
     /// # Errors
-    /// [`Error::Component`] when the backbone fails, [`Error::NonFinite`] or [`Error::Shape`] when what it gave is unusable.
+    /// [`Error::Component`] when the backbone fails, [`Error::NonFinite`] or [`Error::Shape`] when
+    /// what it gave is unusable.
     pub fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>> {
         let result = self.backbone.encode(images);
         let features = component(Slot::Backbone, self.config.backbone.name(), result)?;

@@ -7,10 +7,11 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Where a component computes: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on.
+/// Where a component computes: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and
+/// so on.
 ///
-/// The device decides speed, and of the results no more than their rounding: options mark it `x-runtime`, so that a stream's state
-/// goes from one to another.
+/// The device decides speed, and of the results no more than their rounding: options mark it
+/// `x-runtime`, so that a stream's state goes from one to another.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Device {
     /// The processor.

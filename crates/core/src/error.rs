@@ -113,7 +113,8 @@ pub enum Error {
     /// A scorer works on the evidence of a bank, and the detector has none.
     #[error("the scorer needs the evidence of a bank: add a [bank] table to the config")]
     NoBank,
-    /// Bank or scorer failed while it remembered an image, so that what the stream knows is in doubt.
+    /// Bank or scorer failed while it remembered an image, so that what the stream knows is in
+    /// doubt.
     #[error(
         "the stream cannot go on: {cause}. Its memory took in a part of the image; restore it from its last saved state, or start a new stream"
     )]

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-/// Writes `bytes` so that at any moment, also when the power fails, either the old file or the new one is whole at `path`.
-/// Who may read it is as for any new file.
+/// Writes `bytes` so that at any moment, also when the power fails, either the old file or the new
+/// one is whole at `path`. Who may read it is as for any new file.
 ///
 /// # Errors
 /// What the file system says, a missing folder too; the old file is untouched then.

@@ -1,7 +1,8 @@
 //! Traits, registry, configuration, detector and stream of rareclip.
 //!
-//! An image passes through four slots - [`Backbone`], [`PromptHead`], [`MemoryBank`], [`Scorer`] - and every
-//! published detector is a choice of the component in each slot, written in a config file.
+//! An image passes through four slots - [`Backbone`], [`PromptHead`], [`MemoryBank`], [`Scorer`] -
+//! and every published detector is a choice of the component in each slot, written in a config
+//! file.
 //!
 //! ```text
 //! tensor -> Backbone -> Features -.-> PromptHead -> Prior     (optional; stateless)
@@ -10,8 +11,9 @@
 //!                                       -> Calibrator: score -> p-value, verdict
 //! ```
 //!
-//! A [`Detector`] is the composition; a [`Stream`] is a detector plus the state of one camera and one
-//! product. A [`DetectorConfig`] holds the components of its slots; plugins declare theirs with [`register!`].
+//! A [`Detector`] is the composition; a [`Stream`] is a detector plus the state of one camera and
+//! one product. A [`DetectorConfig`] holds the components of its slots; plugins declare theirs with
+//! [`register!`].
 
 pub mod backbone;
 pub mod bank;
@@ -60,7 +62,8 @@ pub use types::{
 };
 pub use update::UpdatePolicy;
 
-/// The version of `typetag` that the factory traits are made with: plugins say `use rareclip_core::typetag;`.
+/// The version of `typetag` that the factory traits are made with: plugins say
+/// `use rareclip_core::typetag;`.
 pub use typetag;
 
 /// Writes [`State`](trait@State) for a struct: its fields marked `#[state]` are the memory.

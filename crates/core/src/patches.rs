@@ -1,4 +1,5 @@
-//! Tokens to patch features: means over squares of neighbours, unit length. What banks of all kinds begin with.
+//! Tokens to patch features: means over squares of neighbours, unit length. What banks of all kinds
+//! begin with.
 
 use std::borrow::Cow;
 
@@ -58,8 +59,9 @@ pub struct SideTooLong {
 /// The longest side of a neighbourhood, in patches, that every grid allows.
 const ANY_GRID: usize = 15;
 
-/// Checks the sides of neighbourhoods of patches, given by `option`: each at most 15, or twice the longer side of the grid less
-/// one, from which on every patch sees all others. The work per image grows with the side.
+/// Checks the sides of neighbourhoods of patches, given by `option`: each at most 15, or twice the
+/// longer side of the grid less one, from which on every patch sees all others. The work per image
+/// grows with the side.
 ///
 /// # Errors
 /// [`SideTooLong`] for the first that is longer.
@@ -104,10 +106,11 @@ fn add(sum: &mut [f32], term: &[f32]) {
     }
 }
 
-/// Patch features `[patches, width]` of unit length into `out`, from the raw `tokens` `[patches, width]`.
+/// Patch features `[patches, width]` of unit length into `out`, from the raw `tokens`
+/// `[patches, width]`.
 ///
-/// A patch is the mean over the `side` x `side` square around it, with coordinates clamped to the grid (paper: patch
-/// aggregation). `side` is odd.
+/// A patch is the mean over the `side` x `side` square around it, with coordinates clamped to the
+/// grid (paper: patch aggregation). `side` is odd.
 ///
 /// # Errors
 /// [`Error::NonFinite`] when a token holds NaN or infinity.
@@ -135,8 +138,8 @@ pub fn aggregate(
     }
 }
 
-/// The mean of the tokens `[patches, width]` over the `side` x `side` square around each patch, with coordinates clamped to the
-/// grid; `side` is odd.
+/// The mean of the tokens `[patches, width]` over the `side` x `side` square around each patch,
+/// with coordinates clamped to the grid; `side` is odd.
 pub fn neighbourhood_mean(tokens: ArrayView2<'_, f32>, grid: Grid, side: usize) -> Array2<f32> {
     if side <= 1 || tokens.ncols() == 0 {
         return tokens.to_owned();
@@ -197,9 +200,9 @@ fn squares(values: &[f32], grid: Grid, reach: usize, width: usize, out: &mut Vec
     }
 }
 
-/// Per patch `[patches]` the harmonic mean of the values of all windows that hold it; 0 where one of them is 0. `values` are those
-/// of the windows of `side` x `side` patches in the order of [`Features::windows`](crate::Features::windows) (WinCLIP, CVPR 2023,
-/// section 4.2).
+/// Per patch `[patches]` the harmonic mean of the values of all windows that hold it; 0 where one
+/// of them is 0. `values` are those of the windows of `side` x `side` patches in the order of
+/// [`Features::windows`](crate::Features::windows) (WinCLIP, CVPR 2023, section 4.2).
 pub fn windows_to_patches(values: ArrayView1<'_, f32>, side: usize, grid: Grid) -> Array1<f64> {
     let columns = (grid.columns + 1).saturating_sub(side);
     let mut inverse = vec![0.0f64; grid.patches()];

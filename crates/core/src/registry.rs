@@ -1,8 +1,9 @@
 //! Which components this program has, and what each says of itself.
 //!
-//! `typetag` turns the table of a config into a component. `inventory` carries what is known about it: slot, crate, schema,
-//! defaults and what it reaches. A plugin declares that once, with [`register!`](crate::register); `rareclip components`, the
-//! configuration check and the reference pages read the declaration (`docs/decisions/0012-typed-components.md`).
+//! `typetag` turns the table of a config into a component. `inventory` carries what is known about
+//! it: slot, crate, schema, defaults and what it reaches. A plugin declares that once, with
+//! [`register!`](crate::register); `rareclip components`, the configuration check and the reference
+//! pages read the declaration (`docs/decisions/0012-typed-components.md`).
 
 use std::collections::BTreeSet;
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -19,7 +20,8 @@ use crate::{
     BackboneFactory, MemoryBankFactory, PromptHeadFactory, ScorerFactory, VectorIndexFactory,
 };
 
-/// The declaration of one component: what `typetag` does not carry. Made by [`register!`](crate::register).
+/// The declaration of one component: what `typetag` does not carry. Made by
+/// [`register!`](crate::register).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Declaration {
@@ -79,8 +81,8 @@ pub struct Component {
     pub package: &'static str,
     /// The version of that crate.
     pub version: &'static str,
-    /// What it can reach outside the memory of the process; empty: nothing. A config from a request may choose only a
-    /// component that reaches nothing ([`Trust`](crate::trust::Trust)).
+    /// What it can reach outside the memory of the process; empty: nothing. A config from a request
+    /// may choose only a component that reaches nothing ([`Trust`](crate::trust::Trust)).
     pub reaches: &'static [Reach],
     declaration: &'static Declaration,
     schema: OnceLock<Value>,
@@ -144,8 +146,8 @@ inventory::collect!(Linked);
 static REQUIRED: RwLock<Vec<&'static [Declaration]>> = RwLock::new(Vec::new());
 
 /// Requires the components of a crate. A plugin offers this as its function `register`, which
-/// [`register!`](crate::register) makes. To call it links the crate, and the program refuses to start if the linker dropped its
-/// link-time constructor ([`missing`]):
+/// [`register!`](crate::register) makes. To call it links the crate, and the program refuses to
+/// start if the linker dropped its link-time constructor ([`missing`]):
 ///
 /// ```ignore
 /// fn main() -> std::process::ExitCode {
@@ -206,7 +208,8 @@ pub fn find(slot: Slot, name: &str) -> Option<&'static Component> {
     components_of(slot).find(|component| component.name == name)
 }
 
-/// Names that two crates of this program both claim. A program must not start with any: a config could mean either.
+/// Names that two crates of this program both claim. A program must not start with any: a config
+/// could mean either.
 pub fn clashes() -> Vec<String> {
     clashes_among(components())
 }
@@ -241,20 +244,23 @@ fn clashes_among(sorted: &[Component]) -> Vec<String> {
 /// }
 /// ```
 ///
-/// The name in `typetag::serde` is the component's `type` in a config. `reaches` lists what the component can reach outside the
-/// memory of the process: `commands` (starts programs), `sockets` (connects to them), `files` (reads, writes or loads what its
-/// options name), `weights` (loads or downloads them). Without it the component reaches nothing. What components its options
-/// choose, e.g. an index, they declare themselves. A service builds a component from the config of a request only if it reaches
-/// nothing, or the operator allows it by name.
+/// The name in `typetag::serde` is the component's `type` in a config. `reaches` lists what the
+/// component can reach outside the memory of the process: `commands` (starts programs), `sockets`
+/// (connects to them), `files` (reads, writes or loads what its options name), `weights` (loads or
+/// downloads them). Without it the component reaches nothing. What components its options choose,
+/// e.g. an index, they declare themselves. A service builds a component from the config of a
+/// request only if it reaches nothing, or the operator allows it by name.
 ///
-/// The slots are `backbone`, `prompt`, `bank`, `scorer` and `index`. An options struct derives `Debug`, `Clone`, `Serialize`,
-/// `Deserialize` and `JsonSchema`, implements `Default`, has `#[serde(deny_unknown_fields, default)]`, documents every field, and
-/// implements the factory trait of its slot ([`BackboneFactory`], [`PromptHeadFactory`], [`MemoryBankFactory`],
+/// The slots are `backbone`, `prompt`, `bank`, `scorer` and `index`. An options struct derives
+/// `Debug`, `Clone`, `Serialize`, `Deserialize` and `JsonSchema`, implements `Default`, has
+/// `#[serde(deny_unknown_fields, default)]`, documents every field, and implements the factory
+/// trait of its slot ([`BackboneFactory`], [`PromptHeadFactory`], [`MemoryBankFactory`],
 /// [`ScorerFactory`], [`VectorIndexFactory`]).
 ///
-/// The macro defines `pub static COMPONENTS: &[Declaration]` and `pub fn register()`. The components register when the crate is
-/// linked. A binary that only names the crate in its `Cargo.toml` links it by `use the_plugin as _;`, or by a call of
-/// `the_plugin::register()`, which also makes the program check at start that the components are there.
+/// The macro defines `pub static COMPONENTS: &[Declaration]` and `pub fn register()`. The
+/// components register when the crate is linked. A binary that only names the crate in its
+/// `Cargo.toml` links it by `use the_plugin as _;`, or by a call of `the_plugin::register()`, which
+/// also makes the program check at start that the components are there.
 #[macro_export]
 macro_rules! register {
     ($($slot:ident $options:ty $(, reaches [$($reach:ident),+ $(,)?])?);+ $(;)?) => {

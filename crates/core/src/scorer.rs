@@ -61,7 +61,8 @@ pub struct Scored {
     pub map: AnomalyMap,
     /// The score of this image alone.
     pub raw_score: f32,
-    /// The score after the scorer's refinements, e.g. re-scoring; equal to `raw_score` where it has none.
+    /// The score after the scorer's refinements, e.g. re-scoring; equal to `raw_score` where it has
+    /// none.
     pub score: f32,
 }
 
@@ -83,7 +84,8 @@ impl Scored {
     }
 }
 
-/// Scores the images of one stream in order. The result for an image depends on it and earlier ones only.
+/// Scores the images of one stream in order. The result for an image depends on it and earlier ones
+/// only.
 ///
 /// A scorer that remembers nothing is a [`StatelessScorer`].
 pub trait Scorer: State + Send {
@@ -103,8 +105,8 @@ pub trait Scorer: State + Send {
     /// When it cannot take in the image. The memory is unchanged then.
     fn absorb(&mut self, input: &ScoreInput<'_>, carry: Self::Carry) -> Result<(), BoxError>;
 
-    /// Refines the scores of a batch by looking at all of it, where the bank learns from batches; `scores` are those of
-    /// [`assess`](Self::assess), in the order of `images`.
+    /// Refines the scores of a batch by looking at all of it, where the bank learns from batches;
+    /// `scores` are those of [`assess`](Self::assess), in the order of `images`.
     ///
     /// # Errors
     /// When features cannot be read or have the wrong shape.
@@ -113,7 +115,8 @@ pub trait Scorer: State + Send {
         Ok(())
     }
 
-    /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is calibrated.
+    /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is
+    /// calibrated.
     fn nominal_range(&self) -> (f32, f32);
 
     /// Bytes held between two images.
@@ -137,7 +140,8 @@ pub trait StatelessScorer: Send {
         Ok(())
     }
 
-    /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is calibrated.
+    /// Values that a map takes as a rule, `(low, high)`: the colour scale until the stream is
+    /// calibrated.
     fn nominal_range(&self) -> (f32, f32);
 }
 
@@ -280,14 +284,16 @@ impl<S: Scorer + 'static> ErasedScorer for S {
 /// Builds a [`Scorer`] from its options; implemented by the options struct of a plugin.
 #[typetag::serde(tag = "type")]
 pub trait ScorerFactory: Debug + Send + Sync {
-    /// The blocks (1-based) it reads beyond those of the bank; empty where it reads what the bank reads.
+    /// The blocks (1-based) it reads beyond those of the bank; empty where it reads what the bank
+    /// reads.
     fn blocks(&self) -> Vec<usize> {
         Vec::new()
     }
 
-    /// The most bytes that a scorer of these options holds between two images for scored images, computed without building one
-    /// and without reserving memory; known normals come on top. `Some(0)` if it remembers nothing. Use saturating arithmetic.
-    /// `None` if it cannot be computed: a service then refuses the scorer in a config from a request, unless the operator
+    /// The most bytes that a scorer of these options holds between two images for scored images,
+    /// computed without building one and without reserving memory; known normals come on top.
+    /// `Some(0)` if it remembers nothing. Use saturating arithmetic. `None` if it cannot be
+    /// computed: a service then refuses the scorer in a config from a request, unless the operator
     /// allows it by name.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! Which components a config may choose that does not come from the operator.
 //!
-//! A config from a file or a flag may use every component. A config from a request, or one stored by a
-//! request, may use a component only if the program trusts it, it reaches nothing outside the process
-//! ([`Reach`]), and its options are numbers, names from a fixed list, or tables of those. The operator
-//! may allow other components by name.
+//! A config from a file or a flag may use every component. A config from a request, or one stored
+//! by a request, may use a component only if the program trusts it, it reaches nothing outside the
+//! process ([`Reach`]), and its options are numbers, names from a fixed list, or tables of those.
+//! The operator may allow other components by name.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,8 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Trusts `components` as far as their declarations go: those that reach something stay refused.
+    /// Trusts `components` as far as their declarations go: those that reach something stay
+    /// refused.
     pub fn of<'a>(components: impl IntoIterator<Item = &'a Component>) -> Self {
         let named = |one: &Component| (one.slot, one.name.to_owned());
         Self {
@@ -95,8 +96,8 @@ impl Trust {
         })
     }
 
-    /// Checks the table of a component, `type` included, which is at `key` in a config from a request. Builds nothing and
-    /// runs no code of the component but its declaration.
+    /// Checks the table of a component, `type` included, which is at `key` in a config from a
+    /// request. Builds nothing and runs no code of the component but its declaration.
     ///
     /// # Errors
     /// [`ConfigError`] that names each component and option that may not be given, and the remedy.
@@ -187,7 +188,8 @@ impl Trust {
 struct Walk<'a> {
     trust: &'a Trust,
     owner: &'a Component,
-    /// Whether the operator allowed the component by name: then only the components that it chooses are checked.
+    /// Whether the operator allowed the component by name: then only the components that it chooses
+    /// are checked.
     free: bool,
 }
 

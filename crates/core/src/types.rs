@@ -36,8 +36,9 @@ pub struct Features {
     pub tokens: BTreeMap<usize, Array2<f32>>,
     /// The image embedding `[embedding width]`, of unit length.
     pub embedding: Array1<f32>,
-    /// Embeddings of square windows of patches, by their side in patches: `[positions, embedding width]`, of unit length, positions
-    /// row by row one patch apart. Empty unless the backbone was asked for windows.
+    /// Embeddings of square windows of patches, by their side in patches:
+    /// `[positions, embedding width]`, of unit length, positions row by row one patch apart. Empty
+    /// unless the backbone was asked for windows.
     pub windows: BTreeMap<usize, Array2<f32>>,
     /// Size in bytes of the file that the image came in, where it is known.
     pub file_bytes: Option<u64>,
@@ -74,8 +75,8 @@ impl FeatureSource for &[Features] {
 }
 
 impl Features {
-    /// Features of one image: its patch grid, per block (1-based) the tokens `[patches, width]`, and the image embedding of
-    /// unit length.
+    /// Features of one image: its patch grid, per block (1-based) the tokens `[patches, width]`,
+    /// and the image embedding of unit length.
     pub fn new(grid: Grid, tokens: BTreeMap<usize, Array2<f32>>, embedding: Array1<f32>) -> Self {
         Self {
             grid,
@@ -97,10 +98,12 @@ impl Features {
         })
     }
 
-    /// The tokens `[patches, width]` of a block, for a component that was built for `grid` and `width`.
+    /// The tokens `[patches, width]` of a block, for a component that was built for `grid` and
+    /// `width`.
     ///
     /// # Errors
-    /// [`Error::MissingBlock`], [`Error::Shape`] when grid or width is another, or [`Error::NonFinite`].
+    /// [`Error::MissingBlock`], [`Error::Shape`] when grid or width is another, or
+    /// [`Error::NonFinite`].
     pub fn tokens_of(&self, block: usize, grid: Grid, width: usize) -> Result<&Array2<f32>> {
         let tokens = self.block(block)?;
         let what = || format!("tokens of block {block}");
@@ -238,7 +241,8 @@ impl Prior {
 pub struct Evidence {
     /// One entry per branch of the bank, in the bank's order.
     pub branches: Vec<Branch>,
-    /// How unlike the memory the image is as a whole, where the bank says so itself; larger is more anomalous.
+    /// How unlike the memory the image is as a whole, where the bank says so itself; larger is more
+    /// anomalous.
     pub image: Option<f32>,
 }
 
@@ -277,14 +281,16 @@ impl Evidence {
     }
 }
 
-/// The evidence of one branch of a bank: how unlike its memory each patch is, by one kind of feature.
+/// The evidence of one branch of a bank: how unlike its memory each patch is, by one kind of
+/// feature.
 #[derive(Debug, Clone)]
 pub struct Branch {
     /// What was compared, in words that no other branch of the bank has, such as `block 9`.
     pub source: String,
     /// What `scores` measure.
     pub distance: Distance,
-    /// Per patch how unlike the memory it is `[patches]`; larger is more anomalous. Zero while the memory is empty.
+    /// Per patch how unlike the memory it is `[patches]`; larger is more anomalous. Zero while the
+    /// memory is empty.
     pub scores: Array1<f32>,
     /// The same against the known normal shots alone, where there are any.
     pub normal_scores: Option<Array1<f32>>,
@@ -301,7 +307,8 @@ impl Branch {
         }
     }
 
-    /// Scores of the patches of `block` (1-based), each averaged over a square of `side` x `side` patches.
+    /// Scores of the patches of `block` (1-based), each averaged over a square of `side` x `side`
+    /// patches.
     pub fn of_block(block: usize, side: usize, distance: Distance, scores: Array1<f32>) -> Self {
         let source = match side {
             1 => format!("block {block}"),
@@ -357,10 +364,12 @@ impl Blur {
 }
 
 impl AnomalyMap {
-    /// The map of `side` x `side` pixels of a value per patch `[patches]`: enlarged bilinearly with corners aligned, then blurred.
+    /// The map of `side` x `side` pixels of a value per patch `[patches]`: enlarged bilinearly with
+    /// corners aligned, then blurred.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is none.
+    /// [`Error::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is
+    /// none.
     pub fn from_patches(
         values: ArrayView1<'_, f32>,
         grid: Grid,

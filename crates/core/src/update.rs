@@ -1,7 +1,8 @@
 //! Which scored images a bank remembers.
 //!
-//! The published online detectors remember every image, defects included; refinements of them leave some out. The policy is a
-//! choice of the bank (`update = { type = "quantile" }`); the scorer's own memory is not touched by it.
+//! The published online detectors remember every image, defects included; refinements of them leave
+//! some out. The policy is a choice of the bank (`update = { type = "quantile" }`); the scorer's
+//! own memory is not touched by it.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,8 @@ pub enum UpdatePolicy {
     /// Every image, as in RareCLIP.
     #[default]
     Always,
-    /// Images whose score is not above a quantile of the latest scores: what looks anomalous is kept out of the memory.
+    /// Images whose score is not above a quantile of the latest scores: what looks anomalous is
+    /// kept out of the memory.
     Quantile {
         /// Share of the latest scores that may be remembered.
         #[serde(default = "default_quantile")]

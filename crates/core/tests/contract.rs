@@ -1,5 +1,5 @@
-//! What the types of the contract do for the author of a component: state by derive, typed intermediate results, and a
-//! stream that cannot go on with half an image.
+//! What the types of the contract do for the author of a component: state by derive, typed
+//! intermediate results, and a stream that cannot go on with half an image.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "test code")]
 

@@ -6,9 +6,10 @@ use super::table::{Once, Place, file_below, on_line, read_text};
 use super::{Category, Kind, Options, Sample};
 use crate::DatasetError;
 
-/// Reads `labels.csv`: lines of image, probability of a defect (0 to 1) and `mono` or `poly`, separated by blanks or
-/// commas. The two types of cells are the categories. A cell is anomalous if its probability is at least one half: the experts
-/// called it defective, surely or not. Its defect is `defect-` and the probability.
+/// Reads `labels.csv`: lines of image, probability of a defect (0 to 1) and `mono` or `poly`,
+/// separated by blanks or commas. The two types of cells are the categories. A cell is anomalous if
+/// its probability is at least one half: the experts called it defective, surely or not. Its defect
+/// is `defect-` and the probability.
 pub(super) fn read(root: &Path, options: &Options) -> Result<Vec<Category>, DatasetError> {
     let file = root.join("labels.csv");
     if !file.is_file() {

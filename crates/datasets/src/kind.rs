@@ -10,13 +10,16 @@ use crate::DatasetError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// MVTec AD (Bergmann et al., CVPR 2019), and everything laid out like it. Masks optional, for all or for none.
+    /// MVTec AD (Bergmann et al., CVPR 2019), and everything laid out like it. Masks optional, for
+    /// all or for none.
     Mvtec,
     /// MVTec AD 2 (Heckler-Kram et al., 2025).
     MvtecAd2,
-    /// MVTec LOCO AD (Bergmann et al., IJCV 2022): several masks an image, saturation areas in `defects_config.json`.
+    /// MVTec LOCO AD (Bergmann et al., IJCV 2022): several masks an image, saturation areas in
+    /// `defects_config.json`.
     MvtecLoco,
-    /// VisA (Zou et al., ECCV 2022), as published with its split csv, or split into folders by its `prepare_data.py`.
+    /// VisA (Zou et al., ECCV 2022), as published with its split csv, or split into folders by its
+    /// `prepare_data.py`.
     Visa,
     /// BTAD (Mishra et al., ISIE 2021).
     Btad,

@@ -1,9 +1,10 @@
 //! Data sets on disk as lists of samples.
 //!
-//! [`Dataset::open`] reads what a [`Spec`] names: `mvtec:DIR`, `visa:DIR?category=candle`, or a bare folder, whose layout
-//! is recognised. Names sort naturally (`img2` before `img10`), folders before the files in them; tables keep their own
-//! order. Hidden entries and files that are not images are passed over; anything else out of place is an error that names
-//! the first offending path and what was expected. Image files are not opened.
+//! [`Dataset::open`] reads what a [`Spec`] names: `mvtec:DIR`, `visa:DIR?category=candle`, or a
+//! bare folder, whose layout is recognised. Names sort naturally (`img2` before `img10`), folders
+//! before the files in them; tables keep their own order. Hidden entries and files that are not
+//! images are passed over; anything else out of place is an error that names the first offending
+//! path and what was expected. Image files are not opened.
 
 mod classes;
 mod detect;
@@ -40,11 +41,14 @@ pub use spec::{Options, Spec, TestSet};
 pub use truth::Truth;
 
 impl Dataset {
-    /// Reads the data set that `spec` names. One category folder of a data set of several will do as its root.
+    /// Reads the data set that `spec` names. One category folder of a data set of several will do
+    /// as its root.
     ///
     /// # Errors
-    /// [`DatasetError::Layout`], [`DatasetError::Io`], [`DatasetError::Row`] or [`DatasetError::Json`] at the first mistake in the
-    /// layout, [`DatasetError::UnknownCategory`], and [`DatasetError::Spec`] for options that the kind does not have.
+    /// [`DatasetError::Layout`], [`DatasetError::Io`], [`DatasetError::Row`] or
+    /// [`DatasetError::Json`] at the first mistake in the layout,
+    /// [`DatasetError::UnknownCategory`], and [`DatasetError::Spec`] for options that the kind does
+    /// not have.
     pub fn open(spec: &Spec) -> Result<Self, DatasetError> {
         let kind = match spec.kind {
             Some(kind) => kind,

@@ -6,8 +6,8 @@ use std::path::Path;
 use super::Sample;
 use crate::DatasetError;
 
-/// Reads a list file: one path relative to the root of the data set a line, UTF-8. Returns line numbers (from 1) and
-/// ids. Empty lines are skipped, `\` counts as `/`, a leading `./` is dropped.
+/// Reads a list file: one path relative to the root of the data set a line, UTF-8. Returns line
+/// numbers (from 1) and ids. Empty lines are skipped, `\` counts as `/`, a leading `./` is dropped.
 ///
 /// # Errors
 /// [`DatasetError::Io`], or [`DatasetError::ListEntry`] for a path named twice.
@@ -37,7 +37,8 @@ pub fn read_list(list: &Path) -> Result<Vec<(usize, String)>, DatasetError> {
 /// The samples that the list file names, in its order.
 ///
 /// # Errors
-/// Those of [`read_list`], and [`DatasetError::ListEntry`] for a path that is not among `samples` or an empty list.
+/// Those of [`read_list`], and [`DatasetError::ListEntry`] for a path that is not among `samples`
+/// or an empty list.
 pub fn select(samples: &[Sample], list: &Path) -> Result<Vec<Sample>, DatasetError> {
     let by_id: HashMap<&str, &Sample> = samples
         .iter()

@@ -11,7 +11,8 @@ use crate::DatasetError;
 
 const COLUMNS: [&str; 6] = ["image", "label", "mask", "split", "category", "defect"];
 
-/// The folder of the manifest, which ids are relative to, and the categories as it first names them.
+/// The folder of the manifest, which ids are relative to, and the categories as it first names
+/// them.
 pub(super) fn read<'a>(
     file: &'a Path,
     options: &Options,
@@ -160,7 +161,8 @@ fn add(
     Ok(())
 }
 
-/// `None`: unknown; `Some(None)`: normal; `Some(defect)`: anomalous. Without a label, a mask or a defect tells.
+/// `None`: unknown; `Some(None)`: normal; `Some(defect)`: anomalous. Without a label, a mask or a
+/// defect tells.
 fn truth<'a>(
     fields: &'a [String; 6],
     place: Place<'_>,

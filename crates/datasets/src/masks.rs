@@ -57,8 +57,9 @@ pub enum Pixels {
     Mask(Array2<bool>),
 }
 
-/// The mask of `sample`: resized to the `map_side` of the detector's maps as the published code does (bilinear, > 0.5), then to `side`
-/// by nearest neighbour. Several files are united first, each turned upright where `preset` turns images.
+/// The mask of `sample`: resized to the `map_side` of the detector's maps as the published code
+/// does (bilinear, > 0.5), then to `side` by nearest neighbour. Several files are united first,
+/// each turned upright where `preset` turns images.
 ///
 /// # Errors
 /// [`MaskError`].
@@ -96,7 +97,8 @@ pub fn read(path: &Path) -> Result<Picture> {
     decode_file(path, &Limits::default()).map_err(MaskError::image(path))
 }
 
-/// The masks of one image as one: marked where any of them is, each turned as `preset` turns images.
+/// The masks of one image as one: marked where any of them is, each turned as `preset` turns
+/// images.
 fn merged(files: &[PathBuf], preset: Preset) -> Result<Array2<bool>> {
     let [first_path, rest @ ..] = files else {
         return Err(MaskError::NoMask);

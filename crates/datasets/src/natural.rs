@@ -2,8 +2,9 @@
 
 use std::cmp::Ordering;
 
-/// Compares names so that numbers inside them count by value: `img2` < `img10`, `a01` and `a1` next to each other.
-/// A total order (sorting may panic on anything less): only identical names are equal.
+/// Compares names so that numbers inside them count by value: `img2` < `img10`, `a01` and `a1` next
+/// to each other. A total order (sorting may panic on anything less): only identical names are
+/// equal.
 #[must_use]
 pub fn natural_cmp(a: &str, b: &str) -> Ordering {
     pieces(a).cmp(pieces(b)).then_with(|| a.cmp(b))
@@ -11,7 +12,8 @@ pub fn natural_cmp(a: &str, b: &str) -> Ordering {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Piece<'a> {
-    /// Number of digits, then the digits, both without leading zeros: the order of the value, without overflow.
+    /// Number of digits, then the digits, both without leading zeros: the order of the value,
+    /// without overflow.
     Number(usize, &'a str),
     Other(char),
 }

@@ -2,8 +2,8 @@
 
 use rand_mt::Mt;
 
-/// The permutation that Python's `random.seed(seed); random.shuffle(list(range(n)))` gives, which the reference
-/// implementation uses: entry `i` is the index of the element that comes `i`-th.
+/// The permutation that Python's `random.seed(seed); random.shuffle(list(range(n)))` gives, which
+/// the reference implementation uses: entry `i` is the index of the element that comes `i`-th.
 #[must_use]
 pub fn python_shuffle(seed: u64, n: usize) -> Vec<usize> {
     // Python seeds with the 32-bit words of the number, lowest first, without leading zero words.
@@ -37,7 +37,8 @@ fn below(twister: &mut Mt, limit: u64) -> u64 {
     }
 }
 
-/// 1 to 64 random bits: whole words lowest first, the last one shifted down to the bits that remain.
+/// 1 to 64 random bits: whole words lowest first, the last one shifted down to the bits that
+/// remain.
 fn random_bits(twister: &mut Mt, bits: u32) -> u64 {
     let low = u64::from(twister.next_u32() >> 32_u32.saturating_sub(bits));
     match bits.saturating_sub(32) {

@@ -130,7 +130,8 @@ impl Published {
         PUBLISHED.iter().find(|set| set.name == name)
     }
 
-    /// The spec of the data set once it lies in a folder of its name, or of the one that was pulled.
+    /// The spec of the data set once it lies in a folder of its name, or of the one that was
+    /// pulled.
     #[must_use]
     pub fn spec(&self) -> String {
         match self.kind {

@@ -19,7 +19,8 @@ pub const ANOMALOUS: &str = "anomalous";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
-    /// No file: the image is normal, or nothing is known of its pixels ([`Sample::pixel_truth`] tells which).
+    /// No file: the image is normal, or nothing is known of its pixels ([`Sample::pixel_truth`]
+    /// tells which).
     #[default]
     None,
     /// One file for the image.
@@ -60,7 +61,8 @@ pub enum PixelTruth<'a> {
 /// One image of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Path of the image relative to the root of the data set, `/`-separated on every platform; no two are equal.
+    /// Path of the image relative to the root of the data set, `/`-separated on every platform; no
+    /// two are equal.
     pub id: String,
     /// Path of the image.
     pub path: PathBuf,
@@ -104,7 +106,8 @@ impl Sample {
     }
 }
 
-/// Up to which area a defect must be found to count as found whole (sPRO; Bergmann et al., IJCV 2022).
+/// Up to which area a defect must be found to count as found whole (sPRO; Bergmann et al., IJCV
+/// 2022).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Saturation {
     /// The defect.
@@ -121,8 +124,8 @@ pub struct Saturation {
 }
 
 impl Saturation {
-    /// The share of a region of `area` pixels (at least 1) that must be found for it to count as found whole, above 0, up to 1. As a
-    /// share it holds for the mask at any size.
+    /// The share of a region of `area` pixels (at least 1) that must be found for it to count as
+    /// found whole, above 0, up to 1. As a share it holds for the mask at any size.
     #[must_use]
     pub fn share(&self, area: u64) -> f64 {
         match self.relative {
@@ -174,6 +177,7 @@ pub struct Dataset {
     pub kind: Kind,
     /// The folder that sample ids are relative to.
     pub root: PathBuf,
-    /// The categories: folders in natural order, those of a table as it first names them. Never empty.
+    /// The categories: folders in natural order, those of a table as it first names them. Never
+    /// empty.
     pub categories: Vec<Category>,
 }

@@ -170,7 +170,8 @@ impl Masks<'_> {
         })
     }
 
-    /// Refuses masks of classes that have no images. Folders for normal classes may lie about, empty masks in them.
+    /// Refuses masks of classes that have no images. Folders for normal classes may lie about,
+    /// empty masks in them.
     pub(super) fn of_known_classes(
         &self,
         classes: &[String],

@@ -201,7 +201,8 @@ impl Options {
     }
 }
 
-/// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty otherwise.
+/// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty
+/// otherwise.
 pub(super) fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     names
         .into_iter()

@@ -31,12 +31,12 @@ impl Truth {
         }
     }
 
-    /// The labels in a CSV file with the columns `image` and `label` (0 normal, 1 anomalous). Other columns
-    /// are passed over, `\` counts as `/`.
+    /// The labels in a CSV file with the columns `image` and `label` (0 normal, 1 anomalous). Other
+    /// columns are passed over, `\` counts as `/`.
     ///
     /// # Errors
-    /// [`DatasetError::Io`], or [`DatasetError::Row`] for a missing column, an unknown label, or an image that is
-    /// named on two lines.
+    /// [`DatasetError::Io`], or [`DatasetError::Row`] for a missing column, an unknown label, or an
+    /// image that is named on two lines.
     pub fn read_labels(file: &Path) -> Result<Self, DatasetError> {
         let table = Csv::read(file)?;
         for column in ["image", "label"] {
@@ -102,17 +102,19 @@ impl Truth {
         &self.samples
     }
 
-    /// The truth of an image by its name, or by the longest end of it: results may carry folders in front.
+    /// The truth of an image by its name, or by the longest end of it: results may carry folders in
+    /// front.
     #[must_use]
     pub fn find(&self, image: &str) -> Option<&Sample> {
         self.position(image).map(|(at, _)| &self.samples[at])
     }
 
-    /// The truth of each of `results`, which are lines (from 1) and image names; `None` where nothing is known.
+    /// The truth of each of `results`, which are lines (from 1) and image names; `None` where
+    /// nothing is known.
     ///
     /// # Errors
-    /// [`DatasetError::SharedTruth`] where two results have the same truth, [`DatasetError::ForeignCategory`] where
-    /// an image lies in a folder next to that of the truth.
+    /// [`DatasetError::SharedTruth`] where two results have the same truth,
+    /// [`DatasetError::ForeignCategory`] where an image lies in a folder next to that of the truth.
     pub fn matched<'a>(
         &self,
         results: impl IntoIterator<Item = (u64, &'a str)>,
@@ -139,7 +141,8 @@ impl Truth {
         Ok(found)
     }
 
-    /// The place of the truth of an image, and the folders in front of the name that it was found by.
+    /// The place of the truth of an image, and the folders in front of the name that it was found
+    /// by.
     fn position<'a>(&self, image: &'a str) -> Option<(usize, &'a str)> {
         let mut name = image;
         loop {
@@ -151,7 +154,8 @@ impl Truth {
         }
     }
 
-    /// Refuses an image of a folder next to the root of the truth: two categories have the same names inside.
+    /// Refuses an image of a folder next to the root of the truth: two categories have the same
+    /// names inside.
     fn check_category(&self, line: u64, image: &str, folders: &str) -> Result<(), DatasetError> {
         let folder = folders.rsplit('/').next().unwrap_or_default();
         let Some(root) = &self.root else {

@@ -1,7 +1,8 @@
 //! Image input and map output for rareclip.
 //!
-//! * [`decode`] reads PNG, JPEG, BMP, TIFF and WebP into a plain [`Picture`] that keeps the file's own
-//!   mode, under [`Limits`] that are checked before pixel memory is allocated (feature `codecs`).
+//! * [`decode`] reads PNG, JPEG, BMP, TIFF and WebP into a plain [`Picture`] that keeps the file's
+//!   own mode, under [`Limits`] that are checked before pixel memory is allocated (feature
+//!   `codecs`).
 //! * [`to_tensor`] and [`prepare`] turn a picture into a normalised `[3, side, side]` tensor with
 //!   Pillow's integer resampling, either as the published code does it ([`Preset::Reference`]) or
 //!   with the conversion to RGB first ([`Preset::Product`]).

@@ -15,7 +15,8 @@ pub struct Limits {
     pub max_height: u32,
     /// Largest width times height. Default 100 000 000.
     pub max_pixels: u64,
-    /// Largest memory in bytes that decoding may take for pixels and decoder buffers. Default 1 GiB.
+    /// Largest memory in bytes that decoding may take for pixels and decoder buffers. Default 1
+    /// GiB.
     pub max_decoder_bytes: u64,
     /// Largest file in bytes. Default 256 MiB.
     pub max_file_bytes: u64,

@@ -65,8 +65,8 @@ pub fn upsample_bilinear(
     ))
 }
 
-/// Bilinear interpolation to `[out_height, out_width]` with aligned pixel edges, which lays a map of
-/// the resized picture over the picture at its own size. No antialiasing.
+/// Bilinear interpolation to `[out_height, out_width]` with aligned pixel edges, which lays a map
+/// of the resized picture over the picture at its own size. No antialiasing.
 ///
 /// # Errors
 /// [`ImagingError::ZeroSize`] where the map or the target is empty.

@@ -38,11 +38,12 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Percentile bootstrap interval of the image AUROC. Images are drawn with replacement within their class,
-/// so that no resample lacks one. `None` if only one class is present.
+/// Percentile bootstrap interval of the image AUROC. Images are drawn with replacement within their
+/// class, so that no resample lacks one. `None` if only one class is present.
 ///
 /// # Errors
-/// [`MetricsError::LengthMismatch`], [`MetricsError::NonFiniteScore`] or [`MetricsError::InvalidParameter`].
+/// [`MetricsError::LengthMismatch`], [`MetricsError::NonFiniteScore`] or
+/// [`MetricsError::InvalidParameter`].
 pub fn bootstrap_auroc(
     scores: &[f64],
     labels: &[bool],
@@ -93,7 +94,8 @@ fn check_settings(settings: &Bootstrap) -> Result<(), MetricsError> {
     Ok(())
 }
 
-/// Replaces scores by the rank of their distinct value: ranks of normal images, of anomalous ones, and their number.
+/// Replaces scores by the rank of their distinct value: ranks of normal images, of anomalous ones,
+/// and their number.
 fn levels(scores: &[f64], labels: &[bool]) -> (Vec<usize>, Vec<usize>, usize) {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_unstable_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(a.cmp(&b)));

@@ -1,5 +1,5 @@
-//! Variance of the AUROC and a paired test (DeLong, DeLong & Clarke-Pearson, Biometrics 1988), by mid-ranks
-//! (Sun & Xu, IEEE Signal Processing Letters 2014).
+//! Variance of the AUROC and a paired test (DeLong, DeLong & Clarke-Pearson, Biometrics 1988), by
+//! mid-ranks (Sun & Xu, IEEE Signal Processing Letters 2014).
 
 use serde::{Deserialize, Serialize};
 
@@ -30,8 +30,8 @@ pub struct PairedTest {
     pub standard_error: f64,
     /// Difference in standard errors. `None` if the standard error is 0.
     pub z: Option<f64>,
-    /// Two-sided probability of a difference at least this large if the detectors were equally good.
-    /// 1 if nothing differs; `None` if the AUROCs differ and the standard error is 0.
+    /// Two-sided probability of a difference at least this large if the detectors were equally
+    /// good. 1 if nothing differs; `None` if the AUROCs differ and the standard error is 0.
     pub p_value: Option<f64>,
 }
 
@@ -48,7 +48,8 @@ pub fn delong(scores: &[f64], labels: &[bool]) -> Result<Option<AurocVariance>, 
     }))
 }
 
-/// Tests whether the scores `a` and `b` of the same images differ in AUROC. `None` with fewer than two images of either class.
+/// Tests whether the scores `a` and `b` of the same images differ in AUROC. `None` with fewer than
+/// two images of either class.
 ///
 /// # Errors
 /// [`MetricsError::LengthMismatch`] or [`MetricsError::NonFiniteScore`].
@@ -104,7 +105,8 @@ impl Placements {
         );
         anomalous.clear();
         normal.clear();
-        // Mid-rank among all minus mid-rank among the own class counts the images of the other class below.
+        // Mid-rank among all minus mid-rank among the own class counts the images of the other
+        // class below.
         for (rank, label) in mid_ranks(scores).into_iter().zip(labels) {
             if *label {
                 anomalous.extend(own_anomalous.next().map(|own| (rank - own) / negatives));

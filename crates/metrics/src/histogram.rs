@@ -2,7 +2,8 @@
 
 use super::sweep::{Block, Sweep};
 
-/// Leading bits of a score that choose its bin: sign, 8 of exponent, 11 of mantissa (bins 1/2048 wide, relatively).
+/// Leading bits of a score that choose its bin: sign, 8 of exponent, 11 of mantissa (bins 1/2048
+/// wide, relatively).
 const BITS: u32 = 20;
 
 /// Bytes of a [`Histogram`].
@@ -74,7 +75,8 @@ impl Histogram {
     }
 }
 
-/// Flipping the sign bit of positive floats and all bits of negative ones makes their bits sort like their values.
+/// Flipping the sign bit of positive floats and all bits of negative ones makes their bits sort
+/// like their values.
 fn index(score: f32) -> usize {
     let bits = score.to_bits();
     let key = if bits >> 31 == 1 {

@@ -12,17 +12,21 @@ pub struct ImageMetrics {
     pub images: usize,
     /// How many of them are anomalous.
     pub anomalous: usize,
-    /// Area under the receiver operating characteristic, 0 to 1. `None` if only one class is present.
+    /// Area under the receiver operating characteristic, 0 to 1. `None` if only one class is
+    /// present.
     pub auroc: Option<f64>,
-    /// Average precision: sum over thresholds of recall step times precision, 0 to 1. `None` if only one class is present.
+    /// Average precision: sum over thresholds of recall step times precision, 0 to 1. `None` if
+    /// only one class is present.
     pub ap: Option<f64>,
     /// Largest F1 over all thresholds, 0 to 1. `None` if only one class is present.
     pub f1_max: Option<f64>,
-    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None` where `f1_max` is.
+    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None`
+    /// where `f1_max` is.
     pub f1_threshold: Option<f64>,
 }
 
-/// Computes the metrics of `scores` (higher = more anomalous) against `labels` (`true` = anomalous).
+/// Computes the metrics of `scores` (higher = more anomalous) against `labels` (`true` =
+/// anomalous).
 ///
 /// # Errors
 /// [`MetricsError::LengthMismatch`] or [`MetricsError::NonFiniteScore`].

@@ -21,31 +21,37 @@ pub struct PixelMetrics {
     pub anomalous_pixels: u64,
     /// Number of 8-connected defect regions.
     pub regions: u64,
-    /// Area under the receiver operating characteristic, 0 to 1. `None` if only one class is present.
+    /// Area under the receiver operating characteristic, 0 to 1. `None` if only one class is
+    /// present.
     pub auroc: Option<f64>,
-    /// Average precision: sum over thresholds of recall step times precision, 0 to 1. `None` if only one class is present.
+    /// Average precision: sum over thresholds of recall step times precision, 0 to 1. `None` if
+    /// only one class is present.
     pub ap: Option<f64>,
     /// Largest F1 over all thresholds, 0 to 1. `None` if only one class is present.
     pub f1_max: Option<f64>,
-    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None` where `f1_max` is.
+    /// The highest threshold that reaches `f1_max` (positive means score >= threshold). `None`
+    /// where `f1_max` is.
     pub f1_threshold: Option<f64>,
-    /// Area under the per-region overlap (Bergmann et al., MVTec AD, IJCV 2021, section 5.2) over all thresholds, up to a
-    /// false-positive rate of 0.3 (interpolated there), divided by 0.3. 0 to 1. `None` without regions or normal pixels.
+    /// Area under the per-region overlap (Bergmann et al., MVTec AD, IJCV 2021, section 5.2) over
+    /// all thresholds, up to a false-positive rate of 0.3 (interpolated there), divided by 0.3. 0
+    /// to 1. `None` without regions or normal pixels.
     pub aupro: Option<f64>,
     /// The AUPRO of the published evaluation code, for comparison with published tables.
     pub aupro_reference: Option<f64>,
     /// Why a value is n/a, where data alone does not say it.
     pub notes: Vec<String>,
-    /// `None`: all values are exact. Otherwise the pixels exceeded the memory budget and the values may be off by this much.
+    /// `None`: all values are exact. Otherwise the pixels exceeded the memory budget and the values
+    /// may be off by this much.
     pub error_bounds: Option<ErrorBounds>,
 }
 
 /// Collects anomaly maps and masks one image at a time and computes [`PixelMetrics`] at the end.
 ///
-/// Memory: 4 bytes a normal and 8 bytes an anomalous pixel (a 518 x 518 map without defect: 1.1 MB), at most an eighth
-/// more while growing, until that reaches the budget. From then on all pixels live in a histogram of 32 MiB over the
-/// leading 20 bits of the score, whatever their number, and every metric comes with the bound of its error.
-/// [`finish`](Self::finish) sorts in place. `push` needs 8 bytes a pixel of the image at hand.
+/// Memory: 4 bytes a normal and 8 bytes an anomalous pixel (a 518 x 518 map without defect: 1.1
+/// MB), at most an eighth more while growing, until that reaches the budget. From then on all
+/// pixels live in a histogram of 32 MiB over the leading 20 bits of the score, whatever their
+/// number, and every metric comes with the bound of its error. [`finish`](Self::finish) sorts in
+/// place. `push` needs 8 bytes a pixel of the image at hand.
 #[derive(Debug, Clone)]
 pub struct PixelAccumulator {
     budget: usize,
@@ -78,7 +84,8 @@ impl Default for PixelAccumulator {
 }
 
 impl PixelAccumulator {
-    /// An empty accumulator that keeps pixels exactly up to `budget` bytes (0: histogram from the start).
+    /// An empty accumulator that keeps pixels exactly up to `budget` bytes (0: histogram from the
+    /// start).
     #[must_use]
     pub fn new(budget: usize) -> Self {
         Self {
@@ -91,12 +98,12 @@ impl PixelAccumulator {
         }
     }
 
-    /// Adds one image: `map` `[rows, columns]`, scores in any range; `mask` of the same shape, `true` = defect,
-    /// `None` = no defect. Sizes may differ between images.
+    /// Adds one image: `map` `[rows, columns]`, scores in any range; `mask` of the same shape,
+    /// `true` = defect, `None` = no defect. Sizes may differ between images.
     ///
     /// # Errors
-    /// [`MetricsError::ShapeMismatch`], [`MetricsError::NonFinitePixel`] or [`MetricsError::MapTooLarge`];
-    /// the accumulator is then unchanged.
+    /// [`MetricsError::ShapeMismatch`], [`MetricsError::NonFinitePixel`] or
+    /// [`MetricsError::MapTooLarge`]; the accumulator is then unchanged.
     pub fn push(
         &mut self,
         map: ArrayView2<'_, f32>,
@@ -134,7 +141,8 @@ impl PixelAccumulator {
     /// The points from which the published AUPRO is computed.
     ///
     /// # Errors
-    /// [`MetricsError::ConstantMaps`] (also without any pixel), or [`MetricsError::ReferenceNeedsPixels`] once the budget was exceeded.
+    /// [`MetricsError::ConstantMaps`] (also without any pixel), or
+    /// [`MetricsError::ReferenceNeedsPixels`] once the budget was exceeded.
     pub fn reference_curve(&self) -> Result<ProCurve, MetricsError> {
         match &self.store {
             Store::Exact(pixels) => ProCurve::new(&pixels.normal, &pixels.anomalous, &pixels.areas),

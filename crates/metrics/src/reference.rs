@@ -1,4 +1,5 @@
-//! AUPRO as the published evaluation code computes it: 200 thresholds, rates rescaled to the largest kept one.
+//! AUPRO as the published evaluation code computes it: 200 thresholds, rates rescaled to the
+//! largest kept one.
 
 use super::AUPRO_FPR_LIMIT;
 use super::sweep::Sum;
@@ -14,9 +15,11 @@ const STEPS: f32 = 200.0;
 pub struct ProCurve {
     /// `[thresholds]`, scores.
     pub thresholds: Vec<f64>,
-    /// `[thresholds]`, share of the normal pixels above the threshold; NaN if there are no normal pixels.
+    /// `[thresholds]`, share of the normal pixels above the threshold; NaN if there are no normal
+    /// pixels.
     pub fpr: Vec<f64>,
-    /// `[thresholds]`, mean over all regions of the share above the threshold; NaN if there are no regions.
+    /// `[thresholds]`, mean over all regions of the share above the threshold; NaN if there are no
+    /// regions.
     pub overlap: Vec<f64>,
 }
 
@@ -37,9 +40,9 @@ impl ProCurve {
             scores().fold(f32::INFINITY, f32::min),
             scores().fold(f32::NEG_INFINITY, f32::max),
         )?;
-        // Every pixel is counted once, at the highest threshold that it passes; sums from the highest threshold down then give
-        // rate and overlap at each.
-        // A score lies above exactly the thresholds before this position.
+        // Every pixel is counted once, at the highest threshold that it passes; sums from the
+        // highest threshold down then give rate and overlap at each. A score lies above exactly the
+        // thresholds before this position.
         let passed = |score: f32| thresholds.partition_point(|&t| f64::from(score) > t);
         let mut false_positives = vec![0_u64; thresholds.len() + 1];
         for &score in normal {
@@ -65,7 +68,8 @@ impl ProCurve {
     }
 
     /// Area over the rates below [`AUPRO_FPR_LIMIT`], rescaled so that the kept rates span 0 to 1.
-    /// `None` where the published value is NaN: no regions, or all kept rates equal (as with a perfect map).
+    /// `None` where the published value is NaN: no regions, or all kept rates equal (as with a
+    /// perfect map).
     ///
     /// # Errors
     /// [`MetricsError::TooFewPoints`] where the published code raises.
@@ -83,8 +87,8 @@ impl ProCurve {
                 points: kept.len(),
             });
         };
-        // The published code divides the rates by the largest kept one rather than by the limit, so that the result depends
-        // on where the last threshold below the limit happens to be.
+        // The published code divides the rates by the largest kept one rather than by the limit, so
+        // that the result depends on where the last threshold below the limit happens to be.
         let mut area = Sum::default();
         for pair in kept.windows(2) {
             let width = (pair[0].0 - pair[1].0) / (high - low);
@@ -94,8 +98,8 @@ impl ProCurve {
     }
 }
 
-/// `arange(min, max, (max - min) / 200)` as NumPy evaluates it on 32-bit scalars: length and second value in 32 bits,
-/// the rest extrapolated in 64.
+/// `arange(min, max, (max - min) / 200)` as NumPy evaluates it on 32-bit scalars: length and second
+/// value in 32 bits, the rest extrapolated in 64.
 fn thresholds(min: f32, max: f32) -> Result<Vec<f64>, MetricsError> {
     let step = (max - min) / STEPS;
     let count = ((max - min) / step).ceil();

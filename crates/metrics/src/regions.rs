@@ -5,13 +5,15 @@ use ndarray::{Array2, ArrayView2};
 /// The connected regions of one mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Regions {
-    /// `[rows, columns]`: 0 for background, otherwise the region number from 1, in reading order of first pixels.
+    /// `[rows, columns]`: 0 for background, otherwise the region number from 1, in reading order of
+    /// first pixels.
     pub labels: Array2<u32>,
     /// Pixels of each region; region `r` is at `r - 1`.
     pub areas: Vec<u64>,
 }
 
-/// Labels the 8-connected regions of `mask` (`[rows, columns]`, `true` = defect; fewer than 2^32 pixels).
+/// Labels the 8-connected regions of `mask` (`[rows, columns]`, `true` = defect; fewer than 2^32
+/// pixels).
 #[must_use]
 pub fn label_regions(mask: ArrayView2<'_, bool>) -> Regions {
     let (rows, columns) = mask.dim();

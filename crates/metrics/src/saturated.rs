@@ -8,8 +8,8 @@ use super::pixel::check_finite;
 use super::sweep::Sum;
 use crate::MetricsError;
 
-/// False-positive rates up to which the sPRO is integrated: 0.05 as in the tables of Bergmann et al., Beyond Dents and Scratches,
-/// IJCV 2022, and 0.3 as the AUPRO is.
+/// False-positive rates up to which the sPRO is integrated: 0.05 as in the tables of Bergmann et
+/// al., Beyond Dents and Scratches, IJCV 2022, and 0.3 as the AUPRO is.
 pub const SPRO_FPR_LIMITS: [f64; 2] = [0.05, 0.3];
 
 /// A defect of one image: all of its pixels are one region, connected or not.
@@ -21,7 +21,8 @@ pub struct SaturatedRegion {
     pub share: f64,
 }
 
-/// Normalised areas under the saturated per-region overlap; `None` without regions or normal pixels.
+/// Normalised areas under the saturated per-region overlap; `None` without regions or normal
+/// pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SproMetrics {
     /// Number of regions with at least one pixel.
@@ -34,11 +35,13 @@ pub struct SproMetrics {
 
 /// Collects maps and regions one image at a time and computes [`SproMetrics`] at the end.
 ///
-/// At a threshold t the sPRO is the mean over all regions of `min(found / saturation, 1)`, where `found` counts the region's pixels with
-/// a score >= t and `saturation` is `share` times its pixels (section 4.2 of the paper). The false-positive rate is that of the
-/// pixels in no region, over all images. All thresholds count; between them the curve is straight.
+/// At a threshold t the sPRO is the mean over all regions of `min(found / saturation, 1)`, where
+/// `found` counts the region's pixels with a score >= t and `saturation` is `share` times its
+/// pixels (section 4.2 of the paper). The false-positive rate is that of the pixels in no region,
+/// over all images. All thresholds count; between them the curve is straight.
 ///
-/// Memory: 4 bytes a normal pixel, 16 bytes a pixel of a region; areas of regions that overlap count in each.
+/// Memory: 4 bytes a normal pixel, 16 bytes a pixel of a region; areas of regions that overlap
+/// count in each.
 #[derive(Debug, Clone, Default)]
 pub struct SproAccumulator {
     images: usize,
@@ -49,10 +52,12 @@ pub struct SproAccumulator {
 }
 
 impl SproAccumulator {
-    /// Adds one image: `map` `[rows, columns]`, scores in any range; masks of the same shape. A region without pixels is left out.
+    /// Adds one image: `map` `[rows, columns]`, scores in any range; masks of the same shape. A
+    /// region without pixels is left out.
     ///
     /// # Errors
-    /// [`MetricsError::ShapeMismatch`], [`MetricsError::NonFinitePixel`], [`MetricsError::Saturation`]; nothing is added then.
+    /// [`MetricsError::ShapeMismatch`], [`MetricsError::NonFinitePixel`],
+    /// [`MetricsError::Saturation`]; nothing is added then.
     pub fn push(
         &mut self,
         map: ArrayView2<'_, f32>,

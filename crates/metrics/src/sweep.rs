@@ -22,7 +22,8 @@ pub struct ErrorBounds {
 pub(super) struct Block {
     /// The threshold: the smallest score of the block.
     pub(super) threshold: f64,
-    /// Whether all scores of the block are equal. Otherwise their order is unknown and they count as equal.
+    /// Whether all scores of the block are equal. Otherwise their order is unknown and they count
+    /// as equal.
     pub(super) tied: bool,
     /// Normal samples.
     pub(super) normal: u64,
@@ -99,7 +100,8 @@ pub(super) struct Sweep {
     false_positives: u64,
     true_positives: u64,
     overlap: Sum,
-    /// Twice the number of (normal, anomalous) pairs in the right order, ties counting one. Integers stay exact.
+    /// Twice the number of (normal, anomalous) pairs in the right order, ties counting one.
+    /// Integers stay exact.
     doubled_wins: u128,
     unresolved_pairs: u128,
     ap: Bracket,
@@ -156,8 +158,8 @@ impl Sweep {
         };
         let (tp, fp) = (self.true_positives, self.false_positives);
         let all = precision(tp + block.anomalous, fp + block.normal);
-        // Worst order: all normal samples first. Precision is then concave in the number of anomalous ones,
-        // so its mean is at least the mean of its ends.
+        // Worst order: all normal samples first. Precision is then concave in the number of
+        // anomalous ones, so its mean is at least the mean of its ends.
         let worst = 0.5 * (precision(tp + 1, fp + block.normal) + all);
         let best = precision(tp + block.anomalous, fp);
         self.ap
@@ -182,11 +184,12 @@ impl Sweep {
         self.highest_f1 = self.highest_f1.max(best);
     }
 
-    /// AUPRO (Bergmann et al., MVTec AD, IJCV 2021, section 5.2): the area under PRO over the false-positive rate, up to the
-    /// limit.
+    /// AUPRO (Bergmann et al., MVTec AD, IJCV 2021, section 5.2): the area under PRO over the
+    /// false-positive rate, up to the limit.
     ///
-    /// PRO(t) = 1/K sum over the K regions C of |C above t| / |C|. An anomalous pixel adds 1 / (K |C|) when the threshold
-    /// passes it, so no region is visited twice. Each block is one step along the curve:
+    /// PRO(t) = 1/K sum over the K regions C of |C above t| / |C|. An anomalous pixel adds 1 /
+    /// (K |C|) when the threshold passes it, so no region is visited twice. Each block is one step
+    /// along the curve:
     ///
     /// 1. Its false-positive rates, from `start` to `end`, the latter cut at the limit.
     /// 2. PRO at both ends; at a cut end by interpolation.
@@ -206,7 +209,8 @@ impl Sweep {
         let before = self.overlap.value() / self.regions as f64;
         let gain = block.overlap / self.regions as f64;
         let at_end = before + gain * width / (end - start);
-        // Step 3. If the order inside the block is unknown, the curve may rise at its first or at its last pixel.
+        // Step 3. If the order inside the block is unknown, the curve may rise at its first or at
+        // its last pixel.
         let value = width * 0.5 * (before + at_end);
         self.pro
             .add(block.tied, value, width * before, width * (before + gain));

@@ -37,8 +37,8 @@ fn assert_close(what: &str, actual: Option<f64>, golden: &Value) {
     }
 }
 
-/// The golden value of a metric that needs both classes. The published code gives 0 or 1 where there is only one,
-/// which shows in its AUROC.
+/// The golden value of a metric that needs both classes. The published code gives 0 or 1 where
+/// there is only one, which shows in its AUROC.
 fn of_both_classes<'a>(golden: &'a Value, metric: &str, auroc: &str) -> &'a Value {
     match golden[auroc] {
         Value::Null => &Value::Null,

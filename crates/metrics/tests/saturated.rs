@@ -21,7 +21,8 @@ fn spro(map: Array2<f32>, regions: &[SaturatedRegion]) -> SproMetrics {
     metric.finish()
 }
 
-/// 20 normal pixels with scores 0.00, 0.01 ... 0.19 in reading order, and a row of four that belong to regions.
+/// 20 normal pixels with scores 0.00, 0.01 ... 0.19 in reading order, and a row of four that belong
+/// to regions.
 fn map(defect: [f32; 4]) -> Array2<f32> {
     Array2::from_shape_fn((6, 4), |(row, column)| match row {
         5 => defect[column],
@@ -46,8 +47,8 @@ fn near(found: Option<f64>, expected: f64) {
 
 #[test]
 fn half_of_a_region_found_is_half_an_overlap_without_saturation() {
-    // Two pixels of four stand above all normal ones, two below all: 0.5 at every rate below 1. The curve begins with
-    // the points (0, 0.25) and (0, 0.5), straight up.
+    // Two pixels of four stand above all normal ones, two below all: 0.5 at every rate below 1. The
+    // curve begins with the points (0, 0.25) and (0, 0.5), straight up.
     let found = spro(map([0.9, 0.8, -1.0, -2.0]), &[row([1, 1, 1, 1], 1.0)]);
     near(found.area_005, 0.5);
     near(found.area_03, 0.5);
@@ -73,8 +74,9 @@ fn a_saturation_between_two_pixels_counts_in_part() {
 
 #[test]
 fn the_area_ends_at_the_limit_between_two_thresholds() {
-    // One region is found at once. The other saturates with its pixel of 0.175, below two of the twenty normal ones: it adds
-    // nothing up to a rate of 0.1, and all from there, which is nothing of 0.05 and two thirds of 0.3.
+    // One region is found at once. The other saturates with its pixel of 0.175, below two of the
+    // twenty normal ones: it adds nothing up to a rate of 0.1, and all from there, which is nothing
+    // of 0.05 and two thirds of 0.3.
     let found = spro(
         map([0.175, -1.0, 0.3, 0.3]),
         &[row([1, 1, 0, 0], 0.5), row([0, 0, 1, 1], 1.0)],
@@ -85,7 +87,8 @@ fn the_area_ends_at_the_limit_between_two_thresholds() {
 
 #[test]
 fn equal_scores_share_a_threshold_and_the_curve_is_straight_through_it() {
-    // All 24 pixels have one score: from (0, 0) straight to (1, 1); the area to 0.3 is 0.045 of 0.3.
+    // All 24 pixels have one score: from (0, 0) straight to (1, 1); the area to 0.3 is 0.045 of
+    // 0.3.
     let found = spro(Array2::zeros((6, 4)), &[row([1, 1, 1, 1], 0.25)]);
     near(found.area_005, 0.025);
     near(found.area_03, 0.15);

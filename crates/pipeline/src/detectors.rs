@@ -34,9 +34,9 @@ pub struct SharedBackbone {
 
 /// Detectors, built so that equal backbones are loaded once.
 ///
-/// Two backbones are equal if their config tables are, options that do not change the features (threads and the like, marked
-/// `x-runtime` in their schema) left out. Such an option that differs between two detectors is an error, because only one of the
-/// values could be used.
+/// Two backbones are equal if their config tables are, options that do not change the features
+/// (threads and the like, marked `x-runtime` in their schema) left out. Such an option that differs
+/// between two detectors is an error, because only one of the values could be used.
 pub struct DetectorSet {
     /// The detectors in the order they were given.
     pub members: Vec<Member>,
@@ -57,7 +57,8 @@ impl DetectorSet {
     /// Builds every detector.
     ///
     /// # Errors
-    /// [`Error::RuntimeConflict`] before anything is built; [`Error::Detector`] if one cannot be built.
+    /// [`Error::RuntimeConflict`] before anything is built; [`Error::Detector`] if one cannot be
+    /// built.
     pub fn build<'c>(
         detectors: impl IntoIterator<Item = (&'c str, &'c DetectorConfig)>,
     ) -> Result<Self> {

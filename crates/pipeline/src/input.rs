@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ndarray::Array3;
 use rareclip_imaging::{ImagingError, InputRecipe, Limits, Picture, decode, decode_file};
 
-/// Images that [`read_ahead`] decodes before they are asked for: enough that the backbone never waits, few enough to bound
-/// memory.
+/// Images that [`read_ahead`] decodes before they are asked for: enough that the backbone never
+/// waits, few enough to bound memory.
 const AHEAD: usize = 2;
 
 /// Where the bytes of an image are.
@@ -39,7 +39,8 @@ pub struct Input {
 }
 
 impl Source<'_> {
-    /// Reads, decodes and resizes the image as `recipe` says. Of a file with several images the first counts; the log says so.
+    /// Reads, decodes and resizes the image as `recipe` says. Of a file with several images the
+    /// first counts; the log says so.
     ///
     /// # Errors
     /// [`ImagingError`] if it cannot be read or decoded within `limits`.
@@ -87,7 +88,8 @@ impl Input {
     }
 }
 
-/// The images at `paths` in their order, prepared on a thread of their own. It ends when the receiver is dropped.
+/// The images at `paths` in their order, prepared on a thread of their own. It ends when the
+/// receiver is dropped.
 pub fn read_ahead<P: AsRef<Path> + Send + 'static>(
     paths: Vec<P>,
     recipe: InputRecipe,

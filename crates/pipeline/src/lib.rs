@@ -1,5 +1,5 @@
-//! The one road from the bytes of an image to its result. `scan`, `bench`, `train`, `calibrate` and the service take it, and
-//! nothing else decodes, prepares or encodes an image.
+//! The one road from the bytes of an image to its result. `scan`, `bench`, `train`, `calibrate` and
+//! the service take it, and nothing else decodes, prepares or encodes an image.
 //!
 //! ```text
 //! Source -> Input -> encode | Queue -> Features -> (stream) -> ResultRecord
@@ -7,12 +7,13 @@
 //!                                      FeatureStore
 //! ```
 //!
-//! * [`Source`] is a file or bytes; [`Source::prepare`] decodes and resizes it to an [`Input`]; [`read_ahead`] does so on a thread of
-//!   its own.
+//! * [`Source`] is a file or bytes; [`Source::prepare`] decodes and resizes it to an [`Input`];
+//!   [`read_ahead`] does so on a thread of its own.
 //! * [`DetectorSet`] builds detectors, and each backbone that several of them use once.
-//! * [`encode`] runs the backbone on one image where it is called; [`Queue`] runs it on a thread of its own, several images
-//!   at once where the backbone can.
-//! * [`FeatureStore`] keeps features on disk; [`StoredImages`] reads them by position, for methods that compare images.
+//! * [`encode`] runs the backbone on one image where it is called; [`Queue`] runs it on a thread of
+//!   its own, several images at once where the backbone can.
+//! * [`FeatureStore`] keeps features on disk; [`StoredImages`] reads them by position, for methods
+//!   that compare images.
 //! * [`StageTimes`] says where the time went, [`ResultRecord`] what came out.
 
 mod detectors;

@@ -1,6 +1,7 @@
 //! The process's own resident memory, as Linux counts it; nothing elsewhere.
 
-/// Makes the system count the peak anew. Where it cannot, peaks are those since the start of the process.
+/// Makes the system count the peak anew. Where it cannot, peaks are those since the start of the
+/// process.
 pub fn reset_peak() {
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/clear_refs", "5");

@@ -1,4 +1,5 @@
-//! One thread per backbone: decoded images of all streams go through it, together where the backbone runs them together.
+//! One thread per backbone: decoded images of all streams go through it, together where the
+//! backbone runs them together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,15 +44,16 @@ struct Line {
     stuck: Mutex<Vec<(u64, Stuck)>>,
 }
 
-/// The queue in front of a backbone, whose thread encodes several images at once where the backbone can.
+/// The queue in front of a backbone, whose thread encodes several images at once where the backbone
+/// can.
 pub struct Queue {
     queue: Sender<Item>,
     line: Arc<Line>,
 }
 
 impl Queue {
-    /// Starts the thread, which ends when the queue is dropped. At most `max_batch` images go through the backbone at once;
-    /// `batches` is told how many each time. `name` is for messages.
+    /// Starts the thread, which ends when the queue is dropped. At most `max_batch` images go
+    /// through the backbone at once; `batches` is told how many each time. `name` is for messages.
     ///
     /// # Errors
     /// [`QueueError::Thread`].
@@ -67,12 +69,13 @@ impl Queue {
         Ok(Self { queue, line })
     }
 
-    /// Encodes an image `[3, side, side]`, normalised as the backbone's recipe says. `file_bytes` is the size of its file, where
-    /// known; `decode` is how long decoding took.
+    /// Encodes an image `[3, side, side]`, normalised as the backbone's recipe says. `file_bytes`
+    /// is the size of its file, where known; `decode` is how long decoding took.
     ///
     /// # Errors
-    /// [`QueueError::Stuck`] when the backbone has not ended in the time that `watchdog` allows; its other images go to
-    /// another thread. [`QueueError::GivenUp`] when too many threads hang; otherwise what the backbone said.
+    /// [`QueueError::Stuck`] when the backbone has not ended in the time that `watchdog` allows;
+    /// its other images go to another thread. [`QueueError::GivenUp`] when too many threads hang;
+    /// otherwise what the backbone said.
     pub async fn encode(
         &self,
         tensor: Array3<f32>,
@@ -145,7 +148,8 @@ impl Line {
             .map_err(QueueError::Thread)
     }
 
-    /// Lets another thread go on instead of `thread`, which hangs. Every image of its batch comes here; the first starts it.
+    /// Lets another thread go on instead of `thread`, which hangs. Every image of its batch comes
+    /// here; the first starts it.
     fn replace(self: &Arc<Self>, thread: u64, watchdog: &Arc<Watchdog>) -> Result<(), QueueError> {
         let next = thread + 1;
         let first = self
@@ -176,7 +180,8 @@ impl Line {
         stuck.retain(|(number, _)| *number != thread);
     }
 
-    /// What there is to do; `None` when another thread has taken over, or there will be nothing more.
+    /// What there is to do; `None` when another thread has taken over, or there will be nothing
+    /// more.
     fn batch(&self, thread: u64) -> Option<Vec<Item>> {
         loop {
             if self.thread.load(Ordering::Acquire) != thread {
@@ -184,7 +189,8 @@ impl Line {
             }
             // Only the present thread waits here, and one that hangs does not.
             let items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-            // No waiting for a batch to fill: it is whatever was decoded while the one before was under way.
+            // No waiting for a batch to fill: it is whatever was decoded while the one before was
+            // under way.
             let queue = items.as_ref()?;
             let mut batch = vec![queue.recv().ok()?];
             while batch.len() < self.max_batch

@@ -4,7 +4,8 @@ use rareclip_core::calibration::Judgement;
 use rareclip_core::{Outcome, Verdict};
 use serde::{Deserialize, Serialize};
 
-/// The result of one image, as it stands in a line of `results.jsonl`, an answer of the API, a report and a table.
+/// The result of one image, as it stands in a line of `results.jsonl`, an answer of the API, a
+/// report and a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResultRecord {

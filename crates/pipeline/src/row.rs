@@ -80,8 +80,9 @@ impl ResultRow {
         self.result.as_ref().map(|result| result.score)
     }
 
-    /// The stem of this image's picture files: its index and the name of its file, at most 80 characters of
-    /// it, and cut so that a name with an ending of four bytes fits the 255 bytes of file systems.
+    /// The stem of this image's picture files: its index and the name of its file, at most 80
+    /// characters of it, and cut so that a name with an ending of four bytes fits the 255 bytes of
+    /// file systems.
     pub fn file_stem(&self) -> String {
         let name = self.image.rsplit('/').next().unwrap_or(&self.image);
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

@@ -101,7 +101,8 @@ impl StageTimes {
         self.0.iter().sum()
     }
 
-    /// The stages that took any time, in the order of an image, with milliseconds for each of `images`.
+    /// The stages that took any time, in the order of an image, with milliseconds for each of
+    /// `images`.
     pub fn mean_ms(&self, images: u64) -> impl Iterator<Item = (Stage, f64)> + '_ {
         Stage::ALL
             .into_iter()

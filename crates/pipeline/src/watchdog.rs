@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Computations that are replaced by a spare thread. Beyond this number each keeps the place of a core.
+/// Computations that are replaced by a spare thread. Beyond this number each keeps the place of a
+/// core.
 const SPARES: usize = 16;
 
 /// Knows which computations have run for too long.

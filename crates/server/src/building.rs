@@ -1,4 +1,5 @@
-//! Building components off the threads that answer requests: a bounded number at once, with a deadline.
+//! Building components off the threads that answer requests: a bounded number at once, with a
+//! deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,8 @@ impl Builds {
         timeout(self.deadline, work).await.map_err(late)?
     }
 
-    /// Runs what a request builds. Work that has begun continues when nothing waits for it any more, and keeps its place.
+    /// Runs what a request builds. Work that has begun continues when nothing waits for it any
+    /// more, and keeps its place.
     ///
     /// # Errors
     /// Those of `build`; [`ServiceError::Internal`] when it panics.

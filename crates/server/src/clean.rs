@@ -7,7 +7,8 @@ const LOGGED: usize = 512;
 /// Bytes of the explanation of an error.
 const EXPLAINED: usize = 4096;
 
-/// Text that may hold what a client sent, for the log: control characters are escaped, and it is cut after 512 characters.
+/// Text that may hold what a client sent, for the log: control characters are escaped, and it is
+/// cut after 512 characters.
 ///
 /// A newline in the name of an image could otherwise forge a line of the log.
 pub(crate) struct Logged<T>(pub(crate) T);

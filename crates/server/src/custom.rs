@@ -1,7 +1,8 @@
 //! Detectors made from the configs of requests.
 //!
-//! A config of a request shares the backbone and the prompt head of a detector of the service. Its bank and its scorer must be
-//! trusted ([`Trust`](rareclip_core::Trust)) and bounded in memory before any of their code runs.
+//! A config of a request shares the backbone and the prompt head of a detector of the service. Its
+//! bank and its scorer must be trusted ([`Trust`](rareclip_core::Trust)) and bounded in memory
+//! before any of their code runs.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,8 +87,8 @@ impl Custom {
     /// The detector of the config `table`, which is built once however many ask for it.
     ///
     /// # Errors
-    /// [`ServiceError::Invalid`] where the config may not come from a request; [`ServiceError::Building`] where it is not built
-    /// in time.
+    /// [`ServiceError::Invalid`] where the config may not come from a request;
+    /// [`ServiceError::Building`] where it is not built in time.
     pub(crate) async fn get(
         &self,
         table: &Map<String, Value>,
@@ -216,7 +217,8 @@ fn built(
     let spec = host.detector.spec();
     Detector::check_memory(config, spec, settings.memory_bytes, &trusted).map_err(misfit)?;
     let detector = host.detector.variant(config).map_err(misfit)?;
-    // A stream builds its memory when it needs it: many configs that are kept ready must not hold one each.
+    // A stream builds its memory when it needs it: many configs that are kept ready must not hold
+    // one each.
     detector.release();
     Ok(Entry {
         name: match config.name.as_str() {
@@ -244,7 +246,8 @@ fn no_host(named: &[Arc<Entry>]) -> ServiceError {
     ))
 }
 
-/// Refuses a config whose backbone and prompt head have not the types of those of a detector of the service.
+/// Refuses a config whose backbone and prompt head have not the types of those of a detector of the
+/// service.
 fn alike(config: &Map<String, Value>, named: &[Arc<Entry>]) -> Result<(), ServiceError> {
     let chosen = |slot: Slot| {
         let table = config.get(slot.name()).filter(|table| !table.is_null());

@@ -24,7 +24,8 @@ pub struct NamedConfig {
     pub config: DetectorConfig,
 }
 
-/// The detectors of a service. Those with the same `[backbone]` table share its weights and its batches.
+/// The detectors of a service. Those with the same `[backbone]` table share its weights and its
+/// batches.
 pub struct Detectors {
     named: Arc<[Arc<Entry>]>,
     custom: Custom,
@@ -89,7 +90,8 @@ impl Detectors {
         &self.named
     }
 
-    /// Warns of every detector a stream of which can take more than `budget` bytes: no other stream stays loaded beside it then.
+    /// Warns of every detector a stream of which can take more than `budget` bytes: no other stream
+    /// stays loaded beside it then.
     pub(crate) fn warn_above(&self, budget: u64) {
         for entry in self.named.iter() {
             let (config, spec) = (entry.detector.config(), entry.detector.spec());
@@ -121,7 +123,8 @@ impl Detectors {
     /// The detector that a request or a stored stream chose.
     ///
     /// # Errors
-    /// When there is none of that name; when the config is not one that a request may give, or is not built in time.
+    /// When there is none of that name; when the config is not one that a request may give, or is
+    /// not built in time.
     pub(crate) async fn choose(
         &self,
         choice: &DetectorChoice,

@@ -216,8 +216,8 @@ impl ServiceError {
         }
     }
 
-    /// The same error where the request itself brought the options or the state that the detector rejects: that is not a fault
-    /// of the program. `place` is where the request has them.
+    /// The same error where the request itself brought the options or the state that the detector
+    /// rejects: that is not a fault of the program. `place` is where the request has them.
     pub(crate) fn of_request(self, place: &str) -> Self {
         match self {
             Self::Detector(error) if Self::status_of(&error) == 500 => Self::Invalid {

@@ -1,4 +1,5 @@
-//! The REST service of rareclip: streams that outlive the process, a page to watch them, metrics to scrape.
+//! The REST service of rareclip: streams that outlive the process, a page to watch them, metrics to
+//! scrape.
 //!
 //! ```text
 //! request -> api -> Service -> decode pool -> encoder (one for each backbone, batches across streams)

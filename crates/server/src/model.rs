@@ -1,4 +1,5 @@
-//! What goes in and out, as JSON. The same names stand in the API, on the page, and in `rareclip scan`'s results.
+//! What goes in and out, as JSON. The same names stand in the API, on the page, and in
+//! `rareclip scan`'s results.
 
 use std::time::Duration;
 
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-/// A detector: the name of one that the service was started with, or the tables of a config. A config's `backbone` and `prompt`
-/// are those of a detector of the service. Its `bank` and `scorer` are components that reach nothing outside the process, with
-/// options that are numbers, true or false, or names from a fixed list, unless the operator allows a component by name. `name`
-/// has 1 to 64 bytes, `description` up to 1024, both without control characters.
+/// A detector: the name of one that the service was started with, or the tables of a config. A
+/// config's `backbone` and `prompt` are those of a detector of the service. Its `bank` and `scorer`
+/// are components that reach nothing outside the process, with options that are numbers, true or
+/// false, or names from a fixed list, unless the operator allows a component by name. `name` has 1
+/// to 64 bytes, `description` up to 1024, both without control characters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum DetectorChoice {
@@ -69,9 +71,11 @@ pub struct CalibrationInfo {
     /// The policy: `type` is `quantile`, `false-alarm-rate` or `fixed`.
     #[schema(value_type = Object)]
     pub policy: CalibrationConfig,
-    /// The status in words, e.g. "uncalibrated, 7 of 20 images", for people; programs read `status`.
+    /// The status in words, e.g. "uncalibrated, 7 of 20 images", for people; programs read
+    /// `status`.
     pub state: String,
-    /// What the threshold rests on; null where the stream was stored by a version without this field.
+    /// What the threshold rests on; null where the stream was stored by a version without this
+    /// field.
     #[serde(default)]
     pub status: Option<CalibrationStatus>,
     /// Scores above it are anomalous; null while uncalibrated.
@@ -181,7 +185,8 @@ pub struct StreamInfo {
     pub condition: Condition,
     /// What its users should know, in words.
     pub notice: Option<String>,
-    /// Its memory, where the detector has one; null also while it is stored and was not loaded since the service started.
+    /// Its memory, where the detector has one; null also while it is stored and was not loaded
+    /// since the service started.
     pub bank: Option<BankInfo>,
     /// Its calibration; null while it is stored and was not loaded since the service started.
     pub calibration: Option<CalibrationInfo>,
@@ -189,7 +194,8 @@ pub struct StreamInfo {
     pub drift: Option<DriftInfo>,
     /// Images waiting.
     pub waiting: usize,
-    /// Images that the update policy kept out of the memory, or that came while it was frozen, since the service started.
+    /// Images that the update policy kept out of the memory, or that came while it was frozen,
+    /// since the service started.
     pub skipped_updates: u64,
     /// The last result in its history.
     pub last: Option<ResultRecord>,
@@ -250,8 +256,8 @@ pub struct Timings {
 }
 
 impl Timings {
-    /// Of an image that took `times` in the stages and was answered `total` after its arrival; `batch` images were encoded
-    /// with it, itself included.
+    /// Of an image that took `times` in the stages and was answered `total` after its arrival;
+    /// `batch` images were encoded with it, itself included.
     pub(crate) fn of(times: &StageTimes, batch: usize, total: Duration) -> Self {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let of = |stage: Stage| ms(times.of(stage));
@@ -323,8 +329,8 @@ pub struct ThresholdPreview {
     pub anomalous: u64,
     /// Share of normal images above it, in [0, 1].
     pub false_alarm_rate: Option<f64>,
-    /// What that share was counted on: `known normals`, `feedback`, or `history` (all results that no one called a defect: an
-    /// upper bound).
+    /// What that share was counted on: `known normals`, `feedback`, or `history` (all results that
+    /// no one called a defect: an upper bound).
     pub basis: String,
     /// Results called a defect that are not above it.
     pub missed_defects: u64,

@@ -127,7 +127,8 @@ impl Pictures {
         )
     }
 
-    /// Writes a picture and its map; gives the bytes they take. Where one cannot be written, neither is left.
+    /// Writes a picture and its map; gives the bytes they take. Where one cannot be written,
+    /// neither is left.
     pub(crate) fn keep(&self, key: Key, shown: &Shown) -> Result<u64, ServiceError> {
         let kept = self.write(key, shown);
         if kept.is_err() {

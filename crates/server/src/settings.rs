@@ -23,24 +23,25 @@ pub enum KeepPictures {
 pub struct Settings {
     /// Folder of the database, the state files and the pictures; one service at a time.
     pub data: PathBuf,
-    /// URL of a PostgreSQL database that is used instead of the embedded one, `postgres://user:password@host/name`.
+    /// URL of a PostgreSQL database that is used instead of the embedded one,
+    /// `postgres://user:password@host/name`.
     pub database: Option<String>,
     /// Bounds on an image.
     pub limits: Limits,
     /// Largest request body in bytes.
     pub max_body_bytes: usize,
-    /// Bytes that decoding may take for all images together, working copies included: images wait for room. One that needs
-    /// more by itself is refused. Default 1 GiB.
+    /// Bytes that decoding may take for all images together, working copies included: images wait
+    /// for room. One that needs more by itself is refused. Default 1 GiB.
     pub decode_bytes: u64,
     /// Streams that there may be; more are refused. Default 10 000.
     pub max_streams: usize,
-    /// Time that the computation for one image, or reading or writing one state, may take. One that takes longer is given up
-    /// and takes its stream out of service. Default 120 s.
+    /// Time that the computation for one image, or reading or writing one state, may take. One that
+    /// takes longer is given up and takes its stream out of service. Default 120 s.
     pub compute_limit: Duration,
     /// The same for the training pass of a method that has one. Default 2 h.
     pub fit_limit: Duration,
-    /// Time that streams have to write themselves out when the service closes; what is not written is in the journal.
-    /// Default 30 s.
+    /// Time that streams have to write themselves out when the service closes; what is not written
+    /// is in the journal. Default 30 s.
     pub close_grace: Duration,
     /// Images in work or waiting; more are answered with 429.
     pub max_queue: usize,
@@ -60,7 +61,8 @@ pub struct Settings {
     pub keep_picture_bytes: u64,
     /// Age in days at which results and pictures are deleted.
     pub keep_days: u32,
-    /// The components that configs of requests and of stored streams may choose; the default is none.
+    /// The components that configs of requests and of stored streams may choose; the default is
+    /// none.
     pub trust: Trust,
     /// Time within which a component that a request needs must be built; 503 after it.
     pub build_timeout: Duration,
@@ -96,7 +98,8 @@ impl Settings {
         }
     }
 
-    /// A file as clients are told of it: its place within the data folder. Where that folder is stays in the log.
+    /// A file as clients are told of it: its place within the data folder. Where that folder is
+    /// stays in the log.
     pub(crate) fn told(&self, path: &Path) -> String {
         let within = path.strip_prefix(&self.data).ok();
         let name = within.or_else(|| path.file_name().map(Path::new));
@@ -114,7 +117,8 @@ impl Settings {
     }
 }
 
-/// Makes the data folder where it is missing, for its owner alone: the journal holds images, and keys stand beside it.
+/// Makes the data folder where it is missing, for its owner alone: the journal holds images, and
+/// keys stand beside it.
 ///
 /// # Errors
 /// When it cannot be made.

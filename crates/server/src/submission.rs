@@ -15,7 +15,8 @@ pub struct Submission {
     pub name: Option<String>,
     /// The file.
     pub bytes: Bytes,
-    /// Idempotency key, 1 to 200 characters: sent again with the same key, the image is not counted again.
+    /// Idempotency key, 1 to 200 characters: sent again with the same key, the image is not counted
+    /// again.
     pub key: Option<String>,
 }
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The folder of reference material: `RARECLIP_SHARED`, else `shared` beside the repository. `None`, after saying so, where
-/// there is none: `test` must end then.
+/// The folder of reference material: `RARECLIP_SHARED`, else `shared` beside the repository.
+/// `None`, after saying so, where there is none: `test` must end then.
 pub fn shared(test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("RARECLIP_SHARED").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"),
@@ -32,8 +32,8 @@ pub fn engine(test: &str) -> bool {
     set("RARECLIP_ORT_DYLIB") || set("ORT_DYLIB_PATH") || cached(test, "onnxruntime").is_some()
 }
 
-/// Says that `test` did not run for want of something. Written past the test runner, which keeps the output of passing
-/// tests to itself.
+/// Says that `test` did not run for want of something. Written past the test runner, which keeps
+/// the output of passing tests to itself.
 pub fn skipped(test: &str, needs: &str) {
     // A closed stderr leaves nobody to tell.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {test} needs {needs}");

@@ -3,7 +3,8 @@
 /// The largest absolute difference between numbers at the same place.
 ///
 /// # Panics
-/// When one row of numbers is longer, or a difference is NaN: the largest of differences would pass over it.
+/// When one row of numbers is longer, or a difference is NaN: the largest of differences would pass
+/// over it.
 pub fn distance<'v>(
     found: impl IntoIterator<Item = &'v f32>,
     expected: impl IntoIterator<Item = &'v f32>,

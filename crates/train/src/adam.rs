@@ -1,4 +1,5 @@
-//! Adam, to PyTorch's formula. That of the binding keeps its moments inside and cannot save them: a run could not be resumed to the bit.
+//! Adam, to PyTorch's formula. That of the binding keeps its moments inside and cannot save them: a
+//! run could not be resumed to the bit.
 
 use tch::{Kind, Tensor};
 

@@ -43,8 +43,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Writes them as the head `tpb` reads them (`fc.K.weight`, `fc.K.bias` and, where they were learned, `directions` as unit
-    /// columns), unless they are there already.
+    /// Writes them as the head `tpb` reads them (`fc.K.weight`, `fc.K.bias` and, where they were
+    /// learned, `directions` as unit columns), unless they are there already.
     pub(crate) fn publish(&self, path: &Path) -> Result<()> {
         if self.are_at(path) {
             return Ok(());
@@ -77,8 +77,8 @@ pub(crate) struct Checkpoint {
     pub(crate) state: State,
     /// One entry a step.
     pub(crate) losses: Vec<Losses>,
-    /// Those of the epoch that the place names. They stand here first and in their own file after, so that no kill between the
-    /// two leaves one that the other does not know.
+    /// Those of the epoch that the place names. They stand here first and in their own file after,
+    /// so that no kill between the two leaves one that the other does not know.
     pub(crate) kept: Option<Kept>,
 }
 

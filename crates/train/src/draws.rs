@@ -1,5 +1,5 @@
-//! What the seed decides while the training runs. Every draw depends on seed, epoch and image alone, so that a run that was
-//! stopped draws what it would have drawn.
+//! What the seed decides while the training runs. Every draw depends on seed, epoch and image
+//! alone, so that a run that was stopped draws what it would have drawn.
 
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -28,8 +28,8 @@ pub(crate) fn order(seed: u64, epoch: u64, images: usize) -> Vec<usize> {
     order
 }
 
-/// With probability `probability` four of `pool` images, in reading order of the mosaic that takes the place of an image in an
-/// epoch; one may come more than once.
+/// With probability `probability` four of `pool` images, in reading order of the mosaic that takes
+/// the place of an image in an epoch; one may come more than once.
 pub(crate) fn mosaic(
     seed: u64,
     epoch: u64,

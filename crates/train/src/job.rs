@@ -43,8 +43,8 @@ pub struct Job<'a> {
 /// What can be known to be wrong before there is a backbone.
 ///
 /// # Errors
-/// For a setting out of its range, a name that the data set does not have, an image of which it is not known where it is defective, a
-/// selection without any defect, and a device that is not there.
+/// For a setting out of its range, a name that the data set does not have, an image of which it is
+/// not known where it is defective, a selection without any defect, and a device that is not there.
 pub fn check(
     dataset: &Dataset,
     selection: &Selection,

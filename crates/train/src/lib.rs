@@ -1,12 +1,15 @@
-//! Training of RareCLIP's text-patch bridge (TPB): one linear layer per block that brings patch tokens to the joint embedding
-//! (ICCV 2025, section 3.1).
+//! Training of RareCLIP's text-patch bridge (TPB): one linear layer per block that brings patch
+//! tokens to the joint embedding (ICCV 2025, section 3.1).
 //!
-//! * [`Trainer`] is the arithmetic: losses, gradients and Adam on libtorch. Numbers go in and come out as `ndarray`.
-//! * [`train`](fn@train) is a run: which images ([`Selection`]), in which order, mosaics, checkpoints, early stop, and the weights with their
-//!   provenance in a folder that the same [`Job`] goes on in.
+//! * [`Trainer`] is the arithmetic: losses, gradients and Adam on libtorch. Numbers go in and come
+//!   out as `ndarray`.
+//! * [`train`](fn@train) is a run: which images ([`Selection`]), in which order, mosaics,
+//!   checkpoints, early stop, and the weights with their provenance in a folder that the same
+//!   [`Job`] goes on in.
 //!
-//! The backbone stays as it is. What the patches are compared with is either fixed, the text embeddings of "normal" and "abnormal",
-//! or learned along ([`Directions`]), for backbones that have no text side.
+//! The backbone stays as it is. What the patches are compared with is either fixed, the text
+//! embeddings of "normal" and "abnormal", or learned along ([`Directions`]), for backbones that
+//! have no text side.
 
 mod adam;
 mod checkpoint;

@@ -46,7 +46,8 @@ pub struct EpochLog {
     pub validation: Option<Validation>,
 }
 
-/// How well the prior alone finds the defects of the held out category, map against mask at 256 x 256.
+/// How well the prior alone finds the defects of the held out category, map against mask at 256
+/// x 256.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// Pixel AUROC, 0 to 1.

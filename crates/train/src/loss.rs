@@ -6,8 +6,8 @@ use tch::{Kind, Tensor};
 use crate::{Objective, Result};
 
 impl Objective {
-    /// The mean of `-(1 - p)^gamma ln p` over all pixels, p what is given to the right class, with smoothed targets.
-    /// `probabilities` `[batch, 2, side, side]`, `mask` `[batch, side, side]`.
+    /// The mean of `-(1 - p)^gamma ln p` over all pixels, p what is given to the right class, with
+    /// smoothed targets. `probabilities` `[batch, 2, side, side]`, `mask` `[batch, side, side]`.
     pub(crate) fn focal(&self, probabilities: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let smooth = self.focal_smooth;
         let abnormal = mask.f_clamp(smooth, 1.0 - smooth)?;
@@ -27,7 +27,8 @@ impl Objective {
         Ok(loss.f_mean(Kind::Float)?)
     }
 
-    /// 1 minus the mean over the images of `(2 overlap + s) / (sum of probabilities + sum of mask + s)`; both `[batch, side, side]`.
+    /// 1 minus the mean over the images of
+    /// `(2 overlap + s) / (sum of probabilities + sum of mask + s)`; both `[batch, side, side]`.
     pub(crate) fn dice(&self, abnormal: &Tensor, mask: &Tensor) -> Result<Tensor> {
         let sum =
             |tensor: &Tensor| tensor.f_sum_dim_intlist([1_i64, 2].as_slice(), false, Kind::Float);
@@ -40,7 +41,8 @@ impl Objective {
     }
 }
 
-/// Logits `[batch, patches, 2]` enlarged to the size of the mask, then softmax: `[batch, 2, side, side]`.
+/// Logits `[batch, patches, 2]` enlarged to the size of the mask, then softmax:
+/// `[batch, 2, side, side]`.
 pub(crate) fn probabilities(logits: &Tensor, grid: Grid, mask: &Tensor) -> Result<Tensor> {
     let size = mask.size();
     let (rows, columns) = (grid.rows as i64, grid.columns as i64);

@@ -21,7 +21,8 @@ pub(crate) struct Files<'f> {
     pub(crate) masks: &'f [std::path::PathBuf],
 }
 
-/// Picture and mask (1 is a defect) of four images in reading order, twice the size of the first; the others are brought to its size.
+/// Picture and mask (1 is a defect) of four images in reading order, twice the size of the first;
+/// the others are brought to its size.
 pub(crate) fn mosaic(
     four: [Files<'_>; 4],
     filter: Filter,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The constants of the loss: per block focal and dice loss of the enlarged probabilities against the mask, and one term that keeps
-/// bridged patches near the embedding of their image.
+/// The constants of the loss: per block focal and dice loss of the enlarged probabilities against
+/// the mask, and one term that keeps bridged patches near the embedding of their image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
     /// Factor on the cosines before the softmax (paper: tau); above 0.
@@ -14,7 +14,8 @@ pub struct Objective {
     pub focal_smooth: f64,
     /// Added to numerator and denominator of the dice loss; above 0.
     pub dice_smooth: f64,
-    /// Factor on the mean squared difference of 1 and the cosine of bridged patch and image embedding; at least 0.
+    /// Factor on the mean squared difference of 1 and the cosine of bridged patch and image
+    /// embedding; at least 0.
     pub align_weight: f64,
 }
 
@@ -58,7 +59,8 @@ impl Default for Adam {
 pub struct Losses {
     /// The sum that is minimised.
     pub total: f64,
-    /// Mean squared difference of 1 and the cosine of bridged patch and image embedding, before its weight.
+    /// Mean squared difference of 1 and the cosine of bridged patch and image embedding, before its
+    /// weight.
     pub align: f64,
     /// Focal loss of each block.
     pub focal: Vec<f64>,

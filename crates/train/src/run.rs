@@ -33,17 +33,20 @@ const BLUR: Blur = Blur {
     sigma: 4.0,
 };
 
-/// Trains, or goes on where the same job was stopped in its folder. A run that is finished is only reported.
+/// Trains, or goes on where the same job was stopped in its folder. A run that is finished is only
+/// reported.
 ///
-/// `watch` hears of all that happens; `stopped` is asked before every step and every image, and what was done is then saved. A run
-/// that was stopped, or killed, and goes on gives the bits of one that was not: on the processor, on one machine and with one number
-/// of threads. On CUDA libtorch's gradients differ by rounding from run to run.
+/// `watch` hears of all that happens; `stopped` is asked before every step and every image, and
+/// what was done is then saved. A run that was stopped, or killed, and goes on gives the bits of
+/// one that was not: on the processor, on one machine and with one number of threads. On CUDA
+/// libtorch's gradients differ by rounding from run to run.
 ///
 /// # Errors
-/// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`], [`Error::NoMask`], [`Error::NoDefects`],
-/// [`Error::OtherRun`], [`Error::NoCheckpoint`], [`Error::Damaged`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`],
-/// [`Error::DiskFull`], [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`], [`Error::Watcher`], and what libtorch
-/// or the metrics say.
+/// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`],
+/// [`Error::NoMask`], [`Error::NoDefects`], [`Error::OtherRun`], [`Error::NoCheckpoint`],
+/// [`Error::Damaged`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`],
+/// [`Error::DiskFull`], [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`],
+/// [`Error::Watcher`], and what libtorch or the metrics say.
 pub fn train(
     job: &Job<'_>,
     watch: &mut dyn FnMut(Event<'_>) -> Result<(), BoxError>,
@@ -83,7 +86,8 @@ pub fn train(
     };
     session.resume()?;
     let finished = if session.place.finished {
-        // Weights or log may be missing: it was killed before they were written, or they were removed since.
+        // Weights or log may be missing: it was killed before they were written, or they were
+        // removed since.
         session.publish()?;
         true
     } else {
@@ -315,7 +319,8 @@ impl Session<'_, '_> {
         }))
     }
 
-    /// The end of an epoch: validation, the weights if they are the best, and what comes next; `false` when stopped.
+    /// The end of an epoch: validation, the weights if they are the best, and what comes next;
+    /// `false` when stopped.
     fn conclude(&mut self) -> Result<bool> {
         let settings = &self.job.settings;
         let of_epoch = self.losses.len().saturating_sub(self.place.batches);

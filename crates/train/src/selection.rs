@@ -34,8 +34,8 @@ pub(crate) struct Chosen<'d> {
 }
 
 impl Selection {
-    /// The published exclusions: of MVTec AD cable/missing_cable and transistor/misplaced, whose masks mark where something is
-    /// missing; of other data sets none.
+    /// The published exclusions: of MVTec AD cable/missing_cable and transistor/misplaced, whose
+    /// masks mark where something is missing; of other data sets none.
     pub fn published(kind: Kind) -> Self {
         let pairs: &[(&str, &str)] = match kind {
             Kind::Mvtec => &[("cable", "missing_cable"), ("transistor", "misplaced")],
@@ -72,7 +72,8 @@ impl Selection {
                 sample,
             })
         });
-        // The published ones may be missing from a part of the data set; what someone names must be there.
+        // The published ones may be missing from a part of the data set; what someone names must be
+        // there.
         let published = Self::published(dataset.kind).exclude;
         for pair in self.exclude.iter().filter(|pair| !published.contains(pair)) {
             let (category, defect) = pair;

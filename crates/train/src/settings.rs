@@ -7,7 +7,8 @@ use crate::{Adam, Error, Objective, Result};
 /// The settings of a run. A folder goes on only under the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Blocks (1-based) whose tokens are bridged (paper: L_text), ascending or not: layer K is that of the block in place K.
+    /// Blocks (1-based) whose tokens are bridged (paper: L_text), ascending or not: layer K is that
+    /// of the block in place K.
     pub blocks: Vec<usize>,
     /// The loss.
     pub objective: Objective,
@@ -17,11 +18,13 @@ pub struct Settings {
     pub epochs: u64,
     /// Images a step; at least 1. Default 16.
     pub batch: usize,
-    /// Probability in 0..=1 that an image is replaced by a 2 x 2 mosaic of four of its category. Published: 0.2 on MVTec AD, else 0.
+    /// Probability in 0..=1 that an image is replaced by a 2 x 2 mosaic of four of its category.
+    /// Published: 0.2 on MVTec AD, else 0.
     pub mosaic: f64,
     /// Decides the first weights, the order of the images and the mosaics.
     pub seed: u64,
-    /// Epochs without a better prior on the validation category before the run ends; `None`: all epochs are run.
+    /// Epochs without a better prior on the validation category before the run ends; `None`: all
+    /// epochs are run.
     pub patience: Option<u64>,
 }
 

@@ -19,7 +19,8 @@ use crate::{Error, Example, Result};
 /// What becomes of the features of an image, which stay the same while the layers learn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeatureUse {
-    /// They are kept in this folder, f32, a file an image; the same folder serves every run and `rareclip bench`.
+    /// They are kept in this folder, f32, a file an image; the same folder serves every run and
+    /// `rareclip bench`.
     Cache(PathBuf),
     /// The backbone runs anew in every epoch.
     Recompute,
@@ -63,7 +64,8 @@ impl<'a> Source<'a> {
             .map_or("", String::as_str)
     }
 
-    /// What tells these images and their truth from others: a sha256 over names, labels, image and mask files.
+    /// What tells these images and their truth from others: a sha256 over names, labels, image and
+    /// mask files.
     pub(crate) fn fingerprint(&self, items: &[Item<'_>]) -> Result<String> {
         let mut hasher = Sha256::new();
         for item in items {

@@ -81,7 +81,8 @@ impl Trainer {
     /// A trainer of the layers of `blocks` (1-based), one each, in their order, from `weights`.
     ///
     /// # Errors
-    /// [`crate::Error::Device`], [`crate::Error::Shape`] when directions and layers do not fit each other, [`crate::Error::Torch`].
+    /// [`crate::Error::Device`], [`crate::Error::Shape`] when directions and layers do not fit each
+    /// other, [`crate::Error::Torch`].
     pub fn new(
         blocks: &[usize],
         weights: &Weights,
@@ -170,8 +171,8 @@ impl Trainer {
         })
     }
 
-    /// The probability of every patch of an image to be abnormal `[patches]`, the mean over the blocks: the prior as the trained
-    /// head gives it.
+    /// The probability of every patch of an image to be abnormal `[patches]`, the mean over the
+    /// blocks: the prior as the trained head gives it.
     ///
     /// # Errors
     /// [`crate::Error::Shape`] when the features do not fit, [`crate::Error::Torch`].

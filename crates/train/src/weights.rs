@@ -18,23 +18,26 @@ pub struct Layer {
 pub struct Weights {
     /// One layer per block, in the order of the blocks.
     pub layers: Vec<Layer>,
-    /// Learned directions `[embedding width, 2]`, normal and abnormal, of any length; `None` where they are fixed.
+    /// Learned directions `[embedding width, 2]`, normal and abnormal, of any length; `None` where
+    /// they are fixed.
     pub directions: Option<Array2<f32>>,
 }
 
 /// What bridged patches are compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Directions {
-    /// Unit columns normal and abnormal `[embedding width, 2]` that stay as they are: CLIP's text embeddings.
+    /// Unit columns normal and abnormal `[embedding width, 2]` that stay as they are: CLIP's text
+    /// embeddings.
     Fixed(Array2<f32>),
-    /// Two vectors that are drawn by the seed and learned along with the layers; only their direction counts. For backbones without
-    /// a text side.
+    /// Two vectors that are drawn by the seed and learned along with the layers; only their
+    /// direction counts. For backbones without a text side.
     Learned,
 }
 
 impl Weights {
-    /// Weights to start from: layers uniform within 1 over the root of the token width, as PyTorch draws those of a linear layer
-    /// (though not by its generator), directions uniform on the sphere.
+    /// Weights to start from: layers uniform within 1 over the root of the token width, as PyTorch
+    /// draws those of a linear layer (though not by its generator), directions uniform on the
+    /// sphere.
     pub fn draw(seed: u64, embedding: usize, widths: &[usize], learned: bool) -> Self {
         let mut draws = ChaCha8Rng::seed_from_u64(seed);
         let layer = |&width: &usize| {

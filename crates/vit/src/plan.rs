@@ -80,7 +80,8 @@ pub struct Plan {
     pub spec: BackboneSpec,
 }
 
-/// What stands before the first block besides the image: the patches' part is added to their embeddings.
+/// What stands before the first block besides the image: the patches' part is added to their
+/// embeddings.
 #[derive(Debug)]
 pub struct FirstTokens {
     /// Class token, its position added, and register tokens, `[1 + registers, width]` row by row.
@@ -93,8 +94,8 @@ impl Plan {
     /// Opens the checkpoint and checks what is asked of it.
     ///
     /// # Errors
-    /// When the checkpoint is missing, of no known family or incomplete, the image size is no multiple of the patch size, or a
-    /// block or window does not exist.
+    /// When the checkpoint is missing, of no known family or incomplete, the image size is no
+    /// multiple of the patch size, or a block or window does not exist.
     pub fn new(wishes: &Wishes<'_>, blocks: &BTreeSet<usize>) -> Result<Self> {
         let checkpoint = Checkpoint::open(rareclip_artifacts::resolve_model(wishes.model)?)?;
         let vit = Vit::detect(&checkpoint, wishes.overrides)?;
@@ -143,8 +144,9 @@ impl Plan {
         1 + self.vit.registers
     }
 
-    /// Which tokens make up every square window of `side` patches: the prefix and the window's patches in reading order, one window
-    /// after another, themselves in reading order. `side` is at most that of the grid.
+    /// Which tokens make up every square window of `side` patches: the prefix and the window's
+    /// patches in reading order, one window after another, themselves in reading order. `side` is
+    /// at most that of the grid.
     pub fn window_tokens(&self, side: usize) -> Vec<i64> {
         let (grid, prefix) = (self.side(), self.prefix());
         let places = (grid + 1).saturating_sub(side);
@@ -210,7 +212,8 @@ pub fn unit(values: &[f32]) -> Array1<f32> {
         .collect()
 }
 
-/// The patches' rows of all tokens of a block, `[prefix + patches, width]` row by row; `None` where the numbers are fewer.
+/// The patches' rows of all tokens of a block, `[prefix + patches, width]` row by row; `None` where
+/// the numbers are fewer.
 pub fn patch_tokens(
     all: &[f32],
     prefix: usize,
@@ -221,8 +224,8 @@ pub fn patch_tokens(
     Array2::from_shape_vec((patches, width), rows).ok()
 }
 
-/// The embeddings of windows `[windows, width]`, each of unit length, of all their numbers row by row; `None` where those do not fill
-/// whole rows.
+/// The embeddings of windows `[windows, width]`, each of unit length, of all their numbers row by
+/// row; `None` where those do not fill whole rows.
 pub fn window_rows(all: &[f32], width: usize) -> Option<Array2<f32>> {
     if width == 0 || !all.len().is_multiple_of(width) {
         return None;

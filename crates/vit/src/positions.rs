@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PositionResize {
-    /// Cubic with a = -0.5, its support widened when shrinking, weights beyond the border left out and the others scaled to
-    /// sum 1: how OpenCLIP and RareCLIP resize CLIP's table.
+    /// Cubic with a = -0.5, its support widened when shrinking, weights beyond the border left out
+    /// and the others scaled to sum 1: how OpenCLIP and RareCLIP resize CLIP's table.
     AntialiasedBicubic,
     /// Cubic with a = -0.75, four taps, border positions repeated: how DINOv2 resizes its table.
     Bicubic,
 }
 
-/// Resizes a table `[prefix + rows * columns, width]`; the first `prefix` rows (class token) are copied, the rest is the
-/// grid row by row. Corners are not aligned. A grid that already fits is copied.
+/// Resizes a table `[prefix + rows * columns, width]`; the first `prefix` rows (class token) are
+/// copied, the rest is the grid row by row. Corners are not aligned. A grid that already fits is
+/// copied.
 pub fn resize(
     table: ArrayView2<'_, f32>,
     prefix: usize,
@@ -115,7 +116,8 @@ mod tests {
 
     #[test]
     fn bicubic_repeats_the_border_and_uses_a_minus_three_quarters() {
-        // Two positions to four: centres at -0.25, 0.25, 0.75 and 1.25; weights of Keys' kernel with a = -0.75.
+        // Two positions to four: centres at -0.25, 0.25, 0.75 and 1.25; weights of Keys' kernel
+        // with a = -0.75.
         let table = array![[0.0_f32], [1.0]];
         let out = resize(table.view(), 0, (1, 2), (1, 4), PositionResize::Bicubic);
         let expected = [-0.105_469, 0.226_563, 0.773_438, 1.105_469];

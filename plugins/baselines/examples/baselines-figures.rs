@@ -1,4 +1,5 @@
-//! What trivial detectors reach on a data set. Maps are compared at 256 x 256 pixels, where there are masks.
+//! What trivial detectors reach on a data set. Maps are compared at 256 x 256 pixels, where there
+//! are masks.
 //!
 //! `cargo run --release -p rareclip-baselines --example baselines-figures -- DATA CONFIG...`
 #![allow(clippy::print_stdout, reason = "figures are its output")]

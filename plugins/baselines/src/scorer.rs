@@ -22,12 +22,14 @@ pub enum Statistic {
     /// The mean of all three channels, 0 to 1; the map is that of each cell.
     #[default]
     Brightness,
-    /// The standard deviation over the image, the root of the mean variance of the channels, 0 to 0.5; the map is that of each
-    /// cell.
+    /// The standard deviation over the image, the root of the mean variance of the channels, 0 to
+    /// 0.5; the map is that of each cell.
     Contrast,
-    /// The size of the image's file in kilobytes (1000 bytes): how well the image compresses. The map is flat.
+    /// The size of the image's file in kilobytes (1000 bytes): how well the image compresses. The
+    /// map is flat.
     FileSize,
-    /// A random number from 0 to 1, which the colours of the image and the seed alone determine; the map is noise.
+    /// A random number from 0 to 1, which the colours of the image and the seed alone determine;
+    /// the map is noise.
     Random,
 }
 

@@ -21,8 +21,8 @@ pub(crate) const BLOCK: usize = 1;
 
 /// Means and deviations of the colours in a grid of cells; no weights.
 ///
-/// The tokens of its only block, 1, are the mean of R, G and B and their standard deviations, of values in 0..1. The image
-/// embedding is all mean colours end to end, of unit length.
+/// The tokens of its only block, 1, are the mean of R, G and B and their standard deviations, of
+/// values in 0..1. The image embedding is all mean colours end to end, of unit length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ThumbnailOptions {

@@ -1,4 +1,5 @@
-//! What PaDiM and SubspaceAD reach on a folder in MVTec layout (`train/good`, `test/KIND`, `ground_truth/KIND`).
+//! What PaDiM and SubspaceAD reach on a folder in MVTec layout (`train/good`, `test/KIND`,
+//! `ground_truth/KIND`).
 //!
 //! `cargo run --release -p rareclip-distribution --example statistics-figures -- FOLDER`
 #![allow(clippy::print_stdout, reason = "figures are its output")]

@@ -28,14 +28,15 @@ pub(crate) fn zeros<T: Clone + Default>(factors: &[usize]) -> Result<Vec<T>, Sta
     Ok(list)
 }
 
-/// The moments of `positions` vectors of `d` dimensions; after [`factor`](Self::factor), the Gaussians themselves.
+/// The moments of `positions` vectors of `d` dimensions; after [`factor`](Self::factor), the
+/// Gaussians themselves.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Moments {
     d: usize,
     /// `[positions, d]`.
     pub(crate) mean: Vec<f32>,
-    /// Lower triangles, row by row, `[positions, d (d + 1) / 2]`: first the sum of the outer products of the deviations from
-    /// the mean, then the Cholesky factor of the covariance.
+    /// Lower triangles, row by row, `[positions, d (d + 1) / 2]`: first the sum of the outer
+    /// products of the deviations from the mean, then the Cholesky factor of the covariance.
     pub(crate) spread: Vec<f32>,
 }
 
@@ -48,8 +49,8 @@ impl Moments {
         })
     }
 
-    /// Adds one image's vectors `[positions, d]` after `images` others (Welford's update, which takes no difference of
-    /// large sums).
+    /// Adds one image's vectors `[positions, d]` after `images` others (Welford's update, which
+    /// takes no difference of large sums).
     pub(crate) fn add(&mut self, vectors: &[f32], images: u64) {
         let d = self.d;
         let share = 1.0 / (images + 1) as f32;
@@ -74,7 +75,8 @@ impl Moments {
             });
     }
 
-    /// Turns the sums of `images` (at least 2) into Cholesky factors of `covariance + regularisation I` (paper: equation 1).
+    /// Turns the sums of `images` (at least 2) into Cholesky factors of
+    /// `covariance + regularisation I` (paper: equation 1).
     pub(crate) fn factor(
         &mut self,
         images: u64,
@@ -113,7 +115,8 @@ impl Moments {
         Ok(())
     }
 
-    /// The Mahalanobis distance of each of `vectors` `[positions, d]` to its Gaussian (paper: equation 2).
+    /// The Mahalanobis distance of each of `vectors` `[positions, d]` to its Gaussian (paper:
+    /// equation 2).
     pub(crate) fn distances(&self, vectors: &[f32]) -> Vec<f32> {
         let d = self.d;
         self.mean

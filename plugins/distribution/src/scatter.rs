@@ -36,7 +36,8 @@ impl Scatter {
         })
     }
 
-    /// Adds finite vectors `[n, width]`: their own deviations, and that of their mean from the mean so far.
+    /// Adds finite vectors `[n, width]`: their own deviations, and that of their mean from the mean
+    /// so far.
     pub(crate) fn add(&mut self, vectors: ArrayView2<'_, f32>) {
         let (added, width) = vectors.dim();
         let mut own = vectors.mapv(f64::from);
@@ -72,7 +73,8 @@ impl Scatter {
         self.count += added as u64;
     }
 
-    /// The directions that remain when the fewest principal ones are taken that explain `share` of the variance.
+    /// The directions that remain when the fewest principal ones are taken that explain `share` of
+    /// the variance.
     pub(crate) fn outside(&self, share: f64) -> Result<Outside, StatisticsError> {
         let width = self.mean.len();
         let sums = MatRef::from_row_major_slice(&self.sums, width, width);

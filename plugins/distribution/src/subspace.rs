@@ -46,7 +46,8 @@ enum State {
     Fitted(Subspace),
 }
 
-/// A principal subspace, by what lies outside it: the residual is then a sum of squares, not a difference of large numbers.
+/// A principal subspace, by what lies outside it: the residual is then a sum of squares, not a
+/// difference of large numbers.
 #[derive(Debug, Clone, PartialEq)]
 struct Subspace {
     /// `[width]`.

@@ -14,12 +14,14 @@ use rayon::prelude::*;
 use crate::product::with_tile;
 use crate::top::{Top, raise, scan};
 
-/// Queries of a tile: many, to repay packing the vectors, and few enough to share out among threads; half of the
-/// 37 x 37 patches of a ViT at 518 pixels.
+/// Queries of a tile: many, to repay packing the vectors, and few enough to share out among
+/// threads; half of the 37 x 37 patches of a ViT at 518 pixels.
 const QUERIES: usize = 685;
-/// Vectors of a tile: with [`QUERIES`] a tile of 700 KB, which stays in a core's cache until it is searched.
+/// Vectors of a tile: with [`QUERIES`] a tile of 700 KB, which stays in a core's cache until it is
+/// searched.
 const VECTORS: usize = 256;
-/// Both sides of a tile of [`VectorIndex::nearest_earlier`]: what lies beyond the diagonal is computed in vain.
+/// Both sides of a tile of [`VectorIndex::nearest_earlier`]: what lies beyond the diagonal is
+/// computed in vain.
 const EARLIER: usize = 256;
 
 /// Vectors in arrival order, row-major in one block of memory.
@@ -33,7 +35,8 @@ impl ExactIndex {
     /// An empty index for vectors of `width` with memory for `capacity` of them.
     ///
     /// # Errors
-    /// [`IndexError::ZeroWidth`]; [`IndexError::TooMany`] for a capacity beyond 32 bits; [`IndexError::Memory`].
+    /// [`IndexError::ZeroWidth`]; [`IndexError::TooMany`] for a capacity beyond 32 bits;
+    /// [`IndexError::Memory`].
     pub fn new(width: usize, capacity: usize) -> Result<Self, IndexError> {
         IndexError::shape(width, capacity)?;
         let mut data = Vec::new();
@@ -50,7 +53,8 @@ impl ExactIndex {
         &self.data[range.start * self.width..range.end * self.width]
     }
 
-    /// The `k` best of the vectors at `range` for each query and, if asked for, the best query of each of them.
+    /// The `k` best of the vectors at `range` for each query and, if asked for, the best query of
+    /// each of them.
     fn top(
         &self,
         queries: &[f32],
@@ -78,7 +82,8 @@ impl ExactIndex {
         (found, best)
     }
 
-    /// [`top`](Self::top) for one block of queries on one thread; `best` is empty where it is not asked for.
+    /// [`top`](Self::top) for one block of queries on one thread; `best` is empty where it is not
+    /// asked for.
     fn search_block(
         &self,
         queries: &[f32],

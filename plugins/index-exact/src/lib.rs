@@ -1,9 +1,9 @@
 //! Exact inner-product search: the default index of rareclip's banks.
 //!
-//! Similarities are matrix products (faer picks AVX-512, AVX2 or NEON kernels at run time), made tile by tile: a tile
-//! of queries x vectors is searched for its best entries while it is still in the cache, so that the whole
-//! `[queries, vectors]` matrix never exists. Tiles are shared out with rayon and each is computed on one thread, so
-//! results do not depend on the number of threads.
+//! Similarities are matrix products (faer picks AVX-512, AVX2 or NEON kernels at run time), made
+//! tile by tile: a tile of queries x vectors is searched for its best entries while it is still in
+//! the cache, so that the whole `[queries, vectors]` matrix never exists. Tiles are shared out with
+//! rayon and each is computed on one thread, so results do not depend on the number of threads.
 
 mod index;
 mod product;

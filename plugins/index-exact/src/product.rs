@@ -6,12 +6,13 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
 thread_local! {
-    /// The tile under work. Kept between calls: fresh pages for every tile would cost more than searching it.
+    /// The tile under work. Kept between calls: fresh pages for every tile would cost more than
+    /// searching it.
     static TILE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Computes the inner products of `queries` `[rows, width]` with `vectors` `[columns, width]`, both row-major, and hands
-/// the tile `[rows, columns]` to `read`. One thread does it all.
+/// Computes the inner products of `queries` `[rows, width]` with `vectors` `[columns, width]`, both
+/// row-major, and hands the tile `[rows, columns]` to `read`. One thread does it all.
 pub(crate) fn with_tile<T>(
     queries: &[f32],
     vectors: &[f32],

@@ -103,7 +103,8 @@ impl WithSimd for Scan<'_, '_> {
     }
 }
 
-/// Scans a piece of a row whose first entry has position `first`; `best_query` has one entry per entry of the piece.
+/// Scans a piece of a row whose first entry has position `first`; `best_query` has one entry per
+/// entry of the piece.
 pub(crate) fn scan(
     arch: Arch,
     row: &[f32],

@@ -1,8 +1,10 @@
-//! The exact index against those of faiss, from thousands to a million prototypes, as a Markdown table.
+//! The exact index against those of faiss, from thousands to a million prototypes, as a Markdown
+//! table.
 //!
-//! Queries and prototypes are `rareclip_testkit::index::patches`: unit vectors in groups of uneven size near few directions, one
-//! group per 100 prototypes. Every time is the least of several; each run of an index is followed by one of the exact index
-//! in the same minute, and the ratio is between those two.
+//! Queries and prototypes are `rareclip_testkit::index::patches`: unit vectors in groups of uneven
+//! size near few directions, one group per 100 prototypes. Every time is the least of several; each
+//! run of an index is followed by one of the exact index in the same minute, and the ratio is
+//! between those two.
 #![allow(clippy::print_stdout, reason = "the table goes to standard output")]
 
 use std::time::Instant;
@@ -35,11 +37,12 @@ struct Args {
     /// Widths of a prototype.
     #[arg(long, value_delimiter = ',', default_value = "384,1024")]
     widths: Vec<usize>,
-    /// faiss factory strings, each given by itself; without any Flat, IVF with lists that grow with the number of prototypes,
-    /// and a graph.
+    /// faiss factory strings, each given by itself; without any Flat, IVF with lists that grow with
+    /// the number of prototypes, and a graph.
     #[arg(long = "factory")]
     factories: Vec<String>,
-    /// Most prototypes that a graph is built of unless factories are given: it takes minutes to build.
+    /// Most prototypes that a graph is built of unless factories are given: it takes minutes to
+    /// build.
     #[arg(long, default_value_t = 262_144)]
     largest_graph: usize,
 }

@@ -17,7 +17,8 @@ use crate::options::{FaissOptions, Family, Metric};
 const GRAPH: usize = 1024;
 /// The share of a graph that it takes in at a time, at least: each time costs a copy of the graph.
 const GROWTH: usize = 32;
-/// Vectors of one call to a graph. faiss inserts more than 100 by several threads, and then no two graphs are alike.
+/// Vectors of one call to a graph. faiss inserts more than 100 by several threads, and then no two
+/// graphs are alike.
 const IN_ORDER: usize = 100;
 
 /// An approximate index over the earliest vectors; those after them are not in it yet.
@@ -112,8 +113,9 @@ impl Approximate {
     /// Adds the vectors of `flat` that are not in the engine.
     fn add(&mut self, flat: &Flat) -> Result<(), FaissError> {
         if self.family == Family::Graph {
-            // The levels of a graph are drawn by a generator that is not saved and begins anew in every copy that is read:
-            // after this, a restored index draws as one that was never saved.
+            // The levels of a graph are drawn by a generator that is not saved and begins anew in
+            // every copy that is read: after this, a restored index draws as one that was never
+            // saved.
             self.engine = copied(&self.engine)?;
             tune(&self.engine, &self.options)?;
         }
@@ -144,7 +146,8 @@ impl Approximate {
         self.add(flat)
     }
 
-    /// Builds the engine again from the vectors of `flat` alone: what an earlier one learnt in training is forgotten.
+    /// Builds the engine again from the vectors of `flat` alone: what an earlier one learnt in
+    /// training is forgotten.
     pub(crate) fn start_again(&mut self, flat: &Flat) -> Result<(), FaissError> {
         self.engine = build(&self.options, self.width)?;
         self.trained = (!self.engine.is_trained()).then_some(false);
@@ -167,7 +170,8 @@ impl Approximate {
         Ok(())
     }
 
-    /// Keeps the vectors at `positions` (ascending) of those there were; `flat` holds the kept ones already.
+    /// Keeps the vectors at `positions` (ascending) of those there were; `flat` holds the kept ones
+    /// already.
     pub(crate) fn retain(&mut self, positions: &[usize], flat: &Flat) -> Result<(), FaissError> {
         let held = self.len();
         let inside = &positions[..positions.partition_point(|&at| at < held)];
@@ -218,7 +222,8 @@ impl Approximate {
         self.add(flat)
     }
 
-    /// What the engine proposes as the `k` best of the vectors in it, for each query, with their true similarities.
+    /// What the engine proposes as the `k` best of the vectors in it, for each query, with their
+    /// true similarities.
     pub(crate) fn propose(
         &self,
         flat: &Flat,
@@ -287,8 +292,8 @@ impl Approximate {
         native::search(&self.engine, queries, self.width, k)
     }
 
-    /// What a copy needs besides the vectors; no bytes of an engine as it was built, because faiss does not write down how an
-    /// index is to be trained.
+    /// What a copy needs besides the vectors; no bytes of an engine as it was built, because faiss
+    /// does not write down how an index is to be trained.
     pub(crate) fn state(&self) -> Result<(Vec<u8>, &[u32], u32), FaissError> {
         let as_built = self.next == 0 && self.trained != Some(true);
         let bytes = if as_built {
@@ -302,7 +307,8 @@ impl Approximate {
     /// Takes over what [`state`](Self::state) gave, or says what does not fit.
     ///
     /// # Safety
-    /// `bytes` are those that [`state`](Self::state) gave, in this process or under a [seal](crate::seal).
+    /// `bytes` are those that [`state`](Self::state) gave, in this process or under a
+    /// [seal](crate::seal).
     #[allow(
         unsafe_code,
         reason = "faiss reads bytes that only it may have written"

@@ -1,4 +1,5 @@
-//! Where searches run. An index lives in the memory of this machine; on a CUDA device a copy of it answers.
+//! Where searches run. An index lives in the memory of this machine; on a CUDA device a copy of it
+//! answers.
 
 #[cfg(feature = "gpu")]
 pub(crate) use cuda::{Device, Mirror};

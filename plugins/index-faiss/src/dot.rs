@@ -1,7 +1,8 @@
 //! Inner products, always computed the same way.
 //!
-//! faiss computes a similarity by different kernels depending on how many queries come together. What is handed out comes
-//! from here, so that a vector has the same similarity to a query whatever the query came with.
+//! faiss computes a similarity by different kernels depending on how many queries come together.
+//! What is handed out comes from here, so that a vector has the same similarity to a query whatever
+//! the query came with.
 
 use pulp::{Arch, Simd, WithSimd};
 

@@ -20,7 +20,8 @@ use crate::options::Metric;
 
 /// Stored vectors that look for their best query at a time.
 const REVERSE: usize = 8192;
-/// Two similarities closer than this share of the lengths' product may have changed places by rounding inside faiss.
+/// Two similarities closer than this share of the lengths' product may have changed places by
+/// rounding inside faiss.
 const ROUNDING: f32 = 1e-6;
 
 /// The vectors in arrival order.
@@ -179,8 +180,9 @@ impl Flat {
         Ok(all)
     }
 
-    /// [`search`](Self::search) for one chunk of queries. One vector more than asked for tells whether the last place is
-    /// contested; then more are fetched, and in the end all are looked at, because faiss drops equals at will.
+    /// [`search`](Self::search) for one chunk of queries. One vector more than asked for tells
+    /// whether the last place is contested; then more are fetched, and in the end all are looked
+    /// at, because faiss drops equals at will.
     fn best(
         &self,
         queries: &[f32],
@@ -322,7 +324,8 @@ impl Flat {
         hits.truncate(k);
     }
 
-    /// The `k` of the vectors at `range` with the least Euclidean distance to each query, every one looked at.
+    /// The `k` of the vectors at `range` with the least Euclidean distance to each query, every one
+    /// looked at.
     pub(crate) fn closest(&self, queries: &[f32], k: usize, range: Range<usize>) -> Neighbours {
         let k = k.min(range.len());
         let closest: Vec<Vec<Hit>> = queries
@@ -340,8 +343,8 @@ impl Flat {
         all
     }
 
-    /// For each vector its largest inner product with any query. The queries become the index, and the vectors ask, where
-    /// they lie.
+    /// For each vector its largest inner product with any query. The queries become the index, and
+    /// the vectors ask, where they lie.
     pub(crate) fn best_query(&self, queries: &[f32]) -> Result<Array1<f32>, FaissError> {
         let (width, arch) = (self.width, Arch::new());
         if queries.is_empty() {
@@ -390,8 +393,9 @@ impl Flat {
         Ok(all)
     }
 
-    /// [`nearest_earlier`](Self::nearest_earlier) of ascending positions: what lies before the first is earlier than all
-    /// of them and is searched for all at once; then the same for either half.
+    /// [`nearest_earlier`](Self::nearest_earlier) of ascending positions: what lies before the
+    /// first is earlier than all of them and is searched for all at once; then the same for either
+    /// half.
     fn earlier(
         &self,
         positions: &[usize],

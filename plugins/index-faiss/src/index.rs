@@ -36,8 +36,8 @@ struct Saved {
     sha256: String,
     /// What the next vector will be called.
     next: u32,
-    /// The [seal](crate::seal) of the engine and the names of its vectors; absent where there was no key, and in states of
-    /// earlier versions.
+    /// The [seal](crate::seal) of the engine and the names of its vectors; absent where there was
+    /// no key, and in states of earlier versions.
     #[serde(default)]
     seal: Option<String>,
 }
@@ -55,8 +55,9 @@ impl FaissIndex {
     /// An empty index for vectors of `width` with memory for `capacity` of them.
     ///
     /// # Errors
-    /// [`FaissError::Request`] for no width or a capacity beyond 32 bits; [`FaissError::TooWide`]; [`FaissError::Option`] or
-    /// [`FaissError::Factory`] for options that make no index; [`FaissError::NoGpu`]; [`FaissError::NoDevice`].
+    /// [`FaissError::Request`] for no width or a capacity beyond 32 bits; [`FaissError::TooWide`];
+    /// [`FaissError::Option`] or [`FaissError::Factory`] for options that make no index;
+    /// [`FaissError::NoGpu`]; [`FaissError::NoDevice`].
     pub fn new(options: &FaissOptions, width: usize, capacity: usize) -> Result<Self, FaissError> {
         options.check()?;
         IndexError::shape(width, capacity)?;
@@ -75,8 +76,8 @@ impl FaissIndex {
         })
     }
 
-    /// Sets how thoroughly an index that holds vectors already is searched: [`FaissOptions::probes`] and
-    /// [`FaissOptions::search_depth`].
+    /// Sets how thoroughly an index that holds vectors already is searched:
+    /// [`FaissOptions::probes`] and [`FaissOptions::search_depth`].
     ///
     /// # Errors
     /// [`FaissError::Option`] for a number out of range.

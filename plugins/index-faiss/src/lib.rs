@@ -1,11 +1,13 @@
 //! Search by faiss: the index `faiss` ([`FaissOptions`]).
 //!
-//! A flat index of faiss holds the vectors and does everything that must miss nothing; an approximate one beside it, if a
-//! factory asks for it, proposes neighbours, which are ranked by their true inner products. On a CUDA device (feature
-//! `gpu`) copies of both answer the searches over all vectors.
+//! A flat index of faiss holds the vectors and does everything that must miss nothing; an
+//! approximate one beside it, if a factory asks for it, proposes neighbours, which are ranked by
+//! their true inner products. On a CUDA device (feature `gpu`) copies of both answer the searches
+//! over all vectors.
 //!
-//! faiss is a C++ library. With the feature `static` it is built from source (cmake, a C++ compiler, BLAS); without it the
-//! `libfaiss_c` of the system is linked, which is how to get one that was built for CUDA.
+//! faiss is a C++ library. With the feature `static` it is built from source (cmake, a C++
+//! compiler, BLAS); without it the `libfaiss_c` of the system is linked, which is how to get one
+//! that was built for CUDA.
 
 mod approximate;
 mod device;

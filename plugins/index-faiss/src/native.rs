@@ -1,4 +1,5 @@
-//! What the safe interface of faiss lacks: searching a range of vectors without a leak, and indexes to bytes and back.
+//! What the safe interface of faiss lacks: searching a range of vectors without a leak, and indexes
+//! to bytes and back.
 #![allow(unsafe_code, reason = "the only place that talks to the C interface")]
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,8 @@ struct Guard<T>(*mut T, unsafe extern "C" fn(*mut T));
 impl<T> Drop for Guard<T> {
     fn drop(&mut self) {
         if !self.0.is_null() {
-            // SAFETY: the pointer came from the constructor that belongs to this function, and nobody else frees it.
+            // SAFETY: the pointer came from the constructor that belongs to this function, and
+            // nobody else frees it.
             unsafe { (self.1)(self.0) }
         }
     }
@@ -32,7 +34,8 @@ impl<T> Drop for Guard<T> {
 
 /// The last error of faiss on this thread.
 fn failure(doing: &'static str, code: i32) -> FaissError {
-    // SAFETY: faiss keeps the text of its last error on this thread until the next one; it is copied at once.
+    // SAFETY: faiss keeps the text of its last error on this thread until the next one; it is
+    // copied at once.
     let text = unsafe {
         let text = sys::faiss_get_last_error();
         if text.is_null() {
@@ -79,8 +82,9 @@ pub(crate) fn search_range(
     let code = unsafe { sys::faiss_SearchParameters_new(&mut parameters, selector.0.cast()) };
     check(DOING, code)?;
     let parameters = Guard(parameters, sys::faiss_SearchParameters_free);
-    // SAFETY: the index lives as long as the borrow; `queries` holds `count` vectors of its width, the outputs `count * k`
-    // entries; searching a flat index changes nothing, so other threads may search it too.
+    // SAFETY: the index lives as long as the borrow; `queries` holds `count` vectors of its width,
+    // the outputs `count * k` entries; searching a flat index changes nothing, so other threads may
+    // search it too.
     let code = unsafe {
         sys::faiss_Index_search_with_params(
             index.inner_ptr(),
@@ -109,8 +113,9 @@ pub(crate) fn search(
         distances: vec![0.0; count * k],
         labels: vec![-1; count * k],
     };
-    // SAFETY: the index lives as long as the borrow; `queries` holds `count` vectors of its width, the outputs `count * k`
-    // entries; faiss promises that its indexes on the CPU may be searched by several threads while none changes them.
+    // SAFETY: the index lives as long as the borrow; `queries` holds `count` vectors of its width,
+    // the outputs `count * k` entries; faiss promises that its indexes on the CPU may be searched
+    // by several threads while none changes them.
     let code = unsafe {
         sys::faiss_Index_search(
             index.inner_ptr(),
@@ -155,8 +160,8 @@ unsafe extern "C" fn give(data: *mut c_void, size: usize, items: usize) -> usize
     let whole = left.checked_div(size).map_or(items, |most| items.min(most));
     let bytes = whole * size;
     if bytes > 0 {
-        // SAFETY: `from` points to `left` bytes that `from_bytes` borrows while faiss reads, and `data` to room for `items`
-        // items; no more than either is copied.
+        // SAFETY: `from` points to `left` bytes that `from_bytes` borrows while faiss reads, and
+        // `data` to room for `items` items; no more than either is copied.
         unsafe {
             ptr::copy_nonoverlapping(from, data.cast::<u8>(), bytes);
             SOURCE.set((from.add(bytes), left - bytes));
@@ -199,8 +204,8 @@ pub(crate) fn to_bytes(index: &IndexImpl) -> Result<Vec<u8>, FaissError> {
 /// Reads what [`to_bytes`] wrote.
 ///
 /// # Safety
-/// The bytes are those that [`to_bytes`] returned, in this process or under a [seal](crate::seal): faiss checks little of what it
-/// reads, and other bytes can reach outside its memory.
+/// The bytes are those that [`to_bytes`] returned, in this process or under a [seal](crate::seal):
+/// faiss checks little of what it reads, and other bytes can reach outside its memory.
 pub(crate) unsafe fn from_bytes(bytes: &[u8]) -> Result<IndexImpl, FaissError> {
     const DOING: &str = "read the index";
     let mut reader = ptr::null_mut();
@@ -210,7 +215,8 @@ pub(crate) unsafe fn from_bytes(bytes: &[u8]) -> Result<IndexImpl, FaissError> {
     let reader = Guard(reader, sys::faiss_CustomIOReader_free);
     SOURCE.set((bytes.as_ptr(), bytes.len()));
     let mut index = ptr::null_mut();
-    // SAFETY: the reader is alive, and `bytes` is borrowed until the source is taken away again; 0 keeps all in memory.
+    // SAFETY: the reader is alive, and `bytes` is borrowed until the source is taken away again; 0
+    // keeps all in memory.
     let code = unsafe { sys::faiss_read_index_custom(reader.0.cast(), 0, &mut index) };
     SOURCE.set((ptr::null(), 0));
     check(DOING, code)?;
@@ -232,7 +238,7 @@ pub(crate) fn devices() -> i32 {
 pub(crate) fn unbound<I>(
     index: faiss::index::gpu::GpuIndexImpl<'_, I>,
 ) -> faiss::index::gpu::GpuIndexImpl<'static, I> {
-    // SAFETY: the lifetime stands for nothing in memory: the index holds a shared pointer of its own to the resources, and who
-    // keeps it holds the resources besides.
+    // SAFETY: the lifetime stands for nothing in memory: the index holds a shared pointer of its
+    // own to the resources, and who keeps it holds the resources besides.
     unsafe { std::mem::transmute(index) }
 }

@@ -13,49 +13,55 @@ pub enum Metric {
     /// The largest inner product; of unit vectors the largest cosine.
     #[default]
     InnerProduct,
-    /// The least Euclidean distance. The similarity that is given remains the inner product, and the chosen vectors come in
-    /// its order: of unit vectors both metrics choose the same. The search among the first or earlier vectors, the best query of
-    /// each vector and what `index recall` counts go by the inner product all the same.
+    /// The least Euclidean distance. The similarity that is given remains the inner product, and
+    /// the chosen vectors come in its order: of unit vectors both metrics choose the same. The
+    /// search among the first or earlier vectors, the best query of each vector and what
+    /// `index recall` counts go by the inner product all the same.
     L2,
 }
 
-/// Search by faiss: exact, or approximate and faster for tens of thousands of vectors and more; on the CPU or a CUDA device.
+/// Search by faiss: exact, or approximate and faster for tens of thousands of vectors and more; on
+/// the CPU or a CUDA device.
 ///
-/// The vectors themselves are always kept, in a flat index: what an approximate index proposes is ranked by the true inner
-/// product, similarities do not depend on the engine, and a bank can be saved and thinned out. The approximate structure
-/// comes on top, and is what `search` and the neighbours of `survey` go through; the best query of each vector, the search
-/// among the first vectors and that among earlier ones are exact with every factory.
+/// The vectors themselves are always kept, in a flat index: what an approximate index proposes is
+/// ranked by the true inner product, similarities do not depend on the engine, and a bank can be
+/// saved and thinned out. The approximate structure comes on top, and is what `search` and the
+/// neighbours of `survey` go through; the best query of each vector, the search among the first
+/// vectors and that among earlier ones are exact with every factory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FaissOptions {
-    /// The index as a faiss factory string: `Flat` is exact; `IVF256,Flat`, `HNSW32,Flat`, `PQ48`, `IVF1024,PQ48`, `SQ8` and
-    /// others are approximate. Not `NSG`, which cannot grow, `IMI`, nor what this index does itself: `IDMap`, `RFlat`, `Refine`.
-    /// On a CUDA device `Flat`, `IVF256,Flat`, `IVF256,SQ8`, `IVF256,PQ48` and their like. Default `Flat`.
+    /// The index as a faiss factory string: `Flat` is exact; `IVF256,Flat`, `HNSW32,Flat`, `PQ48`,
+    /// `IVF1024,PQ48`, `SQ8` and others are approximate. Not `NSG`, which cannot grow, `IMI`, nor
+    /// what this index does itself: `IDMap`, `RFlat`, `Refine`. On a CUDA device `Flat`,
+    /// `IVF256,Flat`, `IVF256,SQ8`, `IVF256,PQ48` and their like. Default `Flat`.
     pub factory: String,
-    /// What the nearest vectors are chosen by. `Flat` is exact by the inner product alone. Default inner-product.
+    /// What the nearest vectors are chosen by. `Flat` is exact by the inner product alone. Default
+    /// inner-product.
     pub metric: Metric,
-    /// Inverted lists that a search looks into (faiss: nprobe); of `IVF` only, at most 2048 on a CUDA device. More find more and take
-    /// longer. Default 16.
+    /// Inverted lists that a search looks into (faiss: nprobe); of `IVF` only, at most 2048 on a
+    /// CUDA device. More find more and take longer. Default 16.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub probes: usize,
-    /// Candidates that a search of a graph keeps (faiss: efSearch); of `HNSW` only. More find more and take longer.
-    /// Default 64.
+    /// Candidates that a search of a graph keeps (faiss: efSearch); of `HNSW` only. More find more
+    /// and take longer. Default 64.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub search_depth: usize,
-    /// Vectors that an index which must be trained is trained on, once; it searches exactly until it holds as many. 0 for 39
-    /// a centroid, the least that faiss advises. Default 0.
+    /// Vectors that an index which must be trained is trained on, once; it searches exactly until
+    /// it holds as many. 0 for 39 a centroid, the least that faiss advises. Default 0.
     #[schemars(range(min = 0, max = 100_000_000))]
     pub training: usize,
-    /// Vectors that an index of compressed vectors (`PQ`, `SQ`, ...) proposes for each one asked for; the best by true inner
-    /// product are given. Default 4.
+    /// Vectors that an index of compressed vectors (`PQ`, `SQ`, ...) proposes for each one asked
+    /// for; the best by true inner product are given. Default 4.
     #[schemars(range(min = 1, max = 1000))]
     pub refine: usize,
-    /// Where searches run: `cpu`, or `cuda:0` and so on for a CUDA device, which needs a program built with the feature `faiss-gpu`.
-    /// Default cpu.
+    /// Where searches run: `cpu`, or `cuda:0` and so on for a CUDA device, which needs a program
+    /// built with the feature `faiss-gpu`. Default cpu.
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
-    /// Scratch memory on the CUDA device in MiB. All indexes on a device share it; while any is alive, the first one's value
-    /// counts. The copies of the indexes come on top, and 256 MiB that faiss pins in the memory of the machine. Default 256.
+    /// Scratch memory on the CUDA device in MiB. All indexes on a device share it; while any is
+    /// alive, the first one's value counts. The copies of the indexes come on top, and 256 MiB that
+    /// faiss pins in the memory of the machine. Default 256.
     #[schemars(range(min = 1, max = 1536))]
     pub gpu_memory: usize,
     /// Queries given to faiss at a time, which bounds its scratch memory. Default 4096.
@@ -196,15 +202,17 @@ impl FaissOptions {
         parts.map(centroids).max().unwrap_or(1)
     }
 
-    /// The most bytes that the approximate index over `vectors` vectors takes: as if codes were as large as the vectors, with
-    /// ids on both sides, links of graphs for vectors and lists, and dead vectors that are half as many as the living.
+    /// The most bytes that the approximate index over `vectors` vectors takes: as if codes were as
+    /// large as the vectors, with ids on both sides, links of graphs for vectors and lists, and
+    /// dead vectors that are half as many as the living.
     pub(crate) fn most_bytes(&self, width: usize, vectors: usize) -> usize {
         /// What stands before and between the parts, and tables of small quantisers.
         const FIXED: usize = 1 << 16;
         let row = width.saturating_mul(size_of::<f32>());
         let graph = self.factory.split("HNSW").nth(1).map_or(0, |rest| {
             let links = rest.split(|c: char| !c.is_ascii_digit()).next();
-            // Twice as many on the ground level; 32 is what faiss takes without a number; the rest is levels and offsets.
+            // Twice as many on the ground level; 32 is what faiss takes without a number; the rest
+            // is levels and offsets.
             4 * 4 * links.and_then(|links| links.parse().ok()).unwrap_or(32) + 64
         });
         let slots = match self.family() {
@@ -231,8 +239,8 @@ impl FaissOptions {
     }
 }
 
-/// Whether faiss has lists of such codes on CUDA devices: the vectors, some scalar codes, and product codes of 8 bits whose tables fit
-/// the memory that the threads of a block share.
+/// Whether faiss has lists of such codes on CUDA devices: the vectors, some scalar codes, and
+/// product codes of 8 bits whose tables fit the memory that the threads of a block share.
 fn codes_on_cuda(factory: &str) -> bool {
     const SCALAR: [&str; 5] = ["SQ4", "SQ6", "SQ8", "SQ8_direct", "SQfp16"];
     const PRODUCT: [usize; 13] = [1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48];
@@ -244,7 +252,8 @@ fn codes_on_cuda(factory: &str) -> bool {
     code == "Flat" || SCALAR.contains(&code) || parts.is_some_and(|parts| PRODUCT.contains(&parts))
 }
 
-/// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits each), `PQ16x5`, `OPQ16`.
+/// What one part of a factory string learns as centroids: `IVF256`, `IVF4k`, `PQ48` (of 8 bits
+/// each), `PQ16x5`, `OPQ16`.
 fn centroids(part: &str) -> usize {
     /// Bits of an entry of a codebook where the factory string does not say.
     const BITS: usize = 8;

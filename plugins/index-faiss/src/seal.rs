@@ -2,8 +2,8 @@
 //!
 //! faiss checks little of the bytes that it reads as an index: bytes made by someone else can reach
 //! outside its memory. A checksum does not help, because whoever makes bytes also makes their
-//! checksum. A seal is an HMAC-SHA256 under a key that stays on the machine: a state without it, for
-//! example one imported from elsewhere, has its engine built again from its vectors.
+//! checksum. A seal is an HMAC-SHA256 under a key that stays on the machine: a state without it,
+//! for example one imported from elsewhere, has its engine built again from its vectors.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};

@@ -1,4 +1,5 @@
-//! The contract of a vector index, on every kind of factory; and the recall of the approximate ones.
+//! The contract of a vector index, on every kind of factory; and the recall of the approximate
+//! ones.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
 use ndarray::{Array2, Axis};
@@ -80,7 +81,8 @@ fn euclidean_distance_keeps_the_contract() {
     });
 }
 
-/// Product codes where the width can be divided into four parts; the kit also uses widths that cannot.
+/// Product codes where the width can be divided into four parts; the kit also uses widths that
+/// cannot.
 #[derive(Debug, Serialize, Deserialize)]
 struct Product(FaissOptions);
 
@@ -105,7 +107,8 @@ impl VectorIndexFactory for Product {
     }
 }
 
-/// Ten thousand vectors of width 64 in 60 groups, 300 queries of the same making: the share of the 3 nearest that is found.
+/// Ten thousand vectors of width 64 in 60 groups, 300 queries of the same making: the share of the
+/// 3 nearest that is found.
 fn recall_of(options: &FaissOptions) -> f64 {
     let vectors = patches(10_000, 64, 60, 7, 0);
     let queries = patches(300, 64, 60, 7, 1);

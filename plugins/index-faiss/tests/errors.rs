@@ -1,4 +1,5 @@
-//! What cannot be done is said before it is tried; damaged states are refused before faiss reads them.
+//! What cannot be done is said before it is tried; damaged states are refused before faiss reads
+//! them.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
 use std::path::Path;
@@ -202,7 +203,8 @@ fn by_distance_the_nearest_are_found_with_every_factory_before_and_after_it_is_t
     }
 }
 
-/// The state of a trained index with `change` done to it: the checksum and the seal are those from before.
+/// The state of a trained index with `change` done to it: the checksum and the seal are those from
+/// before.
 fn state(change: impl Fn(&mut Vec<u32>, &mut Vec<u32>)) -> Vec<u8> {
     changed_state(change, |_, _| {})
 }

@@ -1,4 +1,5 @@
-//! RareCLIP's banks on faiss: the golden data of `../shared/fixtures/rarity`, and the same prototypes as on the exact index.
+//! RareCLIP's banks on faiss: the golden data of `../shared/fixtures/rarity`, and the same
+//! prototypes as on the exact index.
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
 #[allow(dead_code, reason = "the bank's own tests compare more stages")]

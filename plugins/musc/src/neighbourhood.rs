@@ -4,11 +4,13 @@ use ndarray::ArrayView2;
 use rareclip_core::Grid;
 use rareclip_core::patches::normalise;
 
-/// Patch features of unit length from raw `tokens`, both `[patches, width]`; says whether all are finite.
+/// Patch features of unit length from raw `tokens`, both `[patches, width]`; says whether all are
+/// finite.
 ///
-/// The mean of all values of the image is taken off (the published code normalises the whole image to mean 0 and variance 1,
-/// and the variance goes with the unit length), then a patch is the sum over the `side` x `side` square around it. What lies
-/// beyond the border counts as zeros, as published.
+/// The mean of all values of the image is taken off (the published code normalises the whole image
+/// to mean 0 and variance 1, and the variance goes with the unit length), then a patch is the sum
+/// over the `side` x `side` square around it. What lies beyond the border counts as zeros, as
+/// published.
 pub(crate) fn aggregate(
     tokens: ArrayView2<'_, f32>,
     grid: Grid,

@@ -108,8 +108,9 @@ impl StatelessScorer for MutualScorer {
     }
 }
 
-/// The score of `image`: per window the mean of its own score and those of the images most like it, weighed by similarity;
-/// then the mean over the windows (paper: equations 5 and 6). Unlike images, of negative similarity, do not weigh.
+/// The score of `image`: per window the mean of its own score and those of the images most like it,
+/// weighed by similarity; then the mean over the windows (paper: equations 5 and 6). Unlike images,
+/// of negative similarity, do not weigh.
 fn refined(image: usize, embeddings: &[Vec<f32>], scores: &[f32], windows: &[usize]) -> f32 {
     let own = &embeddings[image];
     let mut alike: Vec<(f32, usize)> = embeddings

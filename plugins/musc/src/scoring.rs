@@ -34,7 +34,8 @@ impl Patches<'_> {
         &self.values[at * size..(at + 1) * size]
     }
 
-    /// The largest inner product of each patch of image `a` with any of `b`, and the other way round, `[2, patches]`.
+    /// The largest inner product of each patch of image `a` with any of `b`, and the other way
+    /// round, `[2, patches]`.
     ///
     /// One product serves both directions; it is made tile by tile and never as a whole.
     fn closest(&self, a: usize, b: usize) -> Vec<f32> {
@@ -62,8 +63,9 @@ impl Patches<'_> {
         best
     }
 
-    /// Per image the score of its patches `[patches]`: the mean distance to the nearest patch of each of the nearest other
-    /// images (paper: equations 3 and 4), `floor(share x others)` of them and at least one. There are at least 2 images.
+    /// Per image the score of its patches `[patches]`: the mean distance to the nearest patch of
+    /// each of the nearest other images (paper: equations 3 and 4), `floor(share x others)` of them
+    /// and at least one. There are at least 2 images.
     pub(crate) fn scores(&self, share: f64) -> Vec<Vec<f32>> {
         let images = self.images();
         let pairs: Vec<(usize, usize)> = (1..images)
@@ -121,7 +123,8 @@ fn nearest(others: usize, share: f64) -> usize {
     ((others as f64 * share) as usize).clamp(1, others.max(1))
 }
 
-/// The mean of the Euclidean distances of the `nearest` largest similarities of unit vectors, which are reordered.
+/// The mean of the Euclidean distances of the `nearest` largest similarities of unit vectors, which
+/// are reordered.
 fn mean_distance(similarity: &mut [f32], nearest: usize) -> f32 {
     if nearest < similarity.len() {
         similarity.select_nth_unstable_by(nearest - 1, |a, b| b.total_cmp(a));

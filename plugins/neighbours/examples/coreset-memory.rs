@@ -1,6 +1,8 @@
-//! What PatchCore's training pass takes: random features of 200 images of 37 x 37 patches, of width 1536 in two blocks.
+//! What PatchCore's training pass takes: random features of 200 images of 37 x 37 patches, of width
+//! 1536 in two blocks.
 //!
-//! `cargo run --release -p rareclip-neighbours --example coreset-memory -- [images] [share] [k of reweighting]`
+//! `cargo run --release -p rareclip-neighbours --example coreset-memory -- [images] [share] [k of
+//! reweighting]`
 
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 

@@ -1,9 +1,11 @@
-//! What the detectors of this crate reach on a data set in MVTec's layout: mean and deviation over several seeds.
+//! What the detectors of this crate reach on a data set in MVTec's layout: mean and deviation over
+//! several seeds.
 //!
-//! `cargo run --release -p rareclip-neighbours --example neighbours-figures -- CONFIG DATA SHOTS SEEDS [KEY=VALUE ...]`
+//! `cargo run --release -p rareclip-neighbours --example neighbours-figures -- CONFIG DATA SHOTS
+//! SEEDS [KEY=VALUE ...]`
 //!
-//! SHOTS are numbers of random normals to learn from, such as `1,4,16`, or `all`; the seed chooses them and the coreset. Maps are
-//! compared at 256 x 256 pixels.
+//! SHOTS are numbers of random normals to learn from, such as `1,4,16`, or `all`; the seed chooses
+//! them and the coreset. Maps are compared at 256 x 256 pixels.
 
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 

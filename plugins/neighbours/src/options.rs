@@ -9,19 +9,21 @@ use std::sync::Arc;
 
 use crate::error::NeighbourError;
 
-/// Every patch of the known normals; a patch is as anomalous as its nearest neighbours are far by cosine.
+/// Every patch of the known normals; a patch is as anomalous as its nearest neighbours are far by
+/// cosine.
 ///
-/// AnomalyDINO (Damm et al., WACV 2025, section 3) on a DINOv2 backbone: one block, single patches, the nearest neighbour
-/// alone. Its masking of the background and its rotated copies of the normals are steps before the backbone and not part
-/// of this bank, which sees features.
+/// AnomalyDINO (Damm et al., WACV 2025, section 3) on a DINOv2 backbone: one block, single patches,
+/// the nearest neighbour alone. Its masking of the background and its rotated copies of the normals
+/// are steps before the backbone and not part of this bank, which sees features.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchOptions {
-    /// Blocks whose tokens are remembered, 1-based; each is a branch of its own. Default 12, the last of a DINOv2-S
-    /// (AnomalyDINO).
+    /// Blocks whose tokens are remembered, 1-based; each is a branch of its own. Default 12, the
+    /// last of a DINOv2-S (AnomalyDINO).
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
-    /// Sides of the squares of patches averaged into one, in patches, odd; each is a branch of its own. Default 1: none.
+    /// Sides of the squares of patches averaged into one, in patches, odd; each is a branch of its
+    /// own. Default 1: none.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
     /// Nearest patches whose cosines are averaged. Default 1 (AnomalyDINO).
@@ -46,15 +48,17 @@ impl Default for PatchOptions {
     }
 }
 
-/// A greedy coreset of the patches of the known normals; a patch is as anomalous as the nearest of them is far (PatchCore).
+/// A greedy coreset of the patches of the known normals; a patch is as anomalous as the nearest of
+/// them is far (PatchCore).
 ///
-/// Roth et al., CVPR 2022: patches are means over a neighbourhood, blocks are put side by side (section 3.1), the memory is
-/// thinned out by greedy k-center choice on a random projection (section 3.2), and the distance is Euclidean (section 3.3).
+/// Roth et al., CVPR 2022: patches are means over a neighbourhood, blocks are put side by side
+/// (section 3.1), the memory is thinned out by greedy k-center choice on a random projection
+/// (section 3.2), and the distance is Euclidean (section 3.3).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CoresetOptions {
-    /// Blocks whose tokens are put side by side, 1-based; they may differ in width. Default 6 and 9: the middle of a
-    /// 12-block ViT, as PatchCore takes the middle of a ResNet.
+    /// Blocks whose tokens are put side by side, 1-based; they may differ in width. Default 6 and
+    /// 9: the middle of a 12-block ViT, as PatchCore takes the middle of a ResNet.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
     /// Side of the square of patches averaged into one, in patches, odd (paper: p). Default 3.
@@ -63,19 +67,21 @@ pub struct CoresetOptions {
     /// Share of the patches that is kept. Default 0.1 (paper: PatchCore-10%).
     #[schemars(range(min = 0.000001, max = 1.0), extend("x-memory" = true))]
     pub share: f64,
-    /// Width that patches are randomly projected to for the choice; 0, or at least their own width, for none. Default 128
-    /// (published code).
+    /// Width that patches are randomly projected to for the choice; 0, or at least their own width,
+    /// for none. Default 128 (published code).
     #[schemars(range(min = 0, max = 65_536))]
     pub projection: usize,
-    /// Random patches whose mean distance the greedy choice begins with. Default 10 (published code).
+    /// Random patches whose mean distance the greedy choice begins with. Default 10 (published
+    /// code).
     #[schemars(range(min = 1, max = 1000))]
     pub starts: usize,
     /// Seed of projection and starts: the same seed chooses the same. Default 0.
     #[schemars(range(min = 0, max = 18_446_744_073_709_551_615_u64))]
     pub seed: u64,
-    /// Prototypes around the nearest one that re-weight the score of an image (paper: b, equation 7), the nearest included;
-    /// 0 for the largest patch distance as it is, as the published code does. At least 2 otherwise; 9 is common.
-    /// The weight rests on exponentials of distances: where these differ by tens, as of raw tokens, it is 1. Default 0.
+    /// Prototypes around the nearest one that re-weight the score of an image (paper: b, equation
+    /// 7), the nearest included; 0 for the largest patch distance as it is, as the published code
+    /// does. At least 2 otherwise; 9 is common. The weight rests on exponentials of distances:
+    /// where these differ by tens, as of raw tokens, it is 1. Default 0.
     #[schemars(range(min = 0, max = 1000))]
     pub reweight_neighbours: usize,
     /// Most known normals taken in: the bound of the memory, in images. Default 1000.
@@ -101,10 +107,11 @@ impl Default for CoresetOptions {
     }
 }
 
-/// The embeddings of the known normals; an image is as anomalous as its nearest neighbours are far by cosine.
+/// The embeddings of the known normals; an image is as anomalous as its nearest neighbours are far
+/// by cosine.
 ///
-/// It says nothing of single patches: every patch has the rarity of the image, and the map is flat. A baseline, after deep
-/// nearest-neighbour anomaly detection (Bergman, Cohen, Hoshen, 2020).
+/// It says nothing of single patches: every patch has the rarity of the image, and the map is flat.
+/// A baseline, after deep nearest-neighbour anomaly detection (Bergman, Cohen, Hoshen, 2020).
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageOptions {
@@ -128,9 +135,9 @@ impl Default for ImageOptions {
     }
 }
 
-/// The windows of the known normals; a window is as anomalous as its nearest normal one is far by half the cosine distance, and a
-/// patch as the harmonic mean of the windows that hold it (WinCLIP+, CVPR 2023, section 4.3). The backbone must give the same
-/// windows.
+/// The windows of the known normals; a window is as anomalous as its nearest normal one is far by
+/// half the cosine distance, and a patch as the harmonic mean of the windows that hold it
+/// (WinCLIP+, CVPR 2023, section 4.3). The backbone must give the same windows.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WindowOptions {
@@ -200,7 +207,8 @@ pub(crate) fn widths(
     blocks.iter().map(width_of).collect()
 }
 
-/// Checks the shapes that a bank relies on: the declared grid, and one token a patch of the declared width in each block.
+/// Checks the shapes that a bank relies on: the declared grid, and one token a patch of the
+/// declared width in each block.
 pub(crate) fn check_shapes(
     features: &Features,
     grid: Grid,

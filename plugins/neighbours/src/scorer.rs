@@ -17,8 +17,8 @@ use crate::options::require;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageScore {
-    /// What the bank says of the image as a whole (`images`, and `coreset` with re-weighting); where it says nothing, the
-    /// patches.
+    /// What the bank says of the image as a whole (`images`, and `coreset` with re-weighting);
+    /// where it says nothing, the patches.
     #[default]
     Bank,
     /// The patches, whatever the bank says of the image.
@@ -27,25 +27,30 @@ pub enum ImageScore {
 
 /// The mean rarity of each patch as the map, and its largest values as the score.
 ///
-/// The map is that mean over the branches of the bank, enlarged bilinearly with corners aligned and blurred. It remembers
-/// nothing, so an image's result depends on the image and the bank alone. It goes with any bank.
+/// The map is that mean over the branches of the bank, enlarged bilinearly with corners aligned and
+/// blurred. It remembers nothing, so an image's result depends on the image and the bank alone. It
+/// goes with any bank.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NearestNeighbourOptions {
     /// Where the score of an image comes from. Default bank.
     pub image_score: ImageScore,
-    /// Share of the patches, those of the largest rarity, whose mean is the score where it comes from the patches; at least
-    /// one patch, so 0 is the maximum. Default 0.01 (AnomalyDINO); PatchCore takes 0.
+    /// Share of the patches, those of the largest rarity, whose mean is the score where it comes
+    /// from the patches; at least one patch, so 0 is the maximum. Default 0.01 (AnomalyDINO);
+    /// PatchCore takes 0.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub top_share: f64,
-    /// Taps of the Gaussian blur of the map, in pixels, odd. Default 33: four deviations to each side.
+    /// Taps of the Gaussian blur of the map, in pixels, odd. Default 33: four deviations to each
+    /// side.
     #[schemars(range(min = 1, max = 1001))]
     pub blur_kernel: usize,
-    /// Standard deviation of the Gaussian blur of the map, in pixels; 0 for none. Default 4 (AnomalyDINO, PatchCore).
+    /// Standard deviation of the Gaussian blur of the map, in pixels; 0 for none. Default 4
+    /// (AnomalyDINO, PatchCore).
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub blur_sigma: f32,
-    /// The values a map takes as a rule, low and high: the scale of colours until the stream is calibrated. Default 0 to
-    /// 0.5, which suits cosines; Euclidean distances have the scale of their backbone.
+    /// The values a map takes as a rule, low and high: the scale of colours until the stream is
+    /// calibrated. Default 0 to 0.5, which suits cosines; Euclidean distances have the scale of
+    /// their backbone.
     #[schemars(inner(range(min = -1e9, max = 1e9)))]
     pub map_range: [f32; 2],
 }

@@ -24,7 +24,8 @@ enum State {
     Fitted(Box<dyn VectorIndex>),
 }
 
-/// The vectors of one branch: those of the known normals one by one, after the training pass an index over all.
+/// The vectors of one branch: those of the known normals one by one, after the training pass an
+/// index over all.
 pub(crate) struct Vectors {
     width: usize,
     state: State,
@@ -67,7 +68,8 @@ impl Vectors {
         }
     }
 
-    /// Moves the vectors into an index; images leave as they enter, so that an index which grows with them does not hold them twice.
+    /// Moves the vectors into an index; images leave as they enter, so that an index which grows
+    /// with them does not hold them twice.
     pub(crate) fn fit(&mut self, factory: &dyn VectorIndexFactory) -> Result<(), BoxError> {
         let mut index = factory.build(self.width, self.len())?;
         let State::Collecting(images) = &mut self.state else {
@@ -101,7 +103,8 @@ impl Vectors {
         Ok(found.rows().into_iter().map(distance).collect())
     }
 
-    /// What of the `k` nearest vectors the index finds for each query `[queries, width]`; `None` where it misses none by nature.
+    /// What of the `k` nearest vectors the index finds for each query `[queries, width]`; `None`
+    /// where it misses none by nature.
     pub(crate) fn recall(
         &self,
         queries: ArrayView2<'_, f32>,
@@ -178,7 +181,8 @@ impl Vectors {
     }
 }
 
-/// The mean of those that an approximate index found; where it found nobody, -1: as unlike as can be.
+/// The mean of those that an approximate index found; where it found nobody, -1: as unlike as can
+/// be.
 fn mean_of_found(row: ndarray::ArrayView1<'_, f32>) -> f32 {
     let found = row
         .iter()

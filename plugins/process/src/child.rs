@@ -1,4 +1,5 @@
-//! The process of a host that we started: what it writes, how it ended, and that nothing of it stays behind.
+//! The process of a host that we started: what it writes, how it ended, and that nothing of it
+//! stays behind.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};

@@ -1,8 +1,9 @@
 //! A message on the socket: a JSON header, and the arrays it names as raw little-endian numbers.
 //!
-//! Layout: `RCLP` (4 bytes), length of the header (u32 little-endian), length of the body (u64), header, body. The header is a JSON
-//! object; its `arrays` list name, type and shape of what stands in the body, one after the other without gaps. Public for hosts
-//! that are written in Rust; the messages themselves are described in `docs/process-plugins.md`.
+//! Layout: `RCLP` (4 bytes), length of the header (u32 little-endian), length of the body (u64),
+//! header, body. The header is a JSON object; its `arrays` list name, type and shape of what stands
+//! in the body, one after the other without gaps. Public for hosts that are written in Rust; the
+//! messages themselves are described in `docs/process-plugins.md`.
 
 use std::io::{self, Read, Write};
 

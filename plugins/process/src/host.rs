@@ -64,7 +64,8 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
-    /// Checks options against what the component says of them, as those of a component linked in are checked.
+    /// Checks options against what the component says of them, as those of a component linked in
+    /// are checked.
     pub(crate) fn check(&self, options: &Map<String, Value>) -> Result<(), String> {
         let schema = Value::Object(self.options.clone());
         let options = Value::Object(options.clone());
@@ -334,7 +335,8 @@ fn connected(
     }
 }
 
-/// The declaration of `slot`'s component `name`, or the only one of that slot where `name` is empty.
+/// The declaration of `slot`'s component `name`, or the only one of that slot where `name` is
+/// empty.
 pub(crate) fn declared(
     declarations: Vec<Declaration>,
     slot: Slot,

@@ -1,8 +1,9 @@
 //! What a component knows, kept where the host's end does not reach it.
 //!
-//! It is the component's last saved state and the changes since, so that a host that was lost is replaced by one that knows the same
-//! to the bit. The changes are given up for a new saved state as soon as they take as much memory as that, so that no more than about
-//! twice the state is ever held, and the component saves no more often than its memory grows.
+//! It is the component's last saved state and the changes since, so that a host that was lost is
+//! replaced by one that knows the same to the bit. The changes are given up for a new saved state
+//! as soon as they take as much memory as that, so that no more than about twice the state is ever
+//! held, and the component saves no more often than its memory grows.
 
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use serde::Deserialize;
@@ -50,7 +51,8 @@ impl Memory {
         }
     }
 
-    /// The most bytes held between two images for a component whose state takes no more than `capacity`.
+    /// The most bytes held between two images for a component whose state takes no more than
+    /// `capacity`.
     pub(crate) fn capacity_bytes(capacity: usize) -> usize {
         let state = capacity.saturating_add(LEAST_JOURNAL);
         state.saturating_mul(2)
@@ -89,7 +91,8 @@ impl Memory {
         }
     }
 
-    /// Whether a new saved state is due; after every change where the same changes need not lead to the same memory.
+    /// Whether a new saved state is due; after every change where the same changes need not lead to
+    /// the same memory.
     pub(crate) fn is_due(&self, opened: &Frame) -> bool {
         let repeatable = opened.field("deterministic").as_bool().unwrap_or(true);
         let state = self.state.as_ref().map_or(0, Vec::len);
@@ -136,7 +139,8 @@ impl Memory {
     }
 }
 
-/// Bytes as whole numbers of four each, the last filled up with zeros; snapshots hold nothing smaller.
+/// Bytes as whole numbers of four each, the last filled up with zeros; snapshots hold nothing
+/// smaller.
 fn write_bytes(writer: &mut SnapshotWriter<'_>, name: &str, bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<4>();
     let mut words: Vec<u32> = whole.iter().map(|word| u32::from_le_bytes(*word)).collect();

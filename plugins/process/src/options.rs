@@ -29,11 +29,13 @@ macro_rules! process_options {
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct $name {
-            /// The program that serves the component, and its arguments: `["python3", "host.py"]`. It is started for each stream, ends with it, and is
-            /// told by RARECLIP_HOST_ADDRESS where to connect. Either this or `address`.
+            /// The program that serves the component, and its arguments: `["python3", "host.py"]`.
+            /// It is started for each stream, ends with it, and is told by RARECLIP_HOST_ADDRESS
+            /// where to connect. Either this or `address`.
             #[schemars(extend("x-runtime" = true), length(max = 1024))]
             pub command: Vec<String>,
-            /// Where a host listens that someone else runs: "unix:PATH", or "tcp:127.0.0.1:PORT". Either this or `command`.
+            /// Where a host listens that someone else runs: "unix:PATH", or "tcp:127.0.0.1:PORT".
+            /// Either this or `command`.
             #[schemars(extend("x-runtime" = true))]
             pub address: Option<String>,
             /// Which of the host's components. Default: the only one of this slot.
@@ -44,10 +46,12 @@ macro_rules! process_options {
             /// Seconds a request may take. Default 60.
             #[schemars(extend("x-runtime" = true), range(min = 0.001, max = 86400.0))]
             pub timeout_s: f64,
-            /// Seconds that starting, opening the component and loading its state may take each. Default 60.
+            /// Seconds that starting, opening the component and loading its state may take each.
+            /// Default 60.
             #[schemars(extend("x-runtime" = true), range(min = 0.001, max = 86400.0))]
             pub start_timeout_s: f64,
-            /// How often a host that failed is replaced within `restart_window_s`; 0 for never. Default 3.
+            /// How often a host that failed is replaced within `restart_window_s`; 0 for never.
+            /// Default 3.
             #[schemars(extend("x-runtime" = true), range(min = 0, max = 1000))]
             pub restarts: u32,
             /// The time in seconds over which restarts are counted. Default 600.
@@ -100,8 +104,9 @@ macro_rules! process_options {
 process_options! {
     /// A memory bank served by another process, in any language, over a local socket.
     ///
-    /// A host that dies is started again and gets its memory back, so that the stream goes on as if nothing had happened. What a host
-    /// has to do, and one in Python, are described in docs/process-plugins.md.
+    /// A host that dies is started again and gets its memory back, so that the stream goes on as if
+    /// nothing had happened. What a host has to do, and one in Python, are described in
+    /// docs/process-plugins.md.
     BankOptions {
         /// Blocks whose tokens it is sent, 1-based. Default 9.
         #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
@@ -137,7 +142,8 @@ process_options! {
 }
 
 process_options! {
-    /// A backbone served by another process, in any language, over a local socket. All streams share it.
+    /// A backbone served by another process, in any language, over a local socket. All streams
+    /// share it.
     ///
     /// A host that dies is started again. See docs/process-plugins.md.
     BackboneOptions {}

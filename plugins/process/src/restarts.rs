@@ -29,8 +29,8 @@ impl Restarts {
         }
     }
 
-    /// Counts a restart at `now` and says how long to wait before it: not at all for the first of the window. `None` where the
-    /// window is used up.
+    /// Counts a restart at `now` and says how long to wait before it: not at all for the first of
+    /// the window. `None` where the window is used up.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Duration> {
         let over = |start: &Instant| now.saturating_duration_since(*start) >= self.limits.window;
         while self.latest.front().is_some_and(over) {

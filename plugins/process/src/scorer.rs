@@ -96,7 +96,8 @@ impl ProcessScorer {
         Ok(request)
     }
 
-    /// Map and scores of an answer. The map comes whole, or as a value per patch with the blur it is to get.
+    /// Map and scores of an answer. The map comes whole, or as a value per patch with the blur it
+    /// is to get.
     fn scored(&self, answer: &Frame, grid: Grid) -> Result<Scored, String> {
         let map = if answer.has("map") {
             let values = finite(answer, "map", &[self.side, self.side])?;

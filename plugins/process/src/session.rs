@@ -32,7 +32,8 @@ pub(crate) struct RunConfig {
     pub(crate) limits: Limits,
 }
 
-/// A component that is open in a host. One request is under way at a time; its answer is waited for.
+/// A component that is open in a host. One request is under way at a time; its answer is waited
+/// for.
 pub(crate) struct Session {
     config: RunConfig,
     opening: Opening,
@@ -199,8 +200,9 @@ impl Session {
         })
     }
 
-    /// Tells the component something that changes its memory. `read` looks at the answer. When it finds fault with it, or the changed
-    /// memory cannot be saved, the host is replaced by one that knows nothing of the change.
+    /// Tells the component something that changes its memory. `read` looks at the answer. When it
+    /// finds fault with it, or the changed memory cannot be saved, the host is replaced by one that
+    /// knows nothing of the change.
     pub(crate) fn change<T>(
         &mut self,
         request: Frame,
@@ -296,7 +298,8 @@ impl Session {
         }
     }
 
-    /// A new host in the place of one that failed, with the memory it had; gives its last answer too.
+    /// A new host in the place of one that failed, with the memory it had; gives its last answer
+    /// too.
     fn revive(&mut self, mut blame: Box<Blame>) -> Result<(Host, Frame), ProcessError> {
         self.last = blame.clone();
         self.failures += 1;

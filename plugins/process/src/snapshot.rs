@@ -7,7 +7,8 @@ use crate::frame::Frame;
 use crate::memory::Memory;
 use crate::session::Session;
 
-/// Writes the memory of a component; as the changes since it was saved where it cannot be saved now.
+/// Writes the memory of a component; as the changes since it was saved where it cannot be saved
+/// now.
 pub(crate) fn write(session: &mut Session, writer: &mut SnapshotWriter<'_>) {
     writer.value("component", &session.identity());
     if let Err(error) = session.save() {

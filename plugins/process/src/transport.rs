@@ -164,7 +164,8 @@ enum Inner {
 }
 
 impl Listener {
-    /// A socket that only this user can reach: in a folder of its own where the system has Unix sockets, else on loopback.
+    /// A socket that only this user can reach: in a folder of its own where the system has Unix
+    /// sockets, else on loopback.
     pub(crate) fn new() -> io::Result<Self> {
         #[cfg(unix)]
         return Self::unix();
@@ -200,7 +201,8 @@ impl Listener {
         })
     }
 
-    /// The next connection; `None` when there is none by `deadline` or `alive` says that none will come.
+    /// The next connection; `None` when there is none by `deadline` or `alive` says that none will
+    /// come.
     pub(crate) fn accept(
         &self,
         deadline: Instant,

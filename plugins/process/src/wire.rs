@@ -30,7 +30,8 @@ impl Reads {
         }
     }
 
-    /// Puts an image's features into a request, after checking them: `tokens.BLOCK`, `embedding`, `windows.SIDE`.
+    /// Puts an image's features into a request, after checking them: `tokens.BLOCK`, `embedding`,
+    /// `windows.SIDE`.
     pub(crate) fn write(&self, request: &mut Frame, features: &Features) -> Result<(), BoxError> {
         features.check()?;
         let grid = features.grid;
@@ -178,7 +179,8 @@ pub(crate) fn write_evidence(
     Ok(())
 }
 
-/// Puts a prior of an image of `patches` patches into a request: `prior_image` and the array `prior`.
+/// Puts a prior of an image of `patches` patches into a request: `prior_image` and the array
+/// `prior`.
 pub(crate) fn write_prior(
     request: &mut Frame,
     prior: &Prior,
@@ -212,8 +214,8 @@ fn require_finite(what: &str, values: &[f32]) -> Result<(), rareclip_core::Error
     })
 }
 
-/// What a component wants back when an image is absorbed. It stays with the image, so that a host that failed in between need
-/// not remember it.
+/// What a component wants back when an image is absorbed. It stays with the image, so that a host
+/// that failed in between need not remember it.
 #[derive(Debug)]
 pub(crate) struct Carry {
     /// The component whose assessment it is of.

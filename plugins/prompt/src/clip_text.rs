@@ -16,22 +16,24 @@ use crate::text::VisualProjection;
 use crate::windows;
 use crate::{Error, Result, TextOptions};
 
-/// CLIP's own prior, without learned layers: the image's embedding, and its patch tokens put through CLIP's final norm and
-/// projection, compared with what "normal" and "abnormal" look like in words.
+/// CLIP's own prior, without learned layers: the image's embedding, and its patch tokens put
+/// through CLIP's final norm and projection, compared with what "normal" and "abnormal" look like
+/// in words.
 ///
-/// CLIP was trained to place the class token only in the joint embedding; its patch tokens land there by accident, so the map of a
-/// block is weak; the backbone must give raw tokens for it (`tokens = "raw"`). With `windows` the map comes from windows of the
-/// image, each seen by CLIP as an image of its own (WinCLIP, CVPR 2023, section 4.2).
+/// CLIP was trained to place the class token only in the joint embedding; its patch tokens land
+/// there by accident, so the map of a block is weak; the backbone must give raw tokens for it
+/// (`tokens = "raw"`). With `windows` the map comes from windows of the image, each seen by CLIP as
+/// an image of its own (WinCLIP, CVPR 2023, section 4.2).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClipTextOptions {
-    /// The block whose tokens are projected, 1-based; 0 for none: every patch gets the probability of its image. Default 24, the
-    /// last block of a ViT-L.
+    /// The block whose tokens are projected, 1-based; 0 for none: every patch gets the probability
+    /// of its image. Default 24, the last block of a ViT-L.
     #[schemars(range(min = 0, max = 4096))]
     pub block: usize,
-    /// Sides of square windows in patches, instead of `block`: the probabilities of all windows that hold a patch are averaged
-    /// harmonically, then those of all sides and of the whole image. WinCLIP: 2 and 3. The backbone must give the same
-    /// windows. Default none.
+    /// Sides of square windows in patches, instead of `block`: the probabilities of all windows
+    /// that hold a patch are averaged harmonically, then those of all sides and of the whole image.
+    /// WinCLIP: 2 and 3. The backbone must give the same windows. Default none.
     #[schemars(length(max = 64), inner(range(min = 1, max = 8191)))]
     pub windows: Vec<usize>,
     /// Factor on the cosines before the softmax. Default 100, what CLIP was trained to.

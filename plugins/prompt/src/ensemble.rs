@@ -26,7 +26,8 @@ const ABNORMAL_STATES: [&str; 5] = [
 
 const PRODUCTS: [&str; 2] = ["object", "texture"];
 
-/// Around which noun phrases CLIP's prompts are usually built: `{}` stands for a state of the product.
+/// Around which noun phrases CLIP's prompts are usually built: `{}` stands for a state of the
+/// product.
 const TEMPLATES: [&str; 35] = [
     "a bad photo of a {}.",
     "a low resolution photo of the {}.",

@@ -1,4 +1,5 @@
-//! Text features: the mean directions of normal and abnormal sentences, computed once and kept on disk.
+//! Text features: the mean directions of normal and abnormal sentences, computed once and kept on
+//! disk.
 
 use std::path::Path;
 
@@ -28,8 +29,9 @@ pub struct TextSource<'a> {
     pub prompts: &'a PromptSet,
 }
 
-/// The text features `[embedding width, 2]`: unit columns, normal and abnormal. Kept in `text-features` of the cache folder, and taken
-/// from there if checkpoint, tokenizer, activation and sentences are the same.
+/// The text features `[embedding width, 2]`: unit columns, normal and abnormal. Kept in
+/// `text-features` of the cache folder, and taken from there if checkpoint, tokenizer, activation
+/// and sentences are the same.
 ///
 /// A cache that cannot be used costs time, not the result: it is warned of.
 ///
@@ -69,7 +71,8 @@ pub fn text_features_in(folder: Option<&Path>, source: TextSource<'_>) -> Result
     Ok(features)
 }
 
-/// Encodes every sentence and takes the mean direction of either kind: `[embedding width, 2]`, unit columns, normal and abnormal.
+/// Encodes every sentence and takes the mean direction of either kind: `[embedding width, 2]`, unit
+/// columns, normal and abnormal.
 ///
 /// # Errors
 /// When a sentence does not fit the tower, or the checkpoint gives NaN or infinite numbers.

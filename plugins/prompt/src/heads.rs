@@ -13,8 +13,9 @@ use crate::{Error, Result, TextOptions};
 /// Rows of tokens that one thread takes at a time.
 pub(crate) const ROWS: usize = 64;
 
-/// The probability in [0, 1] that `vector` is abnormal: softmax over `temperature` times its cosines with the directions
-/// `normal` and `abnormal` (ICCV 2025, section 3.1), all of one width. A zero vector gives 0.5.
+/// The probability in [0, 1] that `vector` is abnormal: softmax over `temperature` times its
+/// cosines with the directions `normal` and `abnormal` (ICCV 2025, section 3.1), all of one width.
+/// A zero vector gives 0.5.
 ///
 /// `None` where the numbers are not finite or so large that they overflow.
 pub fn probability(
@@ -127,7 +128,8 @@ impl TextSide {
     }
 }
 
-/// Says so where text and image side come from different files, which may be right (another layout of the same weights).
+/// Says so where text and image side come from different files, which may be right (another layout
+/// of the same weights).
 pub(crate) fn compare(checkpoint: &Checkpoint, backbone: &BackboneSpec) {
     if checkpoint.sha256() != backbone.weights {
         tracing::warn!(

@@ -13,12 +13,14 @@ use crate::{Activation, PromptSet, Result, TextOverrides};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TextOptions {
-    /// The checkpoint of the backbone, which holds the text tower as well: a model name of `rareclip models list`, or a path.
+    /// The checkpoint of the backbone, which holds the text tower as well: a model name of
+    /// `rareclip models list`, or a path.
     pub model: Option<String>,
-    /// Activation in the text tower. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses
-    /// "gelu" with weights that were trained with "quick-gelu".
+    /// Activation in the text tower. Default: as the config beside the checkpoint says, else
+    /// "gelu". RareCLIP at 518 pixels uses "gelu" with weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
-    /// Attention heads of the text tower. Default: as the config beside the checkpoint says, else one per 64 of the width.
+    /// Attention heads of the text tower. Default: as the config beside the checkpoint says, else
+    /// one per 64 of the width.
     #[schemars(range(min = 1, max = 4096))]
     pub heads: Option<usize>,
     /// Normal states; `{}` stands for the product. Default: RareCLIP's seven.
@@ -30,7 +32,8 @@ pub struct TextOptions {
     /// Sentences; `{}` stands for a state. Default: RareCLIP's 35.
     #[schemars(length(min = 1, max = 10_000))]
     pub templates: Vec<String>,
-    /// What the pictures show, e.g. "circuit board". Default "object" and "texture", which serve every product.
+    /// What the pictures show, e.g. "circuit board". Default "object" and "texture", which serve
+    /// every product.
     #[schemars(length(min = 1, max = 10_000))]
     pub products: Vec<String>,
 }
@@ -51,8 +54,8 @@ impl Default for TextOptions {
 }
 
 impl TextOptions {
-    /// The directions that these options stand for, `[embedding width, 2]`: unit columns, normal and abnormal, from the checkpoint
-    /// that `model` names or from what is kept of it.
+    /// The directions that these options stand for, `[embedding width, 2]`: unit columns, normal
+    /// and abnormal, from the checkpoint that `model` names or from what is kept of it.
     ///
     /// # Errors
     /// When `model` is not set or not there, holds no text tower, or a sentence does not fit it.

@@ -12,15 +12,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The prior as map and score: APRIL-GAN and RareCLIP's bridge without a memory, WinCLIP. It remembers nothing.
+/// The prior as map and score: APRIL-GAN and RareCLIP's bridge without a memory, WinCLIP. It
+/// remembers nothing.
 ///
-/// Without a bank the score is the image's probability plus `map_weight` times the largest value of the map. With a bank of known
-/// normals map and score are fused with its evidence (WinCLIP+, CVPR 2023, section 4.3).
+/// Without a bank the score is the image's probability plus `map_weight` times the largest value of
+/// the map. With a bank of known normals map and score are fused with its evidence (WinCLIP+, CVPR
+/// 2023, section 4.3).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PriorScorerOptions {
-    /// Weight of the largest value of the map in the score. 0 is the image's probability alone, as in WinCLIP and zero-shot
-    /// APRIL-GAN; RareCLIP adds the map with 1. Default 0.
+    /// Weight of the largest value of the map in the score. 0 is the image's probability alone, as
+    /// in WinCLIP and zero-shot APRIL-GAN; RareCLIP adds the map with 1. Default 0.
     #[schemars(range(min = 0.0, max = 1000.0))]
     pub map_weight: f32,
     /// How the map of the prior and that of a bank become one. Default mean.

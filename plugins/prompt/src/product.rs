@@ -3,8 +3,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 
-/// `x w^T + b`: rows of `x` `[rows, inner]`, weight `[outer, inner]`, bias `[outer]`, all row-major; gives `[rows, outer]`.
-/// One thread does it all.
+/// `x w^T + b`: rows of `x` `[rows, inner]`, weight `[outer, inner]`, bias `[outer]`, all
+/// row-major; gives `[rows, outer]`. One thread does it all.
 pub(crate) fn linear(x: &[f32], inner: usize, weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let (rows, outer) = (x.len() / inner, weight.len() / inner);
     let mut out = vec![0.0; rows * outer];

@@ -1,9 +1,10 @@
 //! Texts to token ids, as CLIP was trained with: cleaning, lower-casing, byte-pair encoding.
 //!
-//! The original cleans texts with Python's `ftfy` and two rounds of HTML unescaping. Of `ftfy` this does: HTML entities
-//! in texts without `<`, canonical composition (NFC), curly to straight quotes, Latin ligatures, full-width and half-width
-//! forms, and the removal of control characters. It does not repair mojibake (UTF-8 that was once decoded as another
-//! encoding) and does not remove terminal escape sequences: texts that are written into a config have neither.
+//! The original cleans texts with Python's `ftfy` and two rounds of HTML unescaping. Of `ftfy` this
+//! does: HTML entities in texts without `<`, canonical composition (NFC), curly to straight quotes,
+//! Latin ligatures, full-width and half-width forms, and the removal of control characters. It does
+//! not repair mojibake (UTF-8 that was once decoded as another encoding) and does not remove
+//! terminal escape sequences: texts that are written into a config have neither.
 
 use std::sync::OnceLock;
 
@@ -21,8 +22,8 @@ fn vocabulary() -> &'static Tokenizer {
     VOCABULARY.get_or_init(Tokenizer::new)
 }
 
-/// The ids of a text between start (49406) and end marker (49407), at most [`CONTEXT`] of them and not padded. A text that is too
-/// long loses its end, not the end marker.
+/// The ids of a text between start (49406) and end marker (49407), at most [`CONTEXT`] of them and
+/// not padded. A text that is too long loses its end, not the end marker.
 pub fn encode(text: &str) -> Vec<u32> {
     let vocabulary = vocabulary();
     let mut tokens = vec![vocabulary.start_of_text()];
@@ -36,8 +37,8 @@ pub fn encode(text: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A text without what was only an accident of its writing. White space is left to the encoding, which knows no other mark of it
-/// than the end of a word.
+/// A text without what was only an accident of its writing. White space is left to the encoding,
+/// which knows no other mark of it than the end of a word.
 fn clean(text: &str) -> String {
     let fixed = fix(text);
     // Markup that was escaped twice is common in captions from the web.
@@ -79,7 +80,8 @@ fn fix_once(text: &str) -> String {
     out.nfc().collect()
 }
 
-/// Characters that steer a terminal or mark up bidirectional text and say nothing; tab and line ends stay.
+/// Characters that steer a terminal or mark up bidirectional text and say nothing; tab and line
+/// ends stay.
 fn is_control(character: char) -> bool {
     matches!(
         character,

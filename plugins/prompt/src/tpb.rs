@@ -20,15 +20,18 @@ const PREFIX: &str = "trainable_linearlayer.";
 /// The tensor of learned directions.
 const DIRECTIONS: &str = "directions";
 
-/// RareCLIP's prior: patches brought to the text embedding by one learned linear layer per block, then compared with what
-/// "normal" and "abnormal" look like in words, or with two directions that were learned along with the layers.
+/// RareCLIP's prior: patches brought to the text embedding by one learned linear layer per block,
+/// then compared with what "normal" and "abnormal" look like in words, or with two directions that
+/// were learned along with the layers.
 ///
-/// The image's probability comes from its embedding alone (ICCV 2025, section 3.1) unless `image` says otherwise.
+/// The image's probability comes from its embedding alone (ICCV 2025, section 3.1) unless `image`
+/// says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TpbOptions {
-    /// The linear layers: a path (.safetensors, .pth) or a name of `rareclip models list`, with `fc.0.weight` [embedding, width],
-    /// `fc.0.bias`, `fc.1.weight` and so on, in the order of `blocks`.
+    /// The linear layers: a path (.safetensors, .pth) or a name of `rareclip models list`, with
+    /// `fc.0.weight` [embedding, width], `fc.0.bias`, `fc.1.weight` and so on, in the order of
+    /// `blocks`.
     pub weights: Option<String>,
     /// Blocks whose tokens are read, 1-based (paper: L_text). Default 12, 16, 20, 24 of a ViT-L.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)))]
@@ -36,10 +39,11 @@ pub struct TpbOptions {
     /// Factor on the cosines before the softmax (paper: tau). Default 20.
     #[schemars(range(min = 0.001, max = 1e6))]
     pub temperature: f32,
-    /// What patches and image are compared with. Default "text"; "learned" needs no text tower, and weights of
-    /// `rareclip train tpb` with learned directions.
+    /// What patches and image are compared with. Default "text"; "learned" needs no text tower, and
+    /// weights of `rareclip train tpb` with learned directions.
     pub directions: DirectionSource,
-    /// Where the image's probability comes from. Default "embedding"; with learned directions that is a number nobody trained.
+    /// Where the image's probability comes from. Default "embedding"; with learned directions that
+    /// is a number nobody trained.
     pub image: ImageProbability,
     /// The text tower and its sentences; not read where directions are learned.
     pub text: TextOptions,
@@ -65,7 +69,8 @@ pub enum DirectionSource {
     /// The text embeddings of "normal" and "abnormal".
     #[default]
     Text,
-    /// The tensor `directions` [embedding, 2] in the file of the weights: for backbones without a text tower.
+    /// The tensor `directions` [embedding, 2] in the file of the weights: for backbones without a
+    /// text tower.
     Learned,
 }
 

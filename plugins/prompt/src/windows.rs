@@ -1,4 +1,5 @@
-//! The map of windows: every window of the image judged on its own (WinCLIP, CVPR 2023, section 4.2).
+//! The map of windows: every window of the image judged on its own (WinCLIP, CVPR 2023, section
+//! 4.2).
 
 use ndarray::{Array1, ArrayView1};
 use rareclip_core::Features;
@@ -7,8 +8,8 @@ use rareclip_core::patches::windows_to_patches;
 use crate::heads::TextSide;
 use crate::{Error, Result};
 
-/// The probability of every patch `[patches]`: the harmonic mean over the windows that hold it, then over all sides and the
-/// probability `image` of the whole image.
+/// The probability of every patch `[patches]`: the harmonic mean over the windows that hold it,
+/// then over all sides and the probability `image` of the whole image.
 pub(crate) fn map(
     features: &Features,
     sides: &[usize],

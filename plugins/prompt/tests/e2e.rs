@@ -1,4 +1,5 @@
-//! From image files to maps and scores through the published config, against golden numbers, in both key layouts.
+//! From image files to maps and scores through the published config, against golden numbers, in
+//! both key layouts.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
 #![allow(clippy::unwrap_used, reason = "test code")]

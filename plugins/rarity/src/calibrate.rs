@@ -7,9 +7,10 @@ fn share(count: usize, share: f64) -> f64 {
 
 /// Calibrates similarities (paper: loose similarity).
 ///
-/// All `values` are divided by the one of ascending rank `floor(n (1 - looseness))`, counted from 1, and clipped at 1,
-/// so that a few over-close matches do not set the scale. 0 divides by the maximum, a negative looseness leaves the
-/// values as they are; so does a scale that is not positive, by which nothing can be measured.
+/// All `values` are divided by the one of ascending rank `floor(n (1 - looseness))`, counted from
+/// 1, and clipped at 1, so that a few over-close matches do not set the scale. 0 divides by the
+/// maximum, a negative looseness leaves the values as they are; so does a scale that is not
+/// positive, by which nothing can be measured.
 pub(crate) fn loose(values: &mut [f32], looseness: f64, scratch: &mut Vec<f32>) {
     if values.is_empty() || looseness < 0.0 {
         return;

@@ -113,7 +113,8 @@ impl DirectBranch {
         }
         let mut best = Array2::zeros((count, self.images.len()));
         for (mut column, image) in best.columns_mut().into_iter().zip(&self.images) {
-            // An approximate index may find nobody: then the image says that the patch is as unlike as a patch can be.
+            // An approximate index may find nobody: then the image says that the patch is as unlike
+            // as a patch can be.
             let found = image.search(patches.view(), 1)?.similarity;
             column.assign(&found.column(0).mapv(|similarity| similarity.max(-1.0)));
         }

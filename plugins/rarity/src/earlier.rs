@@ -1,10 +1,11 @@
 //! Sequential coreset sampling without repeated work.
 //!
-//! The rule (paper: SCS) keeps the prototypes least similar to their nearest *earlier* prototype. Taken literally it
-//! needs the similarity of every prototype to every earlier one after every image. But a prototype's nearest earlier
-//! one changes only when that one is dropped, and the similarities of new patches to the prototypes are known from
-//! the search. So each prototype keeps a short list of its nearest earlier ones; a list that has lost every entry is
-//! looked up again. What is kept is the same as by the literal rule.
+//! The rule (paper: SCS) keeps the prototypes least similar to their nearest *earlier* prototype.
+//! Taken literally it needs the similarity of every prototype to every earlier one after every
+//! image. But a prototype's nearest earlier one changes only when that one is dropped, and the
+//! similarities of new patches to the prototypes are known from the search. So each prototype keeps
+//! a short list of its nearest earlier ones; a list that has lost every entry is looked up again.
+//! What is kept is the same as by the literal rule.
 
 use rareclip_core::index::NONE;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
@@ -12,10 +13,12 @@ use rareclip_core::{BoxError, Neighbours, VectorIndex};
 
 use crate::error::{RarityError, reserved};
 
-/// Entries of a list: enough that a whole list is rarely dropped, few enough to be found on the way.
+/// Entries of a list: enough that a whole list is rarely dropped, few enough to be found on the
+/// way.
 pub(crate) const DEPTH: usize = 6;
 
-/// Per prototype its most similar earlier prototypes still present, best first; places beyond hold `-inf` and [`NONE`].
+/// Per prototype its most similar earlier prototypes still present, best first; places beyond hold
+/// `-inf` and [`NONE`].
 #[derive(Debug)]
 pub(crate) struct Earlier {
     /// `[prototypes, DEPTH]`.
@@ -55,8 +58,8 @@ impl Earlier {
             .collect()
     }
 
-    /// Adds a prototype whose nearest earlier ones are the best of two searches, both best first. Returns its similarity
-    /// to the nearest.
+    /// Adds a prototype whose nearest earlier ones are the best of two searches, both best first.
+    /// Returns its similarity to the nearest.
     pub(crate) fn push(&mut self, one: (&[f32], &[u32]), other: (&[f32], &[u32])) -> f32 {
         let (mut i, mut j) = (0, 0);
         for _ in 0..DEPTH {
@@ -75,7 +78,8 @@ impl Earlier {
         self.similarity[self.similarity.len() - DEPTH]
     }
 
-    /// Keeps the lists at `places` (ascending), whose prototypes are at `positions` among `before`, and renumbers them.
+    /// Keeps the lists at `places` (ascending), whose prototypes are at `positions` among `before`,
+    /// and renumbers them.
     pub(crate) fn retain(&mut self, places: &[usize], positions: &[usize], before: usize) {
         let mut renumbered = vec![NONE; before];
         for (new, &old) in (0u32..).zip(positions) {

@@ -18,7 +18,8 @@ pub enum Sampler {
     /// Those least similar to their nearest earlier prototype, in arrival order (paper: SCS).
     #[default]
     SequentialCoreset,
-    /// Greedy k-center: again and again the one farthest from those chosen (paper: GCS). Slow; for ablation.
+    /// Greedy k-center: again and again the one farthest from those chosen (paper: GCS). Slow; for
+    /// ablation.
     GreedyCoreset,
     /// A uniform random choice (paper: RS); for ablation.
     Random {
@@ -38,28 +39,33 @@ pub enum Sampler {
 
 /// RareCLIP's bank: prototypes and how often each recurs in the images seen.
 ///
-/// One branch per neighbourhood size and block, each with its own prototypes and rarity matrix (ICCV 2025, section 3.2).
-/// Memory is bounded by `capacity` and `keep_images`.
+/// One branch per neighbourhood size and block, each with its own prototypes and rarity matrix
+/// (ICCV 2025, section 3.2). Memory is bounded by `capacity` and `keep_images`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrototypeOptions {
-    /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
+    /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a
+    /// ViT-L.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
-    /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1 and 3.
+    /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1
+    /// and 3.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
-    /// Prototypes kept per branch, in images: 3.0 keeps three times the patches of an image. Default 3.0.
+    /// Prototypes kept per branch, in images: 3.0 keeps three times the patches of an image.
+    /// Default 3.0.
     #[schemars(range(min = 0.001, max = 1000.0), extend("x-memory" = true))]
     pub capacity: f64,
     /// Nearest prototypes that speak for a patch (paper: k). Default 3.
     #[schemars(range(min = 1, max = 64))]
     pub neighbours: usize,
-    /// Share of the largest similarities that may go beyond the scale (paper: loose-similarity ratio, gamma). 0 scales
-    /// by the maximum, a negative value switches calibration off. Default 0.01.
+    /// Share of the largest similarities that may go beyond the scale (paper: loose-similarity
+    /// ratio, gamma). 0 scales by the maximum, a negative value switches calibration off. Default
+    /// 0.01.
     #[schemars(range(min = -1e6, max = 0.99))]
     pub looseness: f64,
-    /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default 0.3.
+    /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default
+    /// 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
     /// Images whose votes are remembered: rows of the rarity matrix. Default 200.
@@ -92,27 +98,31 @@ impl Default for PrototypeOptions {
 
 /// RareCLIP-d's bank: a sample of every remembered image, compared with directly.
 ///
-/// No rarity matrix and no calibration; commonness is read off the best similarity to each remembered image. The
-/// costlier variant: its memory is `keep_images` x `image_share` images.
+/// No rarity matrix and no calibration; commonness is read off the best similarity to each
+/// remembered image. The costlier variant: its memory is `keep_images` x `image_share` images.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DirectOptions {
-    /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a ViT-L.
+    /// Blocks whose tokens are remembered, 1-based (paper: L_rare). Default 6, 12, 18, 24 of a
+    /// ViT-L.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
-    /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1 and 3.
+    /// Sides of the squares of patches averaged into one, in patches, odd (paper: r). Default 1
+    /// and 3.
     #[schemars(length(min = 1, max = 64), inner(range(min = 1, max = 8191)), extend("x-memory" = true))]
     pub neighbourhoods: Vec<usize>,
     /// Share of its patches that an image is reduced to. Default 0.333.
     #[schemars(range(min = 0.001, max = 1.0), extend("x-memory" = true))]
     pub image_share: f64,
-    /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default 0.3.
+    /// Share of the remembered images that vote on a patch (paper: rarity threshold, rho). Default
+    /// 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
     /// Images remembered; known normals are among them and never leave. Default 200.
     #[schemars(range(min = 1, max = 100_000), extend("x-memory" = true))]
     pub keep_images: usize,
-    /// Share of the largest similarities to the known normals that may go beyond the scale. Default 0.02.
+    /// Share of the largest similarities to the known normals that may go beyond the scale. Default
+    /// 0.02.
     #[schemars(range(min = -1e6, max = 0.99))]
     pub normal_looseness: f64,
     /// How the bank searches. Default exact.
@@ -145,7 +155,8 @@ pub(crate) struct BranchSpec {
 }
 
 impl BranchSpec {
-    /// The rarity of the patches of an image `[patches]`, and against the known normals alone, as evidence.
+    /// The rarity of the patches of an image `[patches]`, and against the known normals alone, as
+    /// evidence.
     pub(crate) fn evidence(
         &self,
         rarity: Array1<f32>,

@@ -1,4 +1,5 @@
-//! Buffers that outlive an image: fresh memory for every image would cost as much as the work done in it.
+//! Buffers that outlive an image: fresh memory for every image would cost as much as the work done
+//! in it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool that keeps at most `limit` idle buffers, each with memory for at most `longest` numbers.
+    /// A pool that keeps at most `limit` idle buffers, each with memory for at most `longest`
+    /// numbers.
     pub(crate) fn new(limit: usize, longest: usize) -> Self {
         Self {
             free: Arc::default(),
@@ -78,7 +80,8 @@ impl Drop for Buffer {
         if free.len() < self.pool.limit && self.values.capacity() > 0 {
             let mut values = std::mem::take(&mut self.values);
             values.clear();
-            // A buffer that grew where a shorter one was handed on may have more than was asked for.
+            // A buffer that grew where a shorter one was handed on may have more than was asked
+            // for.
             values.shrink_to(self.pool.longest);
             free.push(values);
         }

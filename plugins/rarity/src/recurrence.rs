@@ -4,8 +4,9 @@ use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
 use crate::error::{RarityError, reserved};
 
-/// R, with the images of one prototype side by side, so that weighing the images of a prototype is one pass over
-/// adjacent numbers. Images stand in a ring: the newest takes the place of the oldest.
+/// R, with the images of one prototype side by side, so that weighing the images of a prototype is
+/// one pass over adjacent numbers. Images stand in a ring: the newest takes the place of the
+/// oldest.
 #[derive(Debug)]
 pub(crate) struct Recurrence {
     /// `[prototypes, keep_images]`.
@@ -43,7 +44,8 @@ impl Recurrence {
             .unwrap_or_default()
     }
 
-    /// Writes P `[images]` of one patch: the mean over its nearest prototypes of similarity x recurrence.
+    /// Writes P `[images]` of one patch: the mean over its nearest prototypes of similarity x
+    /// recurrence.
     pub(crate) fn weigh(&self, similarity: &[f32], position: &[u32], out: &mut [f32]) {
         let scale = 1.0 / similarity.len().max(1) as f32;
         out.fill(0.0);
@@ -55,7 +57,8 @@ impl Recurrence {
         out.iter_mut().for_each(|out| *out *= scale);
     }
 
-    /// Remembers an image by the best calibrated similarity of each prototype to any of its patches; returns its place.
+    /// Remembers an image by the best calibrated similarity of each prototype to any of its
+    /// patches; returns its place.
     pub(crate) fn push_image(&mut self, best: &[f32]) {
         let slot = self.next;
         self.images = self.keep_images.min(self.images + 1);
@@ -65,7 +68,8 @@ impl Recurrence {
         }
     }
 
-    /// Adds a prototype of the newest image: P `[images before]` of its patch, and 1 for the image itself.
+    /// Adds a prototype of the newest image: P `[images before]` of its patch, and 1 for the image
+    /// itself.
     pub(crate) fn push_prototype(&mut self, weighed: &[f32]) {
         let newest = (self.next + self.keep_images - 1) % self.keep_images;
         let start = self.values.len();
@@ -87,8 +91,8 @@ impl Recurrence {
         self.values.truncate(positions.len() * width);
     }
 
-    /// Puts the prototypes at `positions` in that order; those beyond the present ones are patches of the newest image,
-    /// for which `weighed` gives P.
+    /// Puts the prototypes at `positions` in that order; those beyond the present ones are patches
+    /// of the newest image, for which `weighed` gives P.
     pub(crate) fn reorder<'a>(
         &mut self,
         positions: &[usize],

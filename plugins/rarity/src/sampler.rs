@@ -77,8 +77,9 @@ pub(crate) fn random(
     kept
 }
 
-/// The rows nearest to the centres of spherical k-means, ascending; clusters without a row are made up for by the rows
-/// farthest from their centre. The `protected` first rows stay in any case and are not clustered.
+/// The rows nearest to the centres of spherical k-means, ascending; clusters without a row are made
+/// up for by the rows farthest from their centre. The `protected` first rows stay in any case and
+/// are not clustered.
 pub(crate) fn k_means(
     rows: ArrayView2<'_, f32>,
     keep: usize,
@@ -137,7 +138,8 @@ pub(crate) fn k_means(
     Ok(kept)
 }
 
-/// The generator of one choice: the same seed, branch and image give the same choice, so none needs to be saved.
+/// The generator of one choice: the same seed, branch and image give the same choice, so none needs
+/// to be saved.
 pub(crate) fn generator(seed: u64, branch: usize, image: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(image << 16 | branch as u64);

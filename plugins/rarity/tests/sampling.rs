@@ -12,8 +12,8 @@ use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory, Role};
 use rareclip_rarity::PrototypeOptions;
 
-/// Tokens of unit length whose inner products are exact in f32, so that ties are ties: signed permutations of
-/// (1, 0, 0, 0) and of (1, 1, 1, 1) / 2.
+/// Tokens of unit length whose inner products are exact in f32, so that ties are ties: signed
+/// permutations of (1, 0, 0, 0) and of (1, 1, 1, 1) / 2.
 fn token(number: u8) -> [f32; 4] {
     if number < 8 {
         let mut token = [0.0; 4];
@@ -113,7 +113,8 @@ proptest! {
     #[test]
     fn sequential_sampling_equals_the_literal_rule(
         stream in prop::collection::vec(prop::collection::vec(0u8..24, PATCHES), 1..14),
-        // 4 to 24 prototypes for 6 patches an image; half a patch more, so that rounding cannot decide.
+        // 4 to 24 prototypes for 6 patches an image; half a patch more, so that rounding cannot
+        // decide.
         capacity in 4usize..25,
         shots in 0usize..4,
     ) {

@@ -1,10 +1,12 @@
-//! How fast and how large a vision transformer is here, beside the best this machine's matrix products allow.
+//! How fast and how large a vision transformer is here, beside the best this machine's matrix
+//! products allow.
 //!
-//! `cargo run --release -p rareclip-vit-ort --example measure -- dinov2-small 448`
-//! `cargo run --release -p rareclip-vit-ort --example measure -- random-vit-l 518` (random weights in CLIP ViT-L/14's shapes)
+//! `cargo run --release -p rareclip-vit-ort --example measure -- dinov2-small 448` `cargo run
+//! --release -p rareclip-vit-ort --example measure -- random-vit-l 518` (random weights in CLIP
+//! ViT-L/14's shapes)
 //!
-//! Further arguments: threads (2), images (9), precision (f32). In another precision than f32, its tokens are compared with those in f32 at
-//! the end.
+//! Further arguments: threads (2), images (9), precision (f32). In another precision than f32, its
+//! tokens are compared with those in f32 at the end.
 
 #![allow(
     clippy::print_stdout,
@@ -119,7 +121,8 @@ fn encode(backbone: &VitBackbone, image: &Array4<f32>) -> Result<Features, Strin
     features.pop().ok_or_else(|| "no features".to_owned())
 }
 
-/// The length of a token's difference over that of the token expected, `[tokens, width]`: mean and largest of all tokens.
+/// The length of a token's difference over that of the token expected, `[tokens, width]`: mean and
+/// largest of all tokens.
 fn error(found: &Array2<f32>, expected: &Array2<f32>) -> (f32, f32) {
     let length = |row: ArrayView1<'_, f32>| row.iter().map(|x| x * x).sum::<f32>().sqrt();
     let rows = found.outer_iter().zip(expected.outer_iter());

@@ -1,8 +1,9 @@
 //! Vision transformers and ONNX files as rareclip backbones, on onnxruntime.
 //!
-//! * `type = "vit"` ([`VitOptions`]): DINOv2 and CLIP vision towers from a checkpoint; the graph is written in memory from the
-//!   tensor names and shapes found there, at any image size.
-//! * `type = "onnx"` ([`OnnxOptions`]): any ONNX file whose outputs are feature maps or patch tokens.
+//! * `type = "vit"` ([`VitOptions`]): DINOv2 and CLIP vision towers from a checkpoint; the graph is
+//!   written in memory from the tensor names and shapes found there, at any image size.
+//! * `type = "onnx"` ([`OnnxOptions`]): any ONNX file whose outputs are feature maps or patch
+//!   tokens.
 
 mod error;
 mod graph;

@@ -16,7 +16,8 @@ use crate::{Error, Precision, Result};
 /// The process's one environment, once the library is loaded.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// The environment; loads the library on the first call. `configured` is the library that the config names.
+/// The environment; loads the library on the first call. `configured` is the library that the
+/// config names.
 pub(crate) fn environment(configured: Option<&Path>) -> Result<Environment> {
     let mut environment = ENVIRONMENT
         .lock()
@@ -78,11 +79,12 @@ fn candidates(configured: Option<&Path>) -> [(&'static str, Option<PathBuf>); 5]
     ]
 }
 
-/// An optimiser that would put SkipLayerNormalization in the place of additions and a layer norm: on processors that
-/// operator is several times slower than the three it replaces.
+/// An optimiser that would put SkipLayerNormalization in the place of additions and a layer norm:
+/// on processors that operator is several times slower than the three it replaces.
 const UNWANTED: &str = "SkipLayerNormFusion";
 
-/// A session builder for a device; `threads` is how many there are on the processor (0: one per core).
+/// A session builder for a device; `threads` is how many there are on the processor (0: one per
+/// core).
 pub(crate) fn builder(
     environment: &Environment,
     device: Device,
@@ -100,7 +102,8 @@ pub(crate) fn builder(
         .map_err(runtime("session options"))
 }
 
-/// What the graph needs on a CUDA device is computed there; a device that cannot be had is an error, not a slow run on the processor.
+/// What the graph needs on a CUDA device is computed there; a device that cannot be had is an
+/// error, not a slow run on the processor.
 fn on_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder> {
     let Device::Cuda(number) = device else {
         return Ok(builder);
@@ -167,7 +170,8 @@ fn lacking(sets: &[&str]) -> Option<String> {
     ))
 }
 
-/// Whether sums of products of bytes can overflow their 16 bits: the case on x86 processors without VNNI.
+/// Whether sums of products of bytes can overflow their 16 bits: the case on x86 processors without
+/// VNNI.
 #[cfg(target_arch = "x86_64")]
 fn bytes_overflow() -> bool {
     !is_x86_feature_detected!("avx512vnni") && !is_x86_feature_detected!("avxvnni")
@@ -194,11 +198,13 @@ pub(crate) fn in_precision(
         .map_err(runtime("session options"))
 }
 
-/// Held while a session with operators of our own is made: onnxruntime looks up their domain in a table of the process and adds it
-/// in two steps, so that two sessions made at once can both try to add it, and one fails.
+/// Held while a session with operators of our own is made: onnxruntime looks up their domain in a
+/// table of the process and adds it in two steps, so that two sessions made at once can both try to
+/// add it, and one fails.
 static ADDING_DOMAIN: Mutex<()> = Mutex::new(());
 
-/// A session over a model in memory whose weights lie in files of `folder`, or are those of operators on brain floats.
+/// A session over a model in memory whose weights lie in files of `folder`, or are those of
+/// operators on brain floats.
 pub(crate) fn session(
     builder: SessionBuilder,
     model: &[u8],

@@ -1,4 +1,5 @@
-//! DINOv2-small against an independent run of the ONNX file it was found in, and the promises of a backbone.
+//! DINOv2-small against an independent run of the ONNX file it was found in, and the promises of a
+//! backbone.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
 #![allow(clippy::unwrap_used, reason = "test code")]

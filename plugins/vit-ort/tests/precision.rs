@@ -128,7 +128,8 @@ fn check_bits(test: &str, precision: Precision) {
     assert_eq!(batch[1].embedding, alone[0].embedding);
 }
 
-/// Whether this machine computes in brain floats; says so where it does not. The precision is looked at before the model.
+/// Whether this machine computes in brain floats; says so where it does not. The precision is
+/// looked at before the model.
 fn bf16(test: &str) -> bool {
     let missing = "/no/such/model.safetensors".into();
     let options = options(missing, 70, Activation::Gelu, Precision::Bf16);

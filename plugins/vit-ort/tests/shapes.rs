@@ -1,4 +1,5 @@
-//! Every published size of CLIP's image tower is told by the shapes of its checkpoint, in both key layouts.
+//! Every published size of CLIP's image tower is told by the shapes of its checkpoint, in both key
+//! layouts.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
 #![allow(clippy::unwrap_used, reason = "test code")]

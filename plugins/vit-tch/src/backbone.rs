@@ -43,8 +43,9 @@ impl VitTchBackbone {
     /// Builds the transformer so that it gives the tokens of `blocks` (1-based).
     ///
     /// # Errors
-    /// When the checkpoint is missing, of no known family or incomplete, the image size is no multiple of the patch size, a block
-    /// does not exist, or the device is not there or does not compute in the precision asked for.
+    /// When the checkpoint is missing, of no known family or incomplete, the image size is no
+    /// multiple of the patch size, a block does not exist, or the device is not there or does not
+    /// compute in the precision asked for.
     pub fn new(options: &VitTchOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
         if options.precision == Precision::F16 && options.device == Device::Cpu {
             return Err(Error::Precision);

@@ -1,7 +1,8 @@
 //! Vision transformers as rareclip backbones on libtorch: `type = "vit-tch"` ([`VitTchOptions`]).
 //!
-//! The same checkpoints, the same description of the model and the same tokens as `type = "vit"` on onnxruntime gives, on the CPU and on
-//! CUDA devices. libtorch is a C++ library: `LIBTORCH` names its folder when this crate is built.
+//! The same checkpoints, the same description of the model and the same tokens as `type = "vit"` on
+//! onnxruntime gives, on the CPU and on CUDA devices. libtorch is a C++ library: `LIBTORCH` names
+//! its folder when this crate is built.
 
 mod backbone;
 mod error;

@@ -28,7 +28,8 @@ pub(crate) struct Tower {
     projection: Option<Tensor>,
     /// Whether tokens are given after the final norm.
     normed: bool,
-    /// Of the windows to embed: side in patches, and the tokens of all of them one after another `[windows * tokens]`.
+    /// Of the windows to embed: side in patches, and the tokens of all of them one after another
+    /// `[windows * tokens]`.
     windows: Vec<(usize, Tensor)>,
 }
 
@@ -132,8 +133,9 @@ impl Tower {
 
     /// Pixels to the first tokens `[images, 1 + registers + patches, width]`.
     ///
-    /// The convolution of patches that do not overlap is a product. As one it keeps all of f32 on CUDA, where cuDNN rounds the
-    /// factors of convolutions to 10 bits of mantissa unless it is told not to.
+    /// The convolution of patches that do not overlap is a product. As one it keeps all of f32 on
+    /// CUDA, where cuDNN rounds the factors of convolutions to 10 bits of mantissa unless it is
+    /// told not to.
     fn embed(&self, images: &Tensor) -> Result<Tensor> {
         let (count, patch) = (images.size()[0], self.patch);
         let side = images.size()[3] / patch;
@@ -185,7 +187,8 @@ impl Tower {
         block.out.forward(&mixed)
     }
 
-    /// The image embedding `[batch, embedding width]` from the residual stream after the last block.
+    /// The image embedding `[batch, embedding width]` from the residual stream after the last
+    /// block.
     fn embedding(&self, x: &Tensor) -> Result<Tensor> {
         let class = self.final_norm.forward(&x.f_select(1, 0)?)?;
         Ok(match &self.projection {
@@ -194,8 +197,8 @@ impl Tower {
         })
     }
 
-    /// Embeds every square window as if it were an image: its tokens, with the class token, go through the blocks on their own
-    /// (WinCLIP, CVPR 2023, section 4.2).
+    /// Embeds every square window as if it were an image: its tokens, with the class token, go
+    /// through the blocks on their own (WinCLIP, CVPR 2023, section 4.2).
     fn embed_windows(&self, x: &Tensor, side: usize, members: &Tensor) -> Result<Tensor> {
         let tokens = (self.prefix.size()[1] as usize + side * side) as i64;
         let width = x.size()[2];

@@ -1,4 +1,5 @@
-//! libtorch against golden numbers of PyTorch's own CLIP, and against the engine on onnxruntime: one description of a model, one result.
+//! libtorch against golden numbers of PyTorch's own CLIP, and against the engine on onnxruntime:
+//! one description of a model, one result.
 
 // Clippy counts only functions marked as tests among the tests, not what they share.
 #![allow(clippy::unwrap_used, reason = "test code")]

@@ -81,7 +81,8 @@ impl Server {
         server
     }
 
-    /// Starts a service on an address that it had before, which the system may not have given back yet.
+    /// Starts a service on an address that it had before, which the system may not have given back
+    /// yet.
     pub fn start_again(command: impl Fn() -> Command) -> Self {
         let start = Instant::now();
         loop {
@@ -256,7 +257,8 @@ impl Api {
         answered(request.call().unwrap()).unwrap()
     }
 
-    /// A request with a body; an error where the service is not there, or goes before it has answered.
+    /// A request with a body; an error where the service is not there, or goes before it has
+    /// answered.
     pub fn try_send(
         &self,
         put: bool,
@@ -402,7 +404,8 @@ pub fn client(folder: &Path, url: &str, stream: &str, more: &[&str]) -> Command 
     command
 }
 
-/// What [`client`] prints that must end well, if `disturb` is called when it has printed as many rows as each of `stops`.
+/// What [`client`] prints that must end well, if `disturb` is called when it has printed as many
+/// rows as each of `stops`.
 pub fn disturbed(folder: &Path, url: &str, stops: [usize; 2], mut disturb: impl FnMut()) -> String {
     let mut child = client(folder, url, "line", &[])
         .stdout(Stdio::piped())

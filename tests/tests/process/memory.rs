@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{assert_says, bank, image, options, push, spec, walk};
 
-/// A plan to do `trick` once, at the `nth` request `on`; the folder holds the mark that it was done.
+/// A plan to do `trick` once, at the `nth` request `on`; the folder holds the mark that it was
+/// done.
 fn once(on: &str, nth: u64, trick: &str, folder: &Path) -> Value {
     let marker = folder.join(format!("{on}-{nth}-{trick}"));
     json!({ "wrong": [{ "on": on, "nth": nth, "do": trick, "once": marker }] })
@@ -71,7 +72,8 @@ fn a_host_that_fails_in_whatever_way_is_replaced_and_the_stream_goes_on_to_the_b
 
 #[test]
 fn a_long_memory_of_changes_gives_way_to_a_saved_state_and_comes_back_the_same() {
-    // Each change takes about 200 bytes here; the first saved state is due after a mebibyte of them.
+    // Each change takes about 200 bytes here; the first saved state is due after a mebibyte of
+    // them.
     const IMAGES: u32 = 12_000;
     let folder = tempfile::tempdir().unwrap();
     let plan = once("absorb", u64::from(IMAGES) - 50, "die", folder.path());

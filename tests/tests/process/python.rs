@@ -7,8 +7,8 @@ use super::assert_says;
 use super::common::{Bench, line_from};
 use super::stream::{Scan, scan};
 
-/// A Python with the modules: `RARECLIP_PYTHON`, that of `python-plugin` in the cache folder, or the system's. `None`, after saying so,
-/// where there is none: `test` must end then.
+/// A Python with the modules: `RARECLIP_PYTHON`, that of `python-plugin` in the cache folder, or
+/// the system's. `None`, after saying so, where there is none: `test` must end then.
 pub(crate) fn python(test: &str, modules: &str) -> Option<PathBuf> {
     let named = ["RARECLIP_PYTHON", "RARECLIP_SKLEARN_PYTHON"]
         .into_iter()
@@ -73,7 +73,8 @@ impl Drop for Listening {
     }
 }
 
-/// The example's config with this Python, on the images of `bench`. A host that is to be killed is a slow one.
+/// The example's config with this Python, on the images of `bench`. A host that is to be killed is
+/// a slow one.
 fn run(bench: &Bench, python: &Path, config: &str, more: &[&str], kills: &[usize]) -> Scan {
     let text = std::fs::read_to_string(example(config)).unwrap();
     let command = "[\"python3\", \"examples/python-plugin/host.py\"]";

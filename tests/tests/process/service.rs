@@ -9,7 +9,8 @@ use super::common::{Bench, rareclip, rows};
 use super::host;
 use super::stream::{LARGEST, children_of, config, kill};
 
-/// Where `process.toml` is, whose bank runs in another process, and what `rareclip scan` prints by it.
+/// Where `process.toml` is, whose bank runs in another process, and what `rareclip scan` prints by
+/// it.
 fn bench(count: usize) -> (Bench, String) {
     let bench = Bench::new(count, &[20]);
     let config = config(&host(&json!({ "delay_ms": 40 })), "outside", LARGEST);

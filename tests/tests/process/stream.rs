@@ -69,8 +69,8 @@ impl Scan {
     }
 }
 
-/// Scans the images of `bench` by `config`, and kills every process that the scan has started when it has printed `rows` rows, for each of
-/// `kills`.
+/// Scans the images of `bench` by `config`, and kills every process that the scan has started when
+/// it has printed `rows` rows, for each of `kills`.
 pub(crate) fn scan(bench: &Bench, config: &str, more: &[&str], kills: &[usize]) -> Scan {
     std::fs::write(bench.path("process.toml"), config).unwrap();
     let mut child =

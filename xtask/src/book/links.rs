@@ -1,4 +1,5 @@
-//! Links of Markdown pages, resolved in the repository alone: addresses elsewhere are looked at, not asked for.
+//! Links of Markdown pages, resolved in the repository alone: addresses elsewhere are looked at,
+//! not asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};

@@ -21,7 +21,8 @@ enum Target {
 }
 
 /// Returns the dependencies between the files of a crate. A file depends on the file that defines
-/// what it names; re-exports are followed. A parent that re-exports its children does not depend on them.
+/// what it names; re-exports are followed. A parent that re-exports its children does not depend on
+/// them.
 pub(super) fn edges(tree: &Crate) -> Edges {
     let mut edges = Edges::new();
     for (index, module) in tree.modules.iter().enumerate() {

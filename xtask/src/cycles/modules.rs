@@ -41,7 +41,8 @@ pub(super) struct Crate {
 }
 
 impl Crate {
-    /// Reads a crate from its root file, for example `src/lib.rs`. Skips what is compiled for tests only.
+    /// Reads a crate from its root file, for example `src/lib.rs`. Skips what is compiled for tests
+    /// only.
     ///
     /// # Errors
     /// Fails if a file cannot be read or parsed, or if the file of a module is not found.

@@ -42,8 +42,8 @@ impl Found {
         });
     }
 
-    /// Adds the paths of two or more segments in unparsed tokens.
-    /// `absolute`: only paths that start at the crate, because a macro resolves others where it is called.
+    /// Adds the paths of two or more segments in unparsed tokens. `absolute`: only paths that start
+    /// at the crate, because a macro resolves others where it is called.
     fn tokens(&mut self, tokens: TokenStream, absolute: bool) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;

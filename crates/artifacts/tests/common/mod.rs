@@ -1,4 +1,5 @@
-//! A web server that speaks the hub's protocol and can be made to misbehave, and an artefact that is taken from it.
+//! A web server that speaks the hub's protocol and can be made to misbehave, and an artefact that
+//! is taken from it.
 
 // Each test binary uses its own part of this.
 #![allow(
@@ -218,7 +219,8 @@ pub(crate) fn weights() -> Vec<u8> {
 pub(crate) const CONFIG: &[u8] = br#"{"num_attention_heads": 4}"#;
 pub(crate) const COMMIT: &str = "0123456789012345678901234567890123456789";
 
-/// The hub's protocol: a large file by a redirect to another path, its checksum beside it; a small one directly.
+/// The hub's protocol: a large file by a redirect to another path, its checksum beside it; a small
+/// one directly.
 pub(crate) fn hub(request: &Request) -> Reply {
     let content = weights();
     match request.path.as_str() {

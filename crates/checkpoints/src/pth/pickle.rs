@@ -1,10 +1,12 @@
 //! The part of the pickle language that dictionaries of tensors are written in.
 //!
-//! Accepted are plain data, `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2`, `torch._utils._rebuild_parameter` and
-//! the storage classes of `torch`. They are recognised by name and stand for data here; nothing is looked up or called.
+//! Accepted are plain data, `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2`,
+//! `torch._utils._rebuild_parameter` and the storage classes of `torch`. They are recognised by
+//! name and stand for data here; nothing is looked up or called.
 //!
-//! What a pickle builds is charged to a budget in bytes, [`FACTOR`] for each byte of the pickle and [`MOST`] at most: a
-//! checkpoint of thousands of tensors takes about 25. Past it the pickle is refused.
+//! What a pickle builds is charged to a budget in bytes, [`FACTOR`] for each byte of the pickle and
+//! [`MOST`] at most: a checkpoint of thousands of tensors takes about 25. Past it the pickle is
+//! refused.
 
 mod stack;
 
@@ -34,8 +36,8 @@ pub(super) struct Storage {
     pub(super) key: Rc<str>,
 }
 
-/// Where a value lies among all values. Values refer to one another by it, so that what a hostile file nests deeply costs no
-/// deep recursion here.
+/// Where a value lies among all values. Values refer to one another by it, so that what a hostile
+/// file nests deeply costs no deep recursion here.
 type Id = usize;
 
 #[derive(Debug)]
@@ -83,7 +85,8 @@ const FACTOR: usize = 64;
 const BASE: usize = 64 << 10;
 /// Bytes that may be charged at most.
 const MOST: usize = 64 << 20;
-/// Charged for a place on the stack, for a mark and for an entry of a tuple, list or dictionary. Vectors grow to twice their length.
+/// Charged for a place on the stack, for a mark and for an entry of a tuple, list or dictionary.
+/// Vectors grow to twice their length.
 const PLACE: usize = 2 * size_of::<Id>();
 /// Charged for a value.
 const VALUE: usize = 2 * size_of::<Value>() + PLACE;
@@ -96,7 +99,8 @@ const MAX_TEXT: usize = 512;
 /// Axes of a tensor, and arguments of a call.
 const MAX_ITEMS: usize = 16;
 
-/// The tensors in the dictionary that `program` describes, keys joined by `.`; other entries are left out.
+/// The tensors in the dictionary that `program` describes, keys joined by `.`; other entries are
+/// left out.
 pub(super) fn tensors(path: &Path, program: &[u8]) -> Result<Vec<(String, Rc<Tensor>)>> {
     let mut machine = Machine::new(path, program);
     let root = machine.run()?;
@@ -350,7 +354,8 @@ impl<'p> Machine<'p> {
         self.push(Value::Storage(Rc::new(storage)))
     }
 
-    /// BUILD: a state dict carries version numbers as attributes of its OrderedDict; they are dropped.
+    /// BUILD: a state dict carries version numbers as attributes of its OrderedDict; they are
+    /// dropped.
     fn build(&mut self) -> Result<()> {
         let state = self.pop()?;
         let target = self.top()?;
@@ -396,7 +401,8 @@ impl<'p> Machine<'p> {
                     self.charge(TENSOR)?;
                 }
                 Value::Dict(entries) => {
-                    // One dictionary may be referred to many times, so its entries are charged each time.
+                    // One dictionary may be referred to many times, so its entries are charged each
+                    // time.
                     let mut charged = 0;
                     for &(key, value) in entries {
                         let Some(key) = self.key(key) else { continue };

@@ -1,4 +1,5 @@
-//! A well-behaved client: an image at a steady rate, sent again under its key where the service asks for it.
+//! A well-behaved client: an image at a steady rate, sent again under its key where the service
+//! asks for it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -86,7 +87,8 @@ impl Camera {
             .into()
     }
 
-    /// Sends an image per `period` until `stop`. Times count from when an image was due, so that waiting for the one before counts.
+    /// Sends an image per `period` until `stop`. Times count from when an image was due, so that
+    /// waiting for the one before counts.
     ///
     /// # Errors
     /// The first image that is lost or refused.

@@ -1,4 +1,5 @@
-//! Clients that mean harm: each kind is a few threads that repeat one attack, bounded in rate and in number.
+//! Clients that mean harm: each kind is a few threads that repeat one attack, bounded in rate and
+//! in number.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +23,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) next: &'a AtomicU64,
 }
 
-/// An attack: its name, how many threads repeat it, how long each pauses between two, and what it does once.
+/// An attack: its name, how many threads repeat it, how long each pauses between two, and what it
+/// does once.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     threads: usize,

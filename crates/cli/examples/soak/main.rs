@@ -1,10 +1,13 @@
-//! Hostile clients beside well-behaved ones: what two cameras notice of them, and how much memory the service takes.
+//! Hostile clients beside well-behaved ones: what two cameras notice of them, and how much memory
+//! the service takes.
 //!
 //! `cargo run --release -p rareclip --example soak -- --minutes 10`
 //!
-//! Needs `target/release/rareclip` (`cargo build --release -p rareclip`), or the program that `RARECLIP_PROGRAM` names. It needs no weights:
-//! the detector is `examples/clients/rarity-thumbnail.toml` unless `--config` names another. Everything stays on this machine. Ends with 1
-//! when an image of a camera was lost or refused, or the service took more memory than `--most-mib`.
+//! Needs `target/release/rareclip` (`cargo build --release -p rareclip`), or the program that
+//! `RARECLIP_PROGRAM` names. It needs no weights: the detector is
+//! `examples/clients/rarity-thumbnail.toml` unless `--config` names another. Everything stays on
+//! this machine. Ends with 1 when an image of a camera was lost or refused, or the service took
+//! more memory than `--most-mib`.
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 
 mod camera;
@@ -53,7 +56,8 @@ struct Args {
     /// Attacks that are left out.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     without: Vec<String>,
-    /// Attack the stream of the first camera: its images keep their order with those of the attackers, so they wait for them.
+    /// Attack the stream of the first camera: its images keep their order with those of the
+    /// attackers, so they wait for them.
     #[arg(long)]
     at_camera: bool,
     /// The detector.

@@ -22,7 +22,8 @@ pub(crate) enum DatasetsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Open every image and mask, compare their sizes, and report every problem; exit code 1 if there is one.
+    /// Open every image and mask, compare their sizes, and report every problem; exit code 1 if
+    /// there is one.
     Verify {
         /// KIND:PATH, e.g. `mvtec:DIR`, `manifest:FILE.csv`; a bare path finds the kind out.
         #[arg(value_name = "DATASET")]
@@ -34,7 +35,8 @@ pub(crate) enum DatasetsCommand {
         #[arg(long)]
         full: bool,
     },
-    /// Fetch a data set; where its owner does not let programs do so, print the steps and end with exit code 1.
+    /// Fetch a data set; where its owner does not let programs do so, print the steps and end with
+    /// exit code 1.
     Pull {
         /// A name of `rareclip datasets list`.
         name: String,

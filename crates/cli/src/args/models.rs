@@ -24,16 +24,19 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch by name into the cache folder, checked against the SHA-256 of the catalogue or the hub.
+    /// Fetch by name into the cache folder, checked against the SHA-256 of the catalogue or the
+    /// hub.
     #[command(after_help = PULL_HELP)]
     Pull {
         /// Names of `rareclip models list`.
         #[arg(required = true)]
         names: Vec<String>,
-        /// A source of `rareclip models list`; or a wheel, a checkpoint, a cache folder or a part of one. Replaces what is here.
+        /// A source of `rareclip models list`; or a wheel, a checkpoint, a cache folder or a part
+        /// of one. Replaces what is here.
         #[arg(long, value_name = "SOURCE|PATH")]
         from: Option<String>,
-        /// Take it from a folder, or the address of one, that is laid out like a cache folder, and ask nobody else.
+        /// Take it from a folder, or the address of one, that is laid out like a cache folder, and
+        /// ask nobody else.
         #[arg(long, value_name = "DIR|URL", env = "RARECLIP_MIRROR")]
         mirror: Option<String>,
     },
@@ -48,7 +51,8 @@ pub(crate) enum ModelsCommand {
         #[arg(required = true)]
         names: Vec<String>,
     },
-    /// Write a checkpoint (.pth, .pt, .bin, .onnx) as safetensors, without Python and without running what is in it.
+    /// Write a checkpoint (.pth, .pt, .bin, .onnx) as safetensors, without Python and without
+    /// running what is in it.
     Convert {
         /// The checkpoint.
         from: PathBuf,

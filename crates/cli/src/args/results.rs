@@ -14,11 +14,12 @@ pub(crate) struct CalibrateArgs {
     pub(crate) normals: Vec<String>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
-    /// The stream's state. If it is there, the normals are scored against its memory, which stays as it is; if not, they
-    /// are walked through as a stream and remembered.
+    /// The stream's state. If it is there, the normals are scored against its memory, which stays
+    /// as it is; if not, they are walked through as a stream and remembered.
     #[arg(long, value_name = "FILE")]
     pub(crate) state: PathBuf,
-    /// Without a state: scores left out at the start, while there is little memory [default: a quarter, at least 4].
+    /// Without a state: scores left out at the start, while there is little memory [default: a
+    /// quarter, at least 4].
     #[arg(long, value_name = "N")]
     pub(crate) burn_in: Option<usize>,
     /// Print the threshold for this false alarm rate; may be given often.
@@ -46,8 +47,9 @@ pub(crate) struct EvaluateArgs {
     /// The folder of a scan (made with --maps for the pixel metrics).
     #[arg(value_name = "OUT")]
     pub(crate) out: PathBuf,
-    /// Where the truth is: `labels:FILE.csv` (columns image,label; label 0 or 1), or a data set, e.g. `mvtec:DIR`,
-    /// `folder:DIR` (good|ok|normal, anything else anomalous), `manifest:FILE.csv` (`rareclip datasets list`).
+    /// Where the truth is: `labels:FILE.csv` (columns image,label; label 0 or 1), or a data set,
+    /// e.g. `mvtec:DIR`, `folder:DIR` (good|ok|normal, anything else anomalous),
+    /// `manifest:FILE.csv` (`rareclip datasets list`).
     #[arg(long, value_name = "KIND:PATH")]
     pub(crate) truth: String,
     /// Side of maps and masks when pixels are compared.

@@ -21,7 +21,8 @@ pub(crate) struct ScanArgs {
     /// Shuffle the images as the paper's code does with this seed.
     #[arg(long, value_name = "SEED", conflicts_with = "watch")]
     pub(crate) shuffle: Option<u64>,
-    /// Known normal images, remembered before the first is scored (k-shot): files, folders or globs.
+    /// Known normal images, remembered before the first is scored (k-shot): files, folders or
+    /// globs.
     #[arg(long, value_name = "IMAGES")]
     pub(crate) normals: Vec<String>,
     /// How many of the normals to use, the first in order (with --shuffle: in shuffled order).
@@ -42,7 +43,8 @@ pub(crate) struct ScanArgs {
     /// Save the state every so many images (and at the end).
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) save_every: u64,
-    /// The state file belongs to an unfinished run over other images: leave that run and go on with these.
+    /// The state file belongs to an unfinished run over other images: leave that run and go on with
+    /// these.
     #[arg(long, requires = "state")]
     pub(crate) new_run: bool,
     /// Write results.jsonl, results.csv, heatmaps, overlays and report.html into this folder.
@@ -57,7 +59,8 @@ pub(crate) struct ScanArgs {
     /// Write no heatmaps and overlays.
     #[arg(long, requires = "out")]
     pub(crate) no_pictures: bool,
-    /// Colour scale of heatmaps: `calibrated` (the threshold is the middle colour), `per-image`, or LOW..HIGH.
+    /// Colour scale of heatmaps: `calibrated` (the threshold is the middle colour), `per-image`, or
+    /// LOW..HIGH.
     #[arg(long, value_name = "SCALE", default_value = "calibrated")]
     pub(crate) map_scale: MapScaleArg,
     /// Highest-scored images shown with a picture in the report.

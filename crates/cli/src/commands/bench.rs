@@ -20,8 +20,9 @@ use rareclip_report as report;
 /// The command line of `rareclip bench`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BenchArgs {
-    /// Config files or names of built-in configs, separated by commas. NAME@K shows the detector K known normals first; without
-    /// it, detectors that learn from normals see the whole training set and the others none.
+    /// Config files or names of built-in configs, separated by commas. NAME@K shows the detector K
+    /// known normals first; without it, detectors that learn from normals see the whole training
+    /// set and the others none.
     #[arg(
         short,
         long,
@@ -36,23 +37,26 @@ pub(crate) struct BenchArgs {
     /// Seeds of the stream order and of the choice of shots; tables then show mean and deviation.
     #[arg(long, value_delimiter = ',', default_value = "0", value_name = "SEED")]
     seeds: Vec<u64>,
-    /// Folder for results.json, report.html and one file a run. The same command goes on where it was stopped.
+    /// Folder for results.json, report.html and one file a run. The same command goes on where it
+    /// was stopped.
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// Where features are kept, so that a backbone runs once per image [default: `features` in the folder of --out].
+    /// Where features are kept, so that a backbone runs once per image [default: `features` in the
+    /// folder of --out].
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
     /// Side in pixels at which maps and masks are compared.
     #[arg(long, value_name = "PIXELS", default_value_t = 256)]
     side: usize,
-    /// Leave the images out of the report: for one that is published, where the data set's licence forbids it.
+    /// Leave the images out of the report: for one that is published, where the data set's licence
+    /// forbids it.
     #[arg(long)]
     no_pictures: bool,
     /// Leave pixel metrics out.
     #[arg(long)]
     image_only: bool,
-    /// Change one key of every config, e.g. `--set calibration.quantile=0.99`; every one of them must have that key. May be given
-    /// often.
+    /// Change one key of every config, e.g. `--set calibration.quantile=0.99`; every one of them
+    /// must have that key. May be given often.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Print the whole result as JSON instead of tables.

@@ -261,7 +261,8 @@ impl Remote {
     }
 }
 
-/// Whether an error may be gone the next time: a service that is away, not a certificate that is wrong.
+/// Whether an error may be gone the next time: a service that is away, not a certificate that is
+/// wrong.
 fn passing(error: &ureq::Error) -> bool {
     use std::io::ErrorKind;
     match error {

@@ -1,4 +1,5 @@
-//! `rareclip datasets`: which data sets can be read, what is in them, whether they are whole, how to get them.
+//! `rareclip datasets`: which data sets can be read, what is in them, whether they are whole, how
+//! to get them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,8 @@ pub(crate) fn run(command: DatasetsCommand) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// Opens the data set that `text` names. `elpv`, `elpv:mono`, `elpv:poly` and `visa` are those that were pulled.
+/// Opens the data set that `text` names. `elpv`, `elpv:mono`, `elpv:poly` and `visa` are those that
+/// were pulled.
 ///
 /// # Errors
 /// Those of [`Dataset::open`], and where that data set was not pulled.
@@ -64,8 +66,8 @@ fn spec(text: &str) -> anyhow::Result<Spec> {
     })
 }
 
-/// `visa` or `visa?category=...` as the one that was pulled; none where the text says something else, such as a folder `visa` here
-/// and nothing pulled.
+/// `visa` or `visa?category=...` as the one that was pulled; none where the text says something
+/// else, such as a folder `visa` here and nothing pulled.
 fn pulled_visa(text: &str) -> anyhow::Result<Option<Spec>> {
     let (name, options) = text.split_once('?').unwrap_or((text, ""));
     let here = || rareclip_artifacts::locate(VISA).is_none() && Path::new(name).exists();

@@ -46,7 +46,8 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-/// Where an artefact is, and what vouches for it if the catalogue does not pin all of it. Files are not read: `models verify` does.
+/// Where an artefact is, and what vouches for it if the catalogue does not pin all of it. Files are
+/// not read: `models verify` does.
 fn found(name: &str, path: &std::path::Path) -> String {
     let provenance = rareclip_artifacts::provenance(name);
     let caveat = provenance.as_ref().and_then(super::models::caveat);

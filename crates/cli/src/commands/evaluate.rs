@@ -83,7 +83,8 @@ fn read_truth(spec: &str) -> anyhow::Result<Truth> {
     Ok(Truth::of_dataset(&data))
 }
 
-/// The truth of each row, `None` also for one without a score. A truth belongs to one scored row at most.
+/// The truth of each row, `None` also for one without a score. A truth belongs to one scored row at
+/// most.
 fn matched<'t>(rows: &[ResultRow], truth: &'t Truth) -> anyhow::Result<Vec<Option<&'t Sample>>> {
     let scored = (1..)
         .zip(rows)

@@ -1,4 +1,5 @@
-//! `rareclip new-plugin`: a crate with a component of its own, which compiles, passes its tests and scores images.
+//! `rareclip new-plugin`: a crate with a component of its own, which compiles, passes its tests and
+//! scores images.
 
 use std::path::{Component as Part, Path, PathBuf};
 
@@ -12,7 +13,8 @@ use crate::exit::Exit;
 /// What the new crate is called, where it goes, and what it depends on.
 #[derive(Debug, Args)]
 pub(crate) struct NewPluginArgs {
-    /// The `type` of the component in a config, e.g. `acme`; the crate is called rareclip-plugin-NAME.
+    /// The `type` of the component in a config, e.g. `acme`; the crate is called
+    /// rareclip-plugin-NAME.
     #[arg(value_name = "NAME")]
     name: String,
     /// What the component is: backbone, prompt, bank, scorer or index.
@@ -21,7 +23,8 @@ pub(crate) struct NewPluginArgs {
     /// The folder that the crate's folder is made in.
     #[arg(long, value_name = "DIR", default_value = ".")]
     path: PathBuf,
-    /// Depend on the crates in this checkout of rareclip instead of those of the registry, where they are not yet.
+    /// Depend on the crates in this checkout of rareclip instead of those of the registry, where
+    /// they are not yet.
     #[arg(long, value_name = "DIR")]
     rareclip: Option<PathBuf>,
 }
@@ -220,7 +223,8 @@ impl Dependencies {
     }
 }
 
-/// The way from the folder `from` to `to`, both absolute; `to` itself where nothing is common to them.
+/// The way from the folder `from` to `to`, both absolute; `to` itself where nothing is common to
+/// them.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let (from, to) = (plain(from), plain(to));
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

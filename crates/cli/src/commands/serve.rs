@@ -22,8 +22,8 @@ use crate::scan::limits;
 /// The command line of `rareclip serve`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
-    /// Config files or names of built-in configs, separated by commas: the detectors that streams can be created with, the first
-    /// being the default.
+    /// Config files or names of built-in configs, separated by commas: the detectors that streams
+    /// can be created with, the first being the default.
     #[arg(
         short,
         long,
@@ -35,11 +35,12 @@ pub(crate) struct ServeArgs {
     /// Change one key of every config, e.g. `--set backbone.threads=1`; may be given often.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Address to listen on; port 0 takes a free one. Other machines reach it only on an address of the network, which needs keys
-    /// (`rareclip keys add`) and TLS.
+    /// Address to listen on; port 0 takes a free one. Other machines reach it only on an address of
+    /// the network, which needs keys (`rareclip keys add`) and TLS.
     #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
     listen: SocketAddr,
-    /// Folder of everything that must last: database, states, pictures, keys. One service at a time.
+    /// Folder of everything that must last: database, states, pictures, keys. One service at a
+    /// time.
     #[arg(short, long, value_name = "DIR", default_value = "rareclip-data")]
     data: PathBuf,
     /// PostgreSQL database instead of the embedded one: postgres://user:password@host/name.
@@ -67,30 +68,34 @@ struct AccessArgs {
     /// Private key of the certificate (PEM).
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Serve other machines without API keys: anyone who reaches the address can do anything. Requests that come over loopback must
-    /// still use a name of this machine.
+    /// Serve other machines without API keys: anyone who reaches the address can do anything.
+    /// Requests that come over loopback must still use a name of this machine.
     #[arg(long)]
     allow_open: bool,
     /// Serve other machines without TLS: keys and images cross the network readable.
     #[arg(long)]
     allow_plain: bool,
-    /// Another name of this machine that requests may use while access is open on loopback, with or without a port. With
-    /// --allow-open on a network address, requests must then use one of these names or an IP address.
+    /// Another name of this machine that requests may use while access is open on loopback, with or
+    /// without a port. With --allow-open on a network address, requests must then use one of these
+    /// names or an IP address.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     allow_host: Vec<String>,
-    /// A component, e.g. bank/acme, that detector configs in requests may choose although it is not part of the program or reaches
-    /// commands, sockets, files or weights; with any option. Anyone who may create streams can then use all that it reaches: with
-    /// bank/process they run commands as this user. May be given often. See `rareclip components list`.
+    /// A component, e.g. bank/acme, that detector configs in requests may choose although it is not
+    /// part of the program or reaches commands, sockets, files or weights; with any option. Anyone
+    /// who may create streams can then use all that it reaches: with bank/process they run commands
+    /// as this user. May be given often. See `rareclip components list`.
     #[arg(long, value_name = "SLOT/NAME", value_delimiter = ',')]
     allow_component: Vec<String>,
     /// Origins of other web pages that may use the API, e.g. https://mes.example.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     allow_origin: Vec<String>,
-    /// Connections open at the same time. When all are in use, a new one replaces the one idle longest; if none is idle, it gets
-    /// answers to health checks only. One remote address gets half of them at most, loopback excepted.
+    /// Connections open at the same time. When all are in use, a new one replaces the one idle
+    /// longest; if none is idle, it gets answers to health checks only. One remote address gets
+    /// half of them at most, loopback excepted.
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max_connections: u32,
-    /// Do not send Strict-Transport-Security over TLS: other services under this host name use plain HTTP.
+    /// Do not send Strict-Transport-Security over TLS: other services under this host name use
+    /// plain HTTP.
     #[arg(long)]
     no_hsts: bool,
 }
@@ -101,17 +106,20 @@ struct WorkArgs {
     /// Images in work or waiting; more are answered with 429.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_queue: u32,
-    /// Images that a backbone takes at once, at most, if it runs batches. The built-in ones run one image at a time unless
-    /// `batch = true` is set in their table: on a processor only small models are faster in batches.
+    /// Images that a backbone takes at once, at most, if it runs batches. The built-in ones run one
+    /// image at a time unless `batch = true` is set in their table: on a processor only small
+    /// models are faster in batches.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     max_batch: u32,
-    /// Memory that the streams may hold together; those in excess are written to disk until their next image.
+    /// Memory that the streams may hold together; those in excess are written to disk until their
+    /// next image.
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: ByteSize,
     /// Largest request.
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     max_body: ByteSize,
-    /// Memory that decoding may take for all images together; images wait for room, and one that needs more is refused.
+    /// Memory that decoding may take for all images together; images wait for room, and one that
+    /// needs more is refused.
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     decode_memory: ByteSize,
     /// Streams that there may be; more are refused.
@@ -123,11 +131,12 @@ struct WorkArgs {
     /// Seconds within which an image must have its turn, where the request does not say.
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     deadline: f64,
-    /// Seconds that the computation for one image may take; one that takes longer is given up, and its stream goes out of
-    /// service.
+    /// Seconds that the computation for one image may take; one that takes longer is given up, and
+    /// its stream goes out of service.
     #[arg(long, value_name = "SECONDS", default_value_t = 120.0)]
     compute_limit: f64,
-    /// Seconds that requests have to end when the service stops, and then as many that streams have to be written out.
+    /// Seconds that requests have to end when the service stops, and then as many that streams have
+    /// to be written out.
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     grace: f64,
     /// Images after which a stream's state is written out; those since are in the journal.
@@ -287,7 +296,8 @@ fn detectors(args: &ServeArgs) -> anyhow::Result<Detectors> {
     Ok(detectors)
 }
 
-/// Says something on stdout. That it cannot be said, for a disk that is full, must not end the service.
+/// Says something on stdout. That it cannot be said, for a disk that is full, must not end the
+/// service.
 fn tell(line: String) {
     if let Err(error) = say(&line) {
         tracing::warn!(%error, %line, "Not written to stdout.");

@@ -89,7 +89,8 @@ fn after(command: &Command) -> String {
         .unwrap_or_default()
 }
 
-/// The arguments of a command under their headings; those that go with every command stand in the list of commands only.
+/// The arguments of a command under their headings; those that go with every command stand in the
+/// list of commands only.
 fn arguments(command: &Command, global: bool) -> String {
     let mut all: Vec<&Arg> = command
         .get_arguments()

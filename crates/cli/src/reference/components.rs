@@ -282,7 +282,8 @@ pub(super) fn list(out: &Path) -> anyhow::Result<Page> {
     Ok(Page::new("components/index.md", &text))
 }
 
-/// Pages of components that a linked crate no longer has. Those of crates that are not linked are another program's.
+/// Pages of components that a linked crate no longer has. Those of crates that are not linked are
+/// another program's.
 pub(super) fn gone(out: &Path) -> anyhow::Result<Vec<String>> {
     let all = registry::components();
     let mut found = Vec::new();

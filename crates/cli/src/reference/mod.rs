@@ -1,4 +1,5 @@
-//! `rareclip reference`: the reference pages of the book, written from the declarations of this very program.
+//! `rareclip reference`: the reference pages of the book, written from the declarations of this
+//! very program.
 
 mod commands;
 mod components;
@@ -33,7 +34,8 @@ pub(crate) fn run(args: &ReferenceArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// The lists name what lies in the folder, pages of other programs too; so they come after the pages.
+/// The lists name what lies in the folder, pages of other programs too; so they come after the
+/// pages.
 fn lists(out: &Path) -> anyhow::Result<[Page; 2]> {
     Ok([components::list(out)?, commands::list(out)?])
 }

@@ -28,7 +28,8 @@ impl Page {
     }
 }
 
-/// The pages in a folder that this program wrote, by name, with their first paragraph. An absent folder has none.
+/// The pages in a folder that this program wrote, by name, with their first paragraph. An absent
+/// folder has none.
 pub(super) fn written(folder: &Path) -> anyhow::Result<Vec<Written>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

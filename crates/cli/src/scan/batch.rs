@@ -1,4 +1,5 @@
-//! Detectors that learn from all the images that are to be scored: these are encoded first, and then score each other.
+//! Detectors that learn from all the images that are to be scored: these are encoded first, and
+//! then score each other.
 
 use std::path::Path;
 use std::time::Instant;
@@ -45,7 +46,8 @@ pub(super) fn check(args: &ScanArgs, detector: &str) -> anyhow::Result<()> {
     }
 }
 
-/// A store beside the results, or in the system's folder for temporary files: a set may be larger than memory.
+/// A store beside the results, or in the system's folder for temporary files: a set may be larger
+/// than memory.
 fn store(out: Option<&Path>, spec: &BackboneSpec, images: usize) -> anyhow::Result<FeatureStore> {
     let place = out.map_or_else(std::env::temp_dir, Path::to_owned);
     let store = FeatureStore::temporary(&place, spec)
@@ -63,7 +65,8 @@ fn store(out: Option<&Path>, spec: &BackboneSpec, images: usize) -> anyhow::Resu
 type Encoded = Vec<(ImageFile, Result<(), String>)>;
 
 impl Walk<'_> {
-    /// Encodes `images`, lets them score each other, and gives the results in the order of the images.
+    /// Encodes `images`, lets them score each other, and gives the results in the order of the
+    /// images.
     pub(super) fn batch(
         &mut self,
         images: Vec<ImageFile>,

@@ -23,12 +23,12 @@ impl AsRef<Path> for ImageFile {
     }
 }
 
-/// The images that `specs` name, in order: files as they are, folders recursively in natural order, globs in natural
-/// order, `-` as a list on stdin.
+/// The images that `specs` name, in order: files as they are, folders recursively in natural order,
+/// globs in natural order, `-` as a list on stdin.
 ///
 /// # Errors
-/// When a folder or glob holds no image, or stdin cannot be read. A file that is not there is an image that cannot be
-/// read: reported when its turn comes.
+/// When a folder or glob holds no image, or stdin cannot be read. A file that is not there is an
+/// image that cannot be read: reported when its turn comes.
 pub(crate) fn collect(specs: &[String], root: Option<&Path>) -> anyhow::Result<Vec<ImageFile>> {
     let mut inputs = Vec::new();
     for spec in specs {

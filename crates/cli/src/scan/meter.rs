@@ -16,7 +16,8 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// With `measure_memory`, the system's peak counter is reset before each measured stage (Linux).
+    /// With `measure_memory`, the system's peak counter is reset before each measured stage
+    /// (Linux).
     pub(crate) fn new(measure_memory: bool) -> Self {
         Self {
             measure_memory,

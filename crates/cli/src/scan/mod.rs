@@ -35,8 +35,8 @@ use watch::Watcher;
 /// Runs a scan.
 ///
 /// # Errors
-/// When the run cannot start, or cannot go on (state or results cannot be written). An image that cannot be read is no
-/// error: it is in the results.
+/// When the run cannot start, or cannot go on (state or results cannot be written). An image that
+/// cannot be read is no error: it is in the results.
 pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     let config = builtin::load(&args.config, &args.policy.assignments())?;
     // Wrong paths are found out before weights are loaded.
@@ -82,7 +82,8 @@ pub(crate) fn run(args: &ScanArgs) -> anyhow::Result<Exit> {
     walk.finish(stopped())
 }
 
-/// Goes through the images of the plan: a watched folder's as they come, those of a batch all at once, others one after another.
+/// Goes through the images of the plan: a watched folder's as they come, those of a batch all at
+/// once, others one after another.
 fn go(
     walk: &mut Walk<'_>,
     plan: Plan,
@@ -168,7 +169,8 @@ impl Plan {
     }
 }
 
-/// Loads the state file, if there is one, and decides whether this run continues the one that wrote it.
+/// Loads the state file, if there is one, and decides whether this run continues the one that wrote
+/// it.
 fn restore(
     args: &ScanArgs,
     plan: &Plan,
@@ -251,7 +253,8 @@ pub(crate) fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Shows known normals to the stream. One that cannot be read ends the run: a user who names a normal counts on it.
+/// Shows known normals to the stream. One that cannot be read ends the run: a user who names a
+/// normal counts on it.
 fn show_normals(
     detector: &Detector,
     stream: &mut Stream,

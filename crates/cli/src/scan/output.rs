@@ -106,7 +106,8 @@ impl Output {
     /// Opens the folder for a run that continues after `keep` bytes of results, or from nothing.
     ///
     /// # Errors
-    /// When there are results that are not to be continued and `overwrite` is not asked for, or the folder cannot be written.
+    /// When there are results that are not to be continued and `overwrite` is not asked for, or the
+    /// folder cannot be written.
     pub(crate) fn open(
         folder: &Path,
         extras: Extras,

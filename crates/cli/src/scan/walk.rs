@@ -49,7 +49,8 @@ impl Walk<'_> {
         self.each(images, recipe, stopped, &mut Self::image)
     }
 
-    /// Reads `images` one after the other and gives each to `take`, until the end or until `stopped`.
+    /// Reads `images` one after the other and gives each to `take`, until the end or until
+    /// `stopped`.
     pub(super) fn each(
         &mut self,
         images: Vec<ImageFile>,
@@ -83,7 +84,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// One image from pixels to its row. What it cannot get past is an error of the run, not of the image.
+    /// One image from pixels to its row. What it cannot get past is an error of the run, not of the
+    /// image.
     fn image(&mut self, input: ImageFile, prepared: Read) -> anyhow::Result<()> {
         let index = self.record.done;
         let row = match prepared {

@@ -9,8 +9,9 @@ use super::inputs::{self, ImageFile};
 /// How often the folder is looked at.
 const POLL: Duration = Duration::from_millis(250);
 
-/// Gives the images of a folder as they come. A file counts as complete once its size has not changed between two
-/// looks, since cameras write in place; polling also works on network drives, where file events do not.
+/// Gives the images of a folder as they come. A file counts as complete once its size has not
+/// changed between two looks, since cameras write in place; polling also works on network drives,
+/// where file events do not.
 pub(crate) struct Watcher {
     folder: PathBuf,
     root: Option<PathBuf>,
@@ -20,7 +21,8 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    /// Watches `folder`, leaving out the images named in `done`; with `idle`, ends when nothing has come for so long.
+    /// Watches `folder`, leaving out the images named in `done`; with `idle`, ends when nothing has
+    /// come for so long.
     pub(crate) fn new(
         folder: PathBuf,
         root: Option<PathBuf>,
@@ -36,7 +38,8 @@ impl Watcher {
         }
     }
 
-    /// The images that came, oldest first; waits for at least one. Empty at the end: idle for long enough, or `stopped`.
+    /// The images that came, oldest first; waits for at least one. Empty at the end: idle for long
+    /// enough, or `stopped`.
     pub(crate) fn next(&mut self, stopped: &dyn Fn() -> bool) -> anyhow::Result<Vec<ImageFile>> {
         let start = Instant::now();
         loop {

@@ -16,7 +16,8 @@ fn rareclip(args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A gray picture of 64 x 64 pixels with some noise and, where asked for, a bright spot, as a BMP file.
+/// A gray picture of 64 x 64 pixels with some noise and, where asked for, a bright spot, as a BMP
+/// file.
 fn write_picture(path: &Path, seed: u32, spot: bool) {
     let mut bytes = b"BM".to_vec();
     let [side, pixels] = [64u32, 64 * 64 * 3];

@@ -21,15 +21,17 @@ pub struct Drift {
     pub distance: f64,
     /// Probability of a distance at least as large were nothing changed, in [0, 1].
     pub p_value: f64,
-    /// Whether that probability is too small to be chance: the threshold no longer means what it did.
+    /// Whether that probability is too small to be chance: the threshold no longer means what it
+    /// did.
     pub drifting: bool,
     /// Whether the median of the recent scores lies above that of the reference.
     pub upwards: bool,
 }
 
 impl Calibrator {
-    /// Compares the last [`RECENT`] scores seen with the known normals, or, where the policy takes its threshold from the scores
-    /// of the stream, with those seen before. `None` while there are fewer than [`RECENT`] of either.
+    /// Compares the last [`RECENT`] scores seen with the known normals, or, where the policy takes
+    /// its threshold from the scores of the stream, with those seen before. `None` while there are
+    /// fewer than [`RECENT`] of either.
     pub fn drift(&self) -> Option<Drift> {
         let start = self.seen.len().checked_sub(RECENT)?;
         let recent: Vec<f32> = self.seen.range(start..).map(|(score, _)| *score).collect();

@@ -1,7 +1,8 @@
 //! Scores to p-values and verdicts: a threshold by the false alarms one can bear.
 //!
-//! The p-value of a score is the conformal one, (1 + how many of the n reference scores are at least as large) / (1 + n): were
-//! the image exchangeable with the reference, a p-value of at most `rate` would come up in at most that share of images.
+//! The p-value of a score is the conformal one, (1 + how many of the n reference scores are at
+//! least as large) / (1 + n): were the image exchangeable with the reference, a p-value of at most
+//! `rate` would come up in at most that share of images.
 
 mod drift;
 mod state;
@@ -23,7 +24,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CalibrationConfig {
-    /// Against the scores this stream has seen: the rarest are anomalous. Needs no normals, assumes that defects are rare.
+    /// Against the scores this stream has seen: the rarest are anomalous. Needs no normals, assumes
+    /// that defects are rare.
     Quantile {
         /// Share of the scores seen that count as normal.
         #[serde(default = "default_quantile")]
@@ -33,8 +35,8 @@ pub enum CalibrationConfig {
         #[serde(default = "default_warm_up")]
         #[schemars(range(min = 1, max = 100_000))]
         warm_up: usize,
-        /// First scores of a stream that are left out as soon as there are enough others: they were made when the memory held
-        /// next to nothing to compare with.
+        /// First scores of a stream that are left out as soon as there are enough others: they were
+        /// made when the memory held next to nothing to compare with.
         #[serde(default = "default_burn_in")]
         #[schemars(range(min = 0, max = 10_000))]
         burn_in: usize,
@@ -43,7 +45,8 @@ pub enum CalibrationConfig {
         #[schemars(range(min = 20, max = 1_000_000))]
         history: usize,
     },
-    /// Against the scores of known normals (`rareclip calibrate`): at most this share of normal images raises an alarm.
+    /// Against the scores of known normals (`rareclip calibrate`): at most this share of normal
+    /// images raises an alarm.
     FalseAlarmRate {
         /// Share of normal images that may be called anomalous.
         #[serde(default = "default_rate")]
@@ -134,7 +137,8 @@ pub struct Judgement {
 /// One score and the median of its map; the median says what most of that image looked like.
 pub type Reference = (f32, f32);
 
-/// The calibration of one stream. Thresholds change without re-scoring: only scores are kept, judged anew on demand.
+/// The calibration of one stream. Thresholds change without re-scoring: only scores are kept,
+/// judged anew on demand.
 #[derive(Debug, Clone)]
 pub struct Calibrator {
     policy: CalibrationConfig,
@@ -224,8 +228,9 @@ impl Calibrator {
         self.state().1
     }
 
-    /// The fixed scale of heatmaps while this calibration holds, `(low, high)`: from what most of an image looks like to as
-    /// far beyond the threshold, so that the threshold is the middle colour. `None` while uncalibrated.
+    /// The fixed scale of heatmaps while this calibration holds, `(low, high)`: from what most of
+    /// an image looks like to as far beyond the threshold, so that the threshold is the middle
+    /// colour. `None` while uncalibrated.
     pub fn map_scale(&self) -> Option<(f32, f32)> {
         let threshold = self.threshold()?;
         let mut floors: Vec<f32> = self.reference().map(|(_, floor)| floor).collect();
@@ -320,7 +325,8 @@ impl Calibrator {
     /// The reference score that a score must exceed for its p-value to be at most `rate`.
     fn order_statistic(&self, rate: f64) -> Option<f32> {
         let mut scores: Vec<f32> = self.reference().map(|(score, _)| score).collect();
-        // p <= rate means at most rank - 1 references at or above the score, so it must exceed the rank-th largest.
+        // p <= rate means at most rank - 1 references at or above the score, so it must exceed the
+        // rank-th largest.
         let rank = allowed_rank(rate, scores.len());
         if rank == 0 || rank > scores.len() {
             return None;
@@ -373,7 +379,8 @@ fn pairs(reader: &SnapshotReader<'_>, name: &str) -> Result<Vec<Reference>, Snap
 /// What the rounding of rates such as 1 - 0.95 is forgiven.
 const ROUNDING: f64 = 1e-9;
 
-/// References needed before a p-value can be as small as `rate`: the fewest with an [`allowed_rank`] of 1.
+/// References needed before a p-value can be as small as `rate`: the fewest with an
+/// [`allowed_rank`] of 1.
 fn needed_for(rate: f64) -> usize {
     (((1.0 - ROUNDING) / rate).ceil() as usize).saturating_sub(1)
 }

@@ -1,7 +1,9 @@
-//! Checks a config against a schema, so that every message names the source, the key path and the way out.
+//! Checks a config against a schema, so that every message names the source, the key path and the
+//! way out.
 //!
-//! `serde` loses the key path in a table told apart by `type`, and a general JSON Schema validator says no more of one than
-//! that none of the alternatives fits; users deserve to be told which key, and what to write instead.
+//! `serde` loses the key path in a table told apart by `type`, and a general JSON Schema validator
+//! says no more of one than that none of the alternatives fits; users deserve to be told which key,
+//! and what to write instead.
 
 use std::fmt;
 
@@ -55,7 +57,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Checks `value`, which stands at `key`, against `schema`; `source` tells which layer a key came from.
+/// Checks `value`, which stands at `key`, against `schema`; `source` tells which layer a key came
+/// from.
 ///
 /// # Errors
 /// [`ConfigError`] with every problem.
@@ -350,7 +353,8 @@ fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names.join(", ")
 }
 
-/// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty otherwise.
+/// "; did you mean `x`?" where one of `names` is near enough to `found` to be a slip; empty
+/// otherwise.
 pub fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     if found.len() > LONGEST {
         return String::new();

@@ -49,7 +49,8 @@ impl DetectorConfig {
         SCHEMA.get_or_init(super::schema_of::<Self>)
     }
 
-    /// The config that `value` describes. `source` names the layer that a key came from, where known.
+    /// The config that `value` describes. `source` names the layer that a key came from, where
+    /// known.
     ///
     /// # Errors
     /// [`ConfigError`] with every problem: the key path, what was found, what is allowed and the
@@ -98,8 +99,8 @@ impl DetectorConfig {
     }
 
     /// What decides the scores: the tables of the components with every default, without options
-    /// marked `x-runtime` (threads and the like). State made under one identity continues only under
-    /// the same.
+    /// marked `x-runtime` (threads and the like). State made under one identity continues only
+    /// under the same.
     ///
     /// # Errors
     /// [`ConfigError`] if the options of a component cannot be written as a table.

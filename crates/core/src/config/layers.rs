@@ -46,13 +46,15 @@ impl ConfigBuilder {
         Self::default()
     }
 
-    /// Configs in TOML that come with the program, `(name, text)`: what `extends` finds where there is no such file.
+    /// Configs in TOML that come with the program, `(name, text)`: what `extends` finds where there
+    /// is no such file.
     pub fn library(mut self, configs: &'static [(&'static str, &'static str)]) -> Self {
         self.library = configs;
         self
     }
 
-    /// Adds a TOML, YAML or JSON file (by its ending) and, before it, the file its `extends` key names.
+    /// Adds a TOML, YAML or JSON file (by its ending) and, before it, the file its `extends` key
+    /// names.
     ///
     /// # Errors
     /// When the file cannot be read or parsed, or files extend one another in a circle.
@@ -118,8 +120,8 @@ impl ConfigBuilder {
     /// Checks everything at once and gives the detector's config.
     ///
     /// # Errors
-    /// [`ConfigError`] with every problem found, each with its source, key path, what was found, what is allowed
-    /// and the nearest name.
+    /// [`ConfigError`] with every problem found, each with its source, key path, what was found,
+    /// what is allowed and the nearest name.
     pub fn build(self) -> Result<DetectorConfig, ConfigError> {
         for layer in &self.layers {
             if let Some((key, value)) = text::not_finite(&layer.dict) {
@@ -211,7 +213,8 @@ impl ConfigBuilder {
         let library = self.library.iter().find(|(known, _)| *known == plain);
         match library {
             Some((known, text)) if !path.is_file() => {
-                // A library text extends by name only, so it cannot come back to itself through files.
+                // A library text extends by name only, so it cannot come back to itself through
+                // files.
                 if trail.len() >= MAX_EXTENDS {
                     return Err(ConfigError::single(
                         "",
@@ -241,8 +244,8 @@ impl ConfigBuilder {
         Ok(())
     }
 
-    /// A layer that names another component for a slot takes the whole table over: the options of the component
-    /// that stood there are not the new one's.
+    /// A layer that names another component for a slot takes the whole table over: the options of
+    /// the component that stood there are not the new one's.
     fn push_layer(&mut self, layer: Layer) {
         for earlier in &mut self.layers {
             drop_replaced(&mut earlier.dict, &layer.dict);
@@ -271,7 +274,8 @@ fn drop_replaced(earlier: &mut Dict, later: &Dict) {
     }
 }
 
-/// The name of the layer that `key` came from; for a missing key, the layer of the table it belongs in.
+/// The name of the layer that `key` came from; for a missing key, the layer of the table it belongs
+/// in.
 fn source_of(figment: &Figment, key: &str) -> Option<String> {
     let mut key = key;
     loop {

@@ -1,4 +1,5 @@
-//! A detector written down: layers of files, environment and command line, checked against what is linked in.
+//! A detector written down: layers of files, environment and command line, checked against what is
+//! linked in.
 
 mod check;
 mod component;
@@ -28,7 +29,8 @@ pub fn schema_of<T: JsonSchema>() -> Value {
     generator.root_schema_for::<T>().to_value()
 }
 
-/// Checks `value`, which stands at `key`, against a JSON Schema with every part in place (no `$ref`), as a config is checked.
+/// Checks `value`, which stands at `key`, against a JSON Schema with every part in place (no
+/// `$ref`), as a config is checked.
 ///
 /// # Errors
 /// [`ConfigError`] with every problem.

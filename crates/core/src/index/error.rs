@@ -102,7 +102,8 @@ impl IndexError {
         Self::positions(last, len)
     }
 
-    /// Whether `vectors` vectors can be told apart by 32 bits of which one value, [`NONE`], is taken.
+    /// Whether `vectors` vectors can be told apart by 32 bits of which one value, [`NONE`], is
+    /// taken.
     ///
     /// # Errors
     /// [`TooMany`](Self::TooMany) where they cannot.

@@ -37,7 +37,8 @@ impl Neighbours {
         }
     }
 
-    /// The `k` best of what was found for each query, in whatever order: where there are fewer, nothing; NaN is nobody's.
+    /// The `k` best of what was found for each query, in whatever order: where there are fewer,
+    /// nothing; NaN is nobody's.
     pub fn best(k: usize, found: impl IntoIterator<Item = Vec<Hit>>) -> Self {
         let found: Vec<Vec<Hit>> = found.into_iter().collect();
         let mut all = Self::empty(found.len(), k);
@@ -77,7 +78,8 @@ pub struct Hit {
 }
 
 impl Hit {
-    /// The order of neighbours: the larger similarity first, and of equals the vector that arrived earlier. The two zeros are equal.
+    /// The order of neighbours: the larger similarity first, and of equals the vector that arrived
+    /// earlier. The two zeros are equal.
     pub fn best_first(&self, other: &Self) -> Ordering {
         // Adding 0 makes -0 a 0.
         let by_similarity = (other.similarity + 0.0).total_cmp(&(self.similarity + 0.0));
@@ -142,7 +144,8 @@ pub trait VectorIndex: Send + Sync {
         self.len() * self.width() * size_of::<f32>()
     }
 
-    /// The most that [`bytes`](Self::bytes) will be while an index that was built for `vectors` never holds more.
+    /// The most that [`bytes`](Self::bytes) will be while an index that was built for `vectors`
+    /// never holds more.
     fn capacity_bytes(&self, vectors: usize) -> usize {
         vectors
             .saturating_mul(self.width())
@@ -205,8 +208,8 @@ pub trait VectorIndex: Send + Sync {
         Ok(Neighbours::best(k, found))
     }
 
-    /// [`search`](Self::search) that misses nothing, whatever [`exact`](Self::exact) says: what the recall of an approximate
-    /// index is measured against.
+    /// [`search`](Self::search) that misses nothing, whatever [`exact`](Self::exact) says: what the
+    /// recall of an approximate index is measured against.
     ///
     /// # Errors
     /// As for [`search`](Self::search) and [`vectors`](Self::vectors).
@@ -229,8 +232,8 @@ pub trait VectorIndex: Send + Sync {
         Ok(found)
     }
 
-    /// For each query all vectors whose inner product with it is at least `least`, best first. None is missed, whatever
-    /// [`exact`](Self::exact) says.
+    /// For each query all vectors whose inner product with it is at least `least`, best first. None
+    /// is missed, whatever [`exact`](Self::exact) says.
     ///
     /// # Errors
     /// As for [`search`](Self::search) and [`vectors`](Self::vectors).
@@ -242,8 +245,8 @@ pub trait VectorIndex: Send + Sync {
         Ok(found)
     }
 
-    /// Writes the whole state under `name` and names that begin with it. An index that cannot give its state writes none;
-    /// loading then says which entry is missing.
+    /// Writes the whole state under `name` and names that begin with it. An index that cannot give
+    /// its state writes none; loading then says which entry is missing.
     fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
         if let Ok(vectors) = self.vectors() {
             let shape = [vectors.nrows(), vectors.ncols()];
@@ -252,10 +255,12 @@ pub trait VectorIndex: Send + Sync {
         }
     }
 
-    /// Replaces the state by the one saved under `name`; going on equals never having stopped, to the bit.
+    /// Replaces the state by the one saved under `name`; going on equals never having stopped, to
+    /// the bit.
     ///
     /// # Errors
-    /// When an entry is missing, damaged or of another width. The index then holds what it held, or nothing.
+    /// When an entry is missing, damaged or of another width. The index then holds what it held, or
+    /// nothing.
     fn load(&mut self, reader: &SnapshotReader<'_>, name: &str) -> Result<(), BoxError> {
         let rows = reader.matrix_of_width(name, self.width())?;
         self.retain(&[])?;
@@ -311,9 +316,9 @@ fn best_first(products: &[f32], wanted: impl Fn(f32) -> bool) -> Vec<Hit> {
 /// Builds a [`VectorIndex`] from its options; implemented by the options struct of a plugin.
 #[typetag::serde(tag = "type")]
 pub trait VectorIndexFactory: Debug + Send + Sync {
-    /// The most bytes that an index of these options holds for up to `vectors` vectors of `width` numbers, as
-    /// [`VectorIndex::capacity_bytes`] or more, computed without building one and without reserving memory. Use saturating
-    /// arithmetic. `None` if it cannot be computed.
+    /// The most bytes that an index of these options holds for up to `vectors` vectors of `width`
+    /// numbers, as [`VectorIndex::capacity_bytes`] or more, computed without building one and
+    /// without reserving memory. Use saturating arithmetic. `None` if it cannot be computed.
     fn capacity_bytes(&self, width: usize, vectors: usize) -> Option<u64> {
         let _ = (width, vectors);
         None

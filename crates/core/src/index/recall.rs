@@ -18,7 +18,8 @@ pub struct Recall {
 }
 
 impl Recall {
-    /// How many of the true `k` nearest vectors `index` finds, over all `queries` `[queries, width]`.
+    /// How many of the true `k` nearest vectors `index` finds, over all `queries`
+    /// `[queries, width]`.
     ///
     /// # Errors
     /// When the width differs or the engine fails.

@@ -11,7 +11,8 @@ pub const FORMAT_VERSION: u32 = 1;
 pub(super) const VALUES: &str = "values";
 pub(super) const MAGIC: &[u8; 8] = b"RARECLIP";
 pub(super) const HEADER: usize = 8 + 4 + 4 + 8 + 32;
-/// Largest header of a body, in bytes, in a state that comes from elsewhere. Reading it takes many times its size.
+/// Largest header of a body, in bytes, in a state that comes from elsewhere. Reading it takes many
+/// times its size.
 pub(super) const MAX_FOREIGN_HEADER: u64 = 1 << 20;
 
 /// Tensors and plain values of a body.

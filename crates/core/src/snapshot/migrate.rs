@@ -1,8 +1,9 @@
 //! State of older formats, brought up to the present one step after another.
 //!
-//! [`FORMAT_VERSION`] is raised, and a step added, when an entry of this crate or of a component in this repository changes its name,
-//! shape or meaning. Which components a state is of stands in its value `detector`. Files of every format so far are kept in
-//! `tests/fixtures/state-v1` and so on; a test loads them and goes on (`tests/tests/states.rs`).
+//! [`FORMAT_VERSION`] is raised, and a step added, when an entry of this crate or of a component in
+//! this repository changes its name, shape or meaning. Which components a state is of stands in its
+//! value `detector`. Files of every format so far are kept in `tests/fixtures/state-v1` and so on;
+//! a test loads them and goes on (`tests/tests/states.rs`).
 
 use super::format::FORMAT_VERSION;
 use super::write::SnapshotWriter;
@@ -13,7 +14,8 @@ pub(super) type Step = fn(&mut SnapshotWriter<'static>) -> Result<(), String>;
 /// The steps, that from format 1 to 2 first.
 pub(super) const STEPS: [Step; FORMAT_VERSION as usize - 1] = [];
 
-/// The body of a state of format `version` (from 1) in the format that the last of `steps` leads to; `None` where it has that format.
+/// The body of a state of format `version` (from 1) in the format that the last of `steps` leads
+/// to; `None` where it has that format.
 pub(super) fn migrated(
     body: &[u8],
     version: u32,

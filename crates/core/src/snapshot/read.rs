@@ -33,7 +33,8 @@ impl Snapshot {
         Self::from_bytes(path, bytes)
     }
 
-    /// Checks the bytes of a state file and brings those of an older format up to the present one; `path` is for messages.
+    /// Checks the bytes of a state file and brings those of an older format up to the present one;
+    /// `path` is for messages.
     ///
     /// # Errors
     /// [`SnapshotError::Damaged`] or [`SnapshotError::Newer`].
@@ -61,7 +62,8 @@ impl Snapshot {
                 found: version,
             });
         }
-        // The checksum covers the body alone, so every word of the header has to be right by itself.
+        // The checksum covers the body alone, so every word of the header has to be right by
+        // itself.
         if version == 0 || number(12) != 0 {
             return Err(damaged(
                 "its header is not one that was ever written".into(),
@@ -89,8 +91,9 @@ impl Snapshot {
         })
     }
 
-    /// Checks what can be checked of the bytes of a state that comes from elsewhere before anything is read: the header of
-    /// the body, which names the entries and holds the plain values, has at most 1 MiB. `path` is for messages.
+    /// Checks what can be checked of the bytes of a state that comes from elsewhere before anything
+    /// is read: the header of the body, which names the entries and holds the plain values, has at
+    /// most 1 MiB. `path` is for messages.
     ///
     /// # Errors
     /// [`SnapshotError::Damaged`].
@@ -169,7 +172,8 @@ impl SnapshotReader<'_> {
     /// Finite numbers and their shape.
     ///
     /// # Errors
-    /// [`SnapshotError::Missing`] or [`SnapshotError::Entry`], also where a number is NaN or infinite.
+    /// [`SnapshotError::Missing`] or [`SnapshotError::Entry`], also where a number is NaN or
+    /// infinite.
     pub fn floats(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), SnapshotError> {
         self.checked_floats(name, f32::is_finite)
     }

@@ -109,7 +109,8 @@ impl<'a> SnapshotWriter<'a> {
 
     /// The body: a safetensors file.
     pub(super) fn body(&self) -> Result<Vec<u8>, String> {
-        // One entry for all: the order of a map of metadata is not reproducible, the file should be.
+        // One entry for all: the order of a map of metadata is not reproducible, the file should
+        // be.
         let values = serde_json::to_string(&self.values).map_err(|error| error.to_string())?;
         let metadata = HashMap::from([(VALUES.to_owned(), values)]);
         safetensors::serialize(
@@ -124,7 +125,8 @@ impl<'a> SnapshotWriter<'a> {
     /// The whole file's bytes.
     ///
     /// # Errors
-    /// When the state cannot be laid out, which is a fault of a component (a shape that is not its data's).
+    /// When the state cannot be laid out, which is a fault of a component (a shape that is not its
+    /// data's).
     pub fn to_bytes(&self) -> Result<Vec<u8>, SnapshotError> {
         let body = self.body().map_err(|problem| SnapshotError::Entry {
             name: "(all)".into(),

@@ -5,10 +5,12 @@ use crate::bank::Learning;
 use crate::{Error, Evidence, FeatureSource, Result, Role, ScoreInput, Scored};
 
 impl Stream {
-    /// Scores a whole set at once, for detectors whose bank learns from it. `each` gets the outcomes in the order of `images`.
+    /// Scores a whole set at once, for detectors whose bank learns from it. `each` gets the
+    /// outcomes in the order of `images`.
     ///
     /// # Errors
-    /// [`Error::NoBatch`] for other detectors; otherwise as for [`push`](Self::push), or what `each` returns.
+    /// [`Error::NoBatch`] for other detectors; otherwise as for [`push`](Self::push), or what
+    /// `each` returns.
     pub fn score_batch(
         &mut self,
         images: &dyn FeatureSource,

@@ -75,7 +75,8 @@ pub struct Stream {
     sequence: u64,
     absorbed_queries: u64,
     fitted: bool,
-    /// How often this stream has changed since it was opened: an assessment holds for one state only.
+    /// How often this stream has changed since it was opened: an assessment holds for one state
+    /// only.
     changes: u64,
     /// What left the memory with a part of an image: nothing is scored or saved any more.
     poisoned: Option<String>,
@@ -117,8 +118,8 @@ impl Stream {
         self.bank.as_ref().map(|bank| bank.status())
     }
 
-    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch of an image; `None` where it
-    /// searches exactly or has nothing to search.
+    /// How many of the true nearest vectors the bank's index finds for every `stride`-th patch of
+    /// an image; `None` where it searches exactly or has nothing to search.
     ///
     /// # Errors
     /// [`Error::Component`] when the bank cannot look at the features.
@@ -158,11 +159,12 @@ impl Stream {
             .map_or(Learning::Online, |bank| bank.learning())
     }
 
-    /// Shows a known normal: it is remembered and gets no score (k-shot, or the training pass of a bank that has one).
+    /// Shows a known normal: it is remembered and gets no score (k-shot, or the training pass of a
+    /// bank that has one).
     ///
     /// # Errors
-    /// [`Error::LateNormal`] after an image to be scored was absorbed or the training pass has ended; otherwise as for
-    /// [`push`](Self::push).
+    /// [`Error::LateNormal`] after an image to be scored was absorbed or the training pass has
+    /// ended; otherwise as for [`push`](Self::push).
     pub fn push_normal(&mut self, features: &Features) -> Result<()> {
         self.whole()?;
         if self.absorbed_queries > 0 || self.fitted {
@@ -187,10 +189,12 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the training pass of a bank that has one; nothing for other detectors. The first [`push`](Self::push) does it too.
+    /// Ends the training pass of a bank that has one; nothing for other detectors. The first
+    /// [`push`](Self::push) does it too.
     ///
     /// # Errors
-    /// [`Error::NotFitted`] without any known normal, [`Error::Component`] when the bank cannot do with those it has.
+    /// [`Error::NotFitted`] without any known normal, [`Error::Component`] when the bank cannot do
+    /// with those it has.
     pub fn fit(&mut self) -> Result<()> {
         let Some(bank) = &mut self.bank else {
             return Ok(());
@@ -214,13 +218,14 @@ impl Stream {
     /// Scores an image and, by `options`, remembers it.
     ///
     /// # Errors
-    /// When the features are unusable or a component fails on them; nothing of the image is remembered then.
+    /// When the features are unusable or a component fails on them; nothing of the image is
+    /// remembered then.
     pub fn push(&mut self, features: &Features, options: PushOptions) -> Result<Outcome> {
         self.push_observed(features, options, &mut |_, _| {})
     }
 
-    /// [`push`](Self::push), telling `observer` after each room how long the image was in it. A room may be told of twice:
-    /// once for its assessment, once for remembering.
+    /// [`push`](Self::push), telling `observer` after each room how long the image was in it. A
+    /// room may be told of twice: once for its assessment, once for remembering.
     ///
     /// # Errors
     /// As for [`push`](Self::push).
@@ -235,7 +240,8 @@ impl Stream {
         self.absorb(features, assessed, observer)
     }
 
-    /// Whether an image can be assessed as the stream is, without a training pass or a whole batch first.
+    /// Whether an image can be assessed as the stream is, without a training pass or a whole batch
+    /// first.
     pub fn can_score(&self) -> bool {
         match self.learning() {
             Learning::Online => true,
@@ -244,8 +250,8 @@ impl Stream {
         }
     }
 
-    /// Makes sure that images can be pushed: ends a training pass that is still open, and refuses what needs a whole batch. Every
-    /// [`push`](Self::push) does so first.
+    /// Makes sure that images can be pushed: ends a training pass that is still open, and refuses
+    /// what needs a whole batch. Every [`push`](Self::push) does so first.
     ///
     /// # Errors
     /// As for [`fit`](Self::fit), and [`Error::NeedsBatch`].

@@ -41,7 +41,8 @@ impl Stream {
         Ok(writer.write(path)?)
     }
 
-    /// This stream, just opened, with the state that was saved in a file. The policy of the calibration stays that of the config.
+    /// This stream, just opened, with the state that was saved in a file. The policy of the
+    /// calibration stays that of the config.
     ///
     /// # Errors
     /// [`Error::Snapshot`] or [`Error::StateMismatch`].

@@ -39,9 +39,9 @@ impl Assessed {
 }
 
 impl Stream {
-    /// The first half of [`push_observed`](Self::push_observed): the outcome of an image, while the stream stays as it is. So what
-    /// must be written down before the stream changes can be, and an image can be given up without a trace. The stream must be
-    /// [`ready`](Self::ready).
+    /// The first half of [`push_observed`](Self::push_observed): the outcome of an image, while the
+    /// stream stays as it is. So what must be written down before the stream changes can be, and an
+    /// image can be given up without a trace. The stream must be [`ready`](Self::ready).
     ///
     /// # Errors
     /// As for [`push`](Self::push).
@@ -69,12 +69,13 @@ impl Stream {
         })
     }
 
-    /// The second half of [`push_observed`](Self::push_observed): remembers and counts an image as its options say. `features` are
-    /// those that were assessed.
+    /// The second half of [`push_observed`](Self::push_observed): remembers and counts an image as
+    /// its options say. `features` are those that were assessed.
     ///
     /// # Errors
-    /// [`Error::StaleAssessment`] when the stream has changed since; [`Error::Component`] when bank or scorer cannot remember the
-    /// image. Where the bank has it and the scorer fails, the stream gives [`Error::Poisoned`] from then on.
+    /// [`Error::StaleAssessment`] when the stream has changed since; [`Error::Component`] when bank
+    /// or scorer cannot remember the image. Where the bank has it and the scorer fails, the stream
+    /// gives [`Error::Poisoned`] from then on.
     pub fn absorb(
         &mut self,
         features: &Features,

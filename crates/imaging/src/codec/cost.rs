@@ -15,8 +15,8 @@ impl Cost {
     /// Of a picture of `channels` values of `bits` bits per pixel, whose decoding takes `decoding`.
     pub(super) fn new(channels: u64, bits: u64, decoding: u64) -> Self {
         let picture = channels * bits.div_ceil(8);
-        // Two copies in gray or RGB while the picture is turned upright, and three channels of gray; premultiplied
-        // copies of the channels with alpha.
+        // Two copies in gray or RGB while the picture is turned upright, and three channels of
+        // gray; premultiplied copies of the channels with alpha.
         let converting = match (channels, bits > 8) {
             (1 | 2, false) => 4,
             (1 | 2, true) => 6,

@@ -31,14 +31,15 @@ impl ImageHeader {
         side(self.width) * side(self.height)
     }
 
-    /// An upper bound on the memory in bytes that [`decode`](crate::decode) takes for this file, the picture included.
+    /// An upper bound on the memory in bytes that [`decode`](crate::decode) takes for this file,
+    /// the picture included.
     pub fn decode_bytes(&self) -> u64 {
         let pixels = self.pixels().saturating_mul(self.cost.decoding);
         pixels.saturating_add(self.file_bytes).saturating_add(FIXED)
     }
 
-    /// An upper bound on the memory in bytes that decoding, the tensor of `recipe` and an RGB copy take, one after the
-    /// other.
+    /// An upper bound on the memory in bytes that decoding, the tensor of `recipe` and an RGB copy
+    /// take, one after the other.
     pub fn prepare_bytes(&self, recipe: &InputRecipe) -> u64 {
         let side = recipe.side as u64;
         let working = self.cost.picture + self.cost.converting;
@@ -56,8 +57,8 @@ impl ImageHeader {
     }
 }
 
-/// Reads the header of an image file: its size in pixels, and what decoding it will take. No memory for pixels is
-/// allocated.
+/// Reads the header of an image file: its size in pixels, and what decoding it will take. No memory
+/// for pixels is allocated.
 ///
 /// # Errors
 /// Those of [`decode`](crate::decode) that the header alone shows.

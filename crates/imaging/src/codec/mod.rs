@@ -30,8 +30,8 @@ use detect::format_of;
 /// Decodes an image file into a picture in the file's own mode.
 ///
 /// The format is taken from the content, not from a name. Of files with several images the first is
-/// read, and [`Picture::further_images`] counts the others. A page of a TIFF file that is marked as a
-/// reduced-resolution version of another is not an image.
+/// read, and [`Picture::further_images`] counts the others. A page of a TIFF file that is marked as
+/// a reduced-resolution version of another is not an image.
 ///
 /// # Errors
 /// [`ImagingError::Empty`], [`ImagingError::UnknownFormat`], [`ImagingError::TooLarge`] (found on

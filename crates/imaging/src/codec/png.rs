@@ -47,7 +47,8 @@ pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> 
     checked(info, limits)?;
     let (channels, bits) = (info.color_type.samples() as u64, info.bit_depth as u64);
     let picture = channels * bits.div_ceil(8);
-    // The samples as stored and as they are kept: two copies of 16-bit samples, packed ones besides unpacked ones.
+    // The samples as stored and as they are kept: two copies of 16-bit samples, packed ones besides
+    // unpacked ones.
     let decoding = if bits == 8 { picture } else { 2 * picture };
     Ok((info.width, info.height, Cost::new(channels, bits, decoding)))
 }
@@ -66,7 +67,8 @@ pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
     let default_is_frame = reader.info().frame_control.is_some();
     let mut data = vec![0; size];
     reader.next_frame(&mut data).map_err(&failed)?;
-    // The orientation may stand behind the pixels. A file that ends there is whole for this purpose.
+    // The orientation may stand behind the pixels. A file that ends there is whole for this
+    // purpose.
     let _ = reader.finish();
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);

@@ -52,7 +52,8 @@ pub(super) fn webp_header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Co
     let (width, height) = decoder.dimensions();
     let channels = u64::from(decoder.color_type().bytes_per_pixel());
     limits.check_picture(width, height, channels + 8)?;
-    // Planes, a frame with alpha, its alpha channel, and the canvas of an animation besides the pixels.
+    // Planes, a frame with alpha, its alpha channel, and the canvas of an animation besides the
+    // pixels.
     Ok((width, height, Cost::new(channels, 8, channels + 12)))
 }
 

@@ -27,8 +27,9 @@ type Entry<'t> = (String, Cow<'t, [f32]>, Vec<usize>);
 
 /// The features of one backbone, a safetensors file an image.
 ///
-/// A file is named by the sha256 of the image's bytes, its folder by what decides the features: weights, options, blocks. An f32
-/// image of 1369 patches and four blocks of width 1024 takes 22 MB.
+/// A file is named by the sha256 of the image's bytes, its folder by what decides the features:
+/// weights, options, blocks. An f32 image of 1369 patches and four blocks of width 1024 takes 22
+/// MB.
 #[derive(Debug, Clone)]
 pub struct FeatureStore {
     folder: PathBuf,
@@ -38,7 +39,8 @@ pub struct FeatureStore {
 }
 
 impl FeatureStore {
-    /// The store below `root` for a backbone; `identity` is all of its config that decides the features.
+    /// The store below `root` for a backbone; `identity` is all of its config that decides the
+    /// features.
     pub fn new(root: &Path, identity: &serde_json::Value, spec: &BackboneSpec) -> Self {
         let blocks: Vec<usize> = spec.blocks.iter().map(|(block, _)| *block).collect();
         let mut hasher = Sha256::new();
@@ -77,10 +79,12 @@ impl FeatureStore {
         self.file_of(key).exists()
     }
 
-    /// Makes sure that the features of `image` are there; `original` is its file where that was read already.
+    /// Makes sure that the features of `image` are there; `original` is its file where that was
+    /// read already.
     ///
     /// # Errors
-    /// When the image cannot be read or does not have the key any more, the backbone fails or the store cannot be written.
+    /// When the image cannot be read or does not have the key any more, the backbone fails or the
+    /// store cannot be written.
     pub fn ensure(
         &self,
         backbone: &dyn Backbone,
@@ -151,7 +155,8 @@ impl FeatureStore {
     /// The features of the image with this key.
     ///
     /// # Errors
-    /// [`Error::Io`] when they are not there, [`Error::Damaged`] when the file is not what it should be.
+    /// [`Error::Io`] when they are not there, [`Error::Damaged`] when the file is not what it
+    /// should be.
     pub fn read(&self, key: &str) -> Result<(Features, EncodeTime)> {
         let path = self.file_of(key);
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;

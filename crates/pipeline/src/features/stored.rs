@@ -7,7 +7,8 @@ use rareclip_core::{BoxError, FeatureSource, Features};
 
 use crate::{EncodeTime, Error, FeatureStore, Result};
 
-/// Images of a [`FeatureStore`] by position, read when they are asked for: a set may be larger than memory.
+/// Images of a [`FeatureStore`] by position, read when they are asked for: a set may be larger than
+/// memory.
 pub struct StoredImages<'s> {
     store: &'s FeatureStore,
     images: Vec<Stored>,
@@ -22,8 +23,8 @@ struct Stored {
 }
 
 impl<'s> StoredImages<'s> {
-    /// No images yet. `stopped` is asked whenever features are read as a [`FeatureSource`]: a method that compares all images
-    /// reads them again and again, and can be stopped nowhere else.
+    /// No images yet. `stopped` is asked whenever features are read as a [`FeatureSource`]: a
+    /// method that compares all images reads them again and again, and can be stopped nowhere else.
     pub fn new(store: &'s FeatureStore, stopped: &'s (dyn Fn() -> bool + Sync)) -> Self {
         Self {
             store,
@@ -32,7 +33,8 @@ impl<'s> StoredImages<'s> {
         }
     }
 
-    /// Adds the image that the store holds under `key`; `file_bytes` is the size of its file, where known.
+    /// Adds the image that the store holds under `key`; `file_bytes` is the size of its file, where
+    /// known.
     pub fn push(&mut self, key: impl Into<String>, file_bytes: Option<u64>) {
         self.images.push(Stored {
             key: key.into(),

@@ -120,7 +120,8 @@ fn thinned<T: Copy>(items: &[T], limit: usize) -> Vec<T> {
     }
 }
 
-/// Both charts of a category with their legend; `None` where no detector has images of both classes.
+/// Both charts of a category with their legend; `None` where no detector has images of both
+/// classes.
 pub(super) fn charts(category: &Category<'_>) -> Option<Markup> {
     let curves: Vec<(&Entry<'_>, Points, Points)> = category
         .entries

@@ -28,7 +28,8 @@ struct Kind<'a> {
     images: Vec<(Scored<'a>, String)>,
 }
 
-/// The kinds of a run: without labels the highest scores, with labels hits, misses and false alarms.
+/// The kinds of a run: without labels the highest scores, with labels hits, misses and false
+/// alarms.
 fn kinds<'a>(entry: &Entry<'a>, most: usize) -> Vec<Kind<'a>> {
     let of = |label: Option<bool>| -> Vec<Scored<'a>> {
         let images = entry.ranked.iter().copied();

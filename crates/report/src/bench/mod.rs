@@ -1,4 +1,5 @@
-//! The report of a benchmark: tables, curves, pictures, in one HTML file; and the tables alone as Markdown.
+//! The report of a benchmark: tables, curves, pictures, in one HTML file; and the tables alone as
+//! Markdown.
 //!
 //! The same result gives the same bytes. Curves, histograms and galleries are of the first seed.
 
@@ -28,9 +29,10 @@ use view::View;
 const STYLE: &str = include_str!("bench.css");
 const SCRIPT: &str = include_str!("bench.js");
 
-/// The report as the text of an HTML file. Every string of the input is escaped. With `pictures`, the gallery shows thumbnails of
-/// images of the data set and of the kept maps over them; without, names and scores, so that nothing of the data set is passed on.
-/// An image that cannot be read leaves a placeholder that says why.
+/// The report as the text of an HTML file. Every string of the input is escaped. With `pictures`,
+/// the gallery shows thumbnails of images of the data set and of the kept maps over them; without,
+/// names and scores, so that nothing of the data set is passed on. An image that cannot be read
+/// leaves a placeholder that says why.
 ///
 /// # Errors
 /// When detectors were not run on the same images, or a config cannot be written as TOML.

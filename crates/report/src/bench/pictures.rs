@@ -59,7 +59,8 @@ impl Maps {
     /// The maps that the benchmark kept of a run.
     ///
     /// # Errors
-    /// When the file is not there, as for runs of image scores alone, or does not belong to the run.
+    /// When the file is not there, as for runs of image scores alone, or does not belong to the
+    /// run.
     fn read(plan: &Plan, run: &Run) -> anyhow::Result<Self> {
         let path = plan.maps_file(&run.detector, &run.category, run.seed);
         let context = || path.display().to_string();
@@ -128,8 +129,8 @@ impl<'a> Album<'a> {
         self.small.clear();
     }
 
-    /// The image with this id and its map, at place `at` of the stream. `preset` is how the detector
-    /// read the image, so that map and picture agree about what is up.
+    /// The image with this id and its map, at place `at` of the stream. `preset` is how the
+    /// detector read the image, so that map and picture agree about what is up.
     ///
     /// # Errors
     /// What is wrong with the image or its mask, in words.

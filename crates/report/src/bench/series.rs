@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use crate::text::printable;
 
-/// Colours and dash patterns of the style sheet. Having no common divisor, they make 35 different lines.
+/// Colours and dash patterns of the style sheet. Having no common divisor, they make 35 different
+/// lines.
 const COLOURS: usize = 7;
 const DASHES: usize = 5;
 

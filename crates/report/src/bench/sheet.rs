@@ -85,7 +85,8 @@ fn leading(cell: &str) -> Option<f64> {
     cell.split(' ').next()?.parse().ok()
 }
 
-/// Places of the best among `cells` as printed: all that share it. None where there is nothing to choose from.
+/// Places of the best among `cells` as printed: all that share it. None where there is nothing to
+/// choose from.
 fn best(cells: &[&str], which: Best) -> Vec<usize> {
     let values: Vec<(usize, f64)> = cells
         .iter()

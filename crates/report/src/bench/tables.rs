@@ -93,7 +93,8 @@ fn by_category(view: &View<'_>, metric: Metric, notes: &mut Footnotes) -> Sheet 
     sheet
 }
 
-/// The published value of a metric in percent. Papers compute the AUPRO as the published evaluation code does.
+/// The published value of a metric in percent. Papers compute the AUPRO as the published evaluation
+/// code does.
 fn published(metric: Metric, figure: &Figure) -> Option<f64> {
     match metric {
         Metric::ImageAuroc => Some(figure.image_auroc),
@@ -151,7 +152,8 @@ pub(super) fn intervals(view: &View<'_>) -> Option<Sheet> {
     )
 }
 
-/// DeLong's paired test of every further detector against the first; `None` where there is nothing to test.
+/// DeLong's paired test of every further detector against the first; `None` where there is nothing
+/// to test.
 ///
 /// # Errors
 /// When two detectors were not run on the same images.

@@ -2,7 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// The position of the offer that suits best, the first of equals; `None` if none is accepted. No header accepts everything.
+/// The position of the offer that suits best, the first of equals; `None` if none is accepted. No
+/// header accepts everything.
 pub(crate) fn negotiate(headers: &HeaderMap, offers: &[&str]) -> Option<usize> {
     let values: Vec<&str> = headers
         .get_all(header::ACCEPT)

@@ -1,4 +1,5 @@
-//! Whether a request may do what it asks for: by its host, the page that it comes from, and its key.
+//! Whether a request may do what it asks for: by its host, the page that it comes from, and its
+//! key.
 
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ use super::state::Api;
 use crate::security::{self, Refusal, Scope};
 
 impl Caller {
-    /// Whether the caller may still do what needs `scope`: its key may have been revoked since its request came.
+    /// Whether the caller may still do what needs `scope`: its key may have been revoked since its
+    /// request came.
     pub(crate) fn still_may(&self, api: &Api, scope: Scope) -> bool {
         match (&self.key, api.options.keys.as_deref()) {
             (Some(key), Some(ring)) => ring.scope_of(key).is_some_and(|has| has >= scope),
@@ -57,7 +59,8 @@ fn unlocked(api: &Api) -> bool {
     ring.is_none_or(|ring| ring.is_open())
 }
 
-/// Checks a request before its route handles it. `route` is its template; `None`: there is no such route.
+/// Checks a request before its route handles it. `route` is its template; `None`: there is no such
+/// route.
 pub(super) fn admit(api: &Api, route: Option<&str>, request: &Request) -> Result<Caller, ApiError> {
     let (headers, uri) = (request.headers(), request.uri());
     security::one_host(headers, uri)
@@ -69,7 +72,8 @@ pub(super) fn admit(api: &Api, route: Option<&str>, request: &Request) -> Result
         own_host(api, peer, request)?;
     }
     let needed = route.and_then(|route| required(request.method(), route));
-    // The files of the page and health checks hold no data. Everything else is for the service's own page and for programs.
+    // The files of the page and health checks hold no data. Everything else is for the service's
+    // own page and for programs.
     if needed.is_some() || !is_safe(request.method()) {
         let tls = peer.is_some_and(|peer| peer.tls);
         security::own_origin(headers, uri, tls, &api.options.allowed_origins)
@@ -123,11 +127,12 @@ fn key(api: &Api, headers: &HeaderMap, needed: Scope) -> Result<Arc<str>, ApiErr
     Ok(sha256.into())
 }
 
-/// While no key is needed, a web page must not reach the service by a name that its owner points at this machine.
+/// While no key is needed, a web page must not reach the service by a name that its owner points at
+/// this machine.
 ///
-/// Over loopback only names of this machine are accepted, whatever address the service listens on: a browser on this machine
-/// reaches 127.0.0.1 also where the service listens on all addresses. On an address of the network the names are not known,
-/// so there the check needs a list of them.
+/// Over loopback only names of this machine are accepted, whatever address the service listens on:
+/// a browser on this machine reaches 127.0.0.1 also where the service listens on all addresses. On
+/// an address of the network the names are not known, so there the check needs a list of them.
 fn own_host(api: &Api, peer: Option<&Peer>, request: &Request) -> Result<(), ApiError> {
     let allowed_hosts = &api.options.allowed_hosts;
     let over_loopback = api.options.loopback || peer.is_some_and(Peer::over_loopback);

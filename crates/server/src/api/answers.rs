@@ -66,8 +66,8 @@ fn no_room(api: &Api) -> ApiError {
     )
 }
 
-/// Counts the bytes of large answers until they are sent, and refuses those that do not fit. What has changed
-/// something is answered in any case.
+/// Counts the bytes of large answers until they are sent, and refuses those that do not fit. What
+/// has changed something is answered in any case.
 pub(crate) async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     let response = next.run(request).await;
@@ -129,7 +129,8 @@ pub(crate) fn export_slot(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
     })
 }
 
-/// A state file as a body that is read from disk as it is sent. `slot` is given back with the last byte.
+/// A state file as a body that is read from disk as it is sent. `slot` is given back with the last
+/// byte.
 pub(crate) fn file(state: StateExport, slot: OwnedSemaphorePermit) -> Body {
     let mut file = tokio::fs::File::from_std(state.file);
     file.set_max_buf_size(CHUNK);

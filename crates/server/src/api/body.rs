@@ -40,7 +40,8 @@ pub(crate) struct Allowance {
     pub(crate) weight: usize,
 }
 
-/// Reads a body. Its room is taken as it arrives, so that one who only announces bytes holds nothing.
+/// Reads a body. Its room is taken as it arrives, so that one who only announces bytes holds
+/// nothing.
 pub(crate) async fn read(
     api: &Api,
     headers: &HeaderMap,

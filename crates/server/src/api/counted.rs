@@ -1,4 +1,5 @@
-//! JSON whose lists are counted while they are read, so that a small body cannot become many elements in memory.
+//! JSON whose lists are counted while they are read, so that a small body cannot become many
+//! elements in memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -113,7 +114,8 @@ impl<'de, T: Deserialize<'de>, F: Fn()> Visitor<'de> for List<T, F> {
     }
 }
 
-/// A table of parameters: text, numbers, true and false. Lists and tables in it count as null; the protocol has none.
+/// A table of parameters: text, numbers, true and false. Lists and tables in it count as null; the
+/// protocol has none.
 pub(crate) fn parameters<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Map<String, Value>, D::Error> {

@@ -1,4 +1,5 @@
-//! What happens, as it happens: server-sent events, caught up from the history where a client was away or slow.
+//! What happens, as it happens: server-sent events, caught up from the history where a client was
+//! away or slow.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Weak};
@@ -34,17 +35,19 @@ type Frames = Sse<ReceiverStream<Result<Frame, Infallible>>>;
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Results with ids above this come first, from the history. `Last-Event-ID` does the same and has precedence.
+    /// Results with ids above this come first, from the history. `Last-Event-ID` does the same and
+    /// has precedence.
     #[param(example = 1199)]
     after: Option<u64>,
 }
 
 /// Events of a stream
 ///
-/// Server-sent events: `result` (data: a ResultRecord with `stream`; id: that of the result), `stream` (data: a StreamInfo with
-/// `stream`), `deleted` (the stream is gone; the last event). With `Last-Event-ID` or `after`, the results since then come first,
-/// none left out and none twice. A comment every 15 s keeps the connection alive. The events end when the key is revoked, and when
-/// the client does not read them for 30 s.
+/// Server-sent events: `result` (data: a ResultRecord with `stream`; id: that of the result),
+/// `stream` (data: a StreamInfo with `stream`), `deleted` (the stream is gone; the last event).
+/// With `Last-Event-ID` or `after`, the results since then come first, none left out and none
+/// twice. A comment every 15 s keeps the connection alive. The events end when the key is revoked,
+/// and when the client does not read them for 30 s.
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/events",
@@ -86,8 +89,8 @@ pub(crate) async fn of_stream(
 
 /// Events of all streams
 ///
-/// As for one stream, from now on: what came before is in the histories. A client too slow to keep up is told so by an event
-/// `notice` and should read the lists anew.
+/// As for one stream, from now on: what came before is in the histories. A client too slow to keep
+/// up is told so by an event `notice` and should read the lists anew.
 #[utoipa::path(
     get,
     path = "/v1/events",
@@ -183,7 +186,8 @@ impl Outlet {
         sent.map_err(|_| Ended)
     }
 
-    /// Sends a comment now and then, so that a client that has gone or may no longer read is found out.
+    /// Sends a comment now and then, so that a client that has gone or may no longer read is found
+    /// out.
     async fn keep_alive(&self) -> Ended {
         loop {
             tokio::time::sleep(self.keep_alive).await;
@@ -289,7 +293,8 @@ impl Follower {
                 Ok(page) => page,
                 Err(ServiceError::NotFound { .. }) => return Err(Ended),
                 Err(error) => {
-                    // Better to break off, so that the client comes again with its last id, than to leave a gap.
+                    // Better to break off, so that the client comes again with its last id, than to
+                    // leave a gap.
                     tracing::warn!(error = %Logged(&error), stream = self.name, "events cannot be caught up");
                     return Err(Ended);
                 }

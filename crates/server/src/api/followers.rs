@@ -1,4 +1,5 @@
-//! Who follows events: how many event streams there may be, in all, with one key and from one address.
+//! Who follows events: how many event streams there may be, in all, with one key and from one
+//! address.
 
 use std::collections::HashMap;
 use std::hash::Hash;

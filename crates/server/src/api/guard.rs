@@ -1,4 +1,5 @@
-//! What every request passes on its way in and out: who asks, from which page, and how the answer is marked.
+//! What every request passes on its way in and out: who asks, from which page, and how the answer
+//! is marked.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,7 +75,8 @@ fn allowed_origin(api: &Api, headers: &HeaderMap) -> Option<HeaderValue> {
     found.then(|| value.clone())
 }
 
-/// The answer to a browser that asks beforehand whether a page of an allowed origin may send a request.
+/// The answer to a browser that asks beforehand whether a page of an allowed origin may send a
+/// request.
 fn preflight(origin: Option<&HeaderValue>, request: &Request) -> Option<Response> {
     let asks = request
         .headers()

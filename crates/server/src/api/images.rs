@@ -98,17 +98,19 @@ pub enum Scored {
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ImageQuery {
-    /// Whether the stream learns from the images; `false`: a peek that leaves no trace. Missing: `true`.
+    /// Whether the stream learns from the images; `false`: a peek that leaves no trace. Missing:
+    /// `true`.
     #[param(example = true)]
     update: Option<bool>,
     /// Name of a raw image, up to 512 bytes.
     #[param(example = "cell-0042.png")]
     image: Option<String>,
-    /// Milliseconds within which the answer is wanted, 1 to 3600000. Missing: as the service is set.
+    /// Milliseconds within which the answer is wanted, 1 to 3600000. Missing: as the service is
+    /// set.
     #[param(example = 2000, minimum = 1, maximum = 3_600_000)]
     timeout_ms: Option<u64>,
-    /// The form of the anomaly map to answer with instead of JSON: `heatmap` (PNG), `overlay` (PNG), `npy`, `f32` (32-bit
-    /// floats, little-endian, row by row).
+    /// The form of the anomaly map to answer with instead of JSON: `heatmap` (PNG), `overlay`
+    /// (PNG), `npy`, `f32` (32-bit floats, little-endian, row by row).
     #[param(example = "heatmap")]
     map: Option<MapForm>,
 }
@@ -178,10 +180,11 @@ fn not_acceptable(detail: &str) -> ApiError {
 
 /// Score images
 ///
-/// Scores one image or several, in order, and by default lets the stream learn from them. A single image is answered by an
-/// `Answer`, several by `Answers`. Nothing is scored where there is no room for all of them (429 with `Retry-After`). With an
-/// `Idempotency-Key` the same image sent again gets the first answer again; image i of a batch has the key `KEY/i`. A client
-/// that hangs up takes its images back as far as the stream has not begun to learn from them.
+/// Scores one image or several, in order, and by default lets the stream learn from them. A single
+/// image is answered by an `Answer`, several by `Answers`. Nothing is scored where there is no room
+/// for all of them (429 with `Retry-After`). With an `Idempotency-Key` the same image sent again
+/// gets the first answer again; image i of a batch has the key `KEY/i`. A client that hangs up
+/// takes its images back as far as the stream has not begun to learn from them.
 #[utoipa::path(
     post,
     path = "/v1/streams/{name}/images",

@@ -211,8 +211,8 @@ fn encoded(body: EncodedImages, max: usize) -> Result<Vec<Submission>, ApiError>
         .collect()
 }
 
-/// Decodes base64 as clients send it: in the standard or the URL-safe alphabet, with or without padding and line breaks, or as
-/// a `data:` URI.
+/// Decodes base64 as clients send it: in the standard or the URL-safe alphabet, with or without
+/// padding and line breaks, or as a `data:` URI.
 ///
 /// # Errors
 /// What is wrong with the text, in words.

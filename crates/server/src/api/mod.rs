@@ -1,4 +1,5 @@
-//! The service over HTTP: REST under `/v1`, the Open Inference Protocol under `/v2`, server-sent events, metrics, the page.
+//! The service over HTTP: REST under `/v1`, the Open Inference Protocol under `/v2`, server-sent
+//! events, metrics, the page.
 
 mod accept;
 mod access;
@@ -122,7 +123,8 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::internal(text.unwrap_or_else(|| "a panic".into())).into_response()
 }
 
-/// Text is; pictures, maps and state files are compressed or random, and event streams must not be held up.
+/// Text is; pictures, maps and state files are compressed or random, and event streams must not be
+/// held up.
 fn worth_compressing(
     status: StatusCode,
     _: Version,

@@ -222,8 +222,8 @@ fn error(open_inference: bool) -> utoipa::openapi::Response {
         .build()
 }
 
-/// Makes one object of an object and those that are flattened into it: programs that read the document, and people, then find
-/// every field in one place.
+/// Makes one object of an object and those that are flattened into it: programs that read the
+/// document, and people, then find every field in one place.
 fn flatten(schema: &mut Schema) {
     let Schema::AllOf(all) = schema else { return };
     let objects: Option<Vec<_>> = all

@@ -42,8 +42,8 @@ pub(crate) struct Feedback {
 
 /// List results
 ///
-/// The history of a stream, newest first, up to `limit` at a time: the next page begins `before` the last id. With `after`,
-/// oldest first: what came since.
+/// The history of a stream, newest first, up to `limit` at a time: the next page begins `before`
+/// the last id. With `after`, oldest first: what came since.
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/results",
@@ -94,8 +94,8 @@ pub(crate) async fn get(
 
 /// Give feedback
 ///
-/// Says whether an image was normal or a defect. Thresholds can be set by it (`POST /v1/streams/{name}/calibrate`); the memory
-/// of the stream is not changed.
+/// Says whether an image was normal or a defect. Thresholds can be set by it
+/// (`POST /v1/streams/{name}/calibrate`); the memory of the stream is not changed.
 #[utoipa::path(
     put,
     path = "/v1/streams/{name}/results/{id}/feedback",
@@ -199,7 +199,8 @@ async fn show(api: &Api, name: &str, id: u64, picture: Picture) -> Result<Respon
 
 /// Heatmap of a result
 ///
-/// The anomaly map in colours. Recent results have one, older ones where pictures are kept; else 410.
+/// The anomaly map in colours. Recent results have one, older ones where pictures are kept;
+/// else 410.
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/results/{id}/heatmap",
@@ -276,8 +277,9 @@ pub(crate) async fn picture(
 
 /// Map of a result
 ///
-/// The anomaly map as numbers: an `.npy` file of 32-bit floats `[height, width]`, or with `Accept: application/octet-stream`
-/// the bare floats, little-endian, row by row, their shape in the header `Rareclip-Shape`.
+/// The anomaly map as numbers: an `.npy` file of 32-bit floats `[height, width]`, or with
+/// `Accept: application/octet-stream` the bare floats, little-endian, row by row, their shape in
+/// the header `Rareclip-Shape`.
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/results/{id}/map",

@@ -45,7 +45,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `shutdown` ends, then lets requests in work finish within the grace period and closes the service.
+/// Serves until `shutdown` ends, then lets requests in work finish within the grace period and
+/// closes the service.
 ///
 /// # Errors
 /// [`ServeError`]: nothing was served, or the socket failed; the service is closed in either case.

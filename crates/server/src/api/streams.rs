@@ -43,7 +43,8 @@ pub(crate) async fn list(
 
 /// Create a stream
 ///
-/// One stream for each camera and product. Creating one that is there with the same detector changes nothing.
+/// One stream for each camera and product. Creating one that is there with the same detector
+/// changes nothing.
 #[utoipa::path(
     post,
     path = "/v1/streams",
@@ -165,8 +166,9 @@ pub(crate) async fn unfreeze(
 
 /// Set the threshold
 ///
-/// Changes how scores become verdicts, without scoring anything again: `{"type":"fixed","threshold":0.4}`,
-/// `{"type":"quantile","quantile":0.95}`, `{"type":"false-alarm-rate","rate":0.01}`.
+/// Changes how scores become verdicts, without scoring anything again:
+/// `{"type":"fixed","threshold":0.4}`, `{"type":"quantile","quantile":0.95}`,
+/// `{"type":"false-alarm-rate","rate":0.01}`.
 #[utoipa::path(
     put,
     path = "/v1/streams/{name}/threshold",
@@ -250,9 +252,10 @@ pub(crate) enum CalibrateBody {
 
 /// Calibrate by known normals
 ///
-/// Sets the threshold so that at most a given share of normal images is called anomalous. The normals are results that people
-/// called normal (`{"by":"feedback","rate":0.01}`), the latest results (`{"by":"history","rate":0.01,"last":500}`), or images in
-/// the body as for `images`, with `?rate=`; those are scored without being remembered.
+/// Sets the threshold so that at most a given share of normal images is called anomalous. The
+/// normals are results that people called normal (`{"by":"feedback","rate":0.01}`), the latest
+/// results (`{"by":"history","rate":0.01,"last":500}`), or images in the body as for `images`, with
+/// `?rate=`; those are scored without being remembered.
 #[utoipa::path(
     post,
     path = "/v1/streams/{name}/calibrate",
@@ -313,7 +316,8 @@ pub(crate) async fn calibrate(
 
 /// How a stream is to be calibrated, or the images of what is normal.
 fn normals_of(bytes: &[u8], max: usize) -> Result<(Option<Calibrate>, Vec<Submission>), ApiError> {
-    // The word `by` tells the two apart; its value need not be looked at to say what is wrong with the rest.
+    // The word `by` tells the two apart; its value need not be looked at to say what is wrong with
+    // the rest.
     #[derive(Deserialize)]
     struct Probe {
         by: Option<serde::de::IgnoredAny>,
@@ -326,8 +330,8 @@ fn normals_of(bytes: &[u8], max: usize) -> Result<(Option<Calibrate>, Vec<Submis
 
 /// Show known normals
 ///
-/// Images that are known to be normal: the stream learns from them as a method with a training pass wants it (PatchCore), or
-/// before the first image comes (few-shot). Bodies as for `images`.
+/// Images that are known to be normal: the stream learns from them as a method with a training pass
+/// wants it (PatchCore), or before the first image comes (few-shot). Bodies as for `images`.
 #[utoipa::path(
     post,
     path = "/v1/streams/{name}/normals",
@@ -357,8 +361,9 @@ pub(crate) async fn normals(
 
 /// Export the state
 ///
-/// The memory of the stream as a file, the same that `rareclip scan --state` writes. The stream writes it to disk first; it is
-/// sent from there, a few at a time (429 with `Retry-After` beyond that).
+/// The memory of the stream as a file, the same that `rareclip scan --state` writes. The stream
+/// writes it to disk first; it is sent from there, a few at a time (429 with `Retry-After` beyond
+/// that).
 #[utoipa::path(
     get,
     path = "/v1/streams/{name}/export",
@@ -385,7 +390,8 @@ pub(crate) async fn export(
 
 /// Import a state
 ///
-/// Replaces the memory of the stream by that of a state file of the same detector. The history stays.
+/// Replaces the memory of the stream by that of a state file of the same detector. The history
+/// stays.
 #[utoipa::path(
     post,
     path = "/v1/streams/{name}/import",

@@ -20,7 +20,8 @@ pub enum ExposureError {
     Plain(SocketAddr),
 }
 
-/// Checks that serving `address` exposes nothing that the operator did not ask for. Loopback is always fine.
+/// Checks that serving `address` exposes nothing that the operator did not ask for. Loopback is
+/// always fine.
 ///
 /// `allow_open` and `allow_plain` are the operator's explicit words.
 ///

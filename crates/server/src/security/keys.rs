@@ -125,8 +125,8 @@ struct Held {
     readable: bool,
 }
 
-/// The keys in a file, read again whenever the file has changed: what `rareclip keys` does to the file holds for a running
-/// service at once.
+/// The keys in a file, read again whenever the file has changed: what `rareclip keys` does to the
+/// file holds for a running service at once.
 #[derive(Debug)]
 pub struct KeyRing {
     path: PathBuf,
@@ -239,7 +239,8 @@ impl KeyRing {
                 held.readable = true;
             }
             Err(problem) => {
-                // Without a list that can be trusted no key is valid: a revoked one must not come back.
+                // Without a list that can be trusted no key is valid: a revoked one must not come
+                // back.
                 if held.readable || now != held.stamp {
                     tracing::error!(%problem, "keys cannot be read; every key is refused until they can");
                 }
@@ -250,10 +251,11 @@ impl KeyRing {
         held.stamp = now;
     }
 
-    /// The keys in the file, which only the caller may change until it drops the lock: neither another process nor another thread
-    /// loses a change to this one.
+    /// The keys in the file, which only the caller may change until it drops the lock: neither
+    /// another process nor another thread loses a change to this one.
     fn change(&self) -> Result<(Vec<KeyInfo>, Exclusive), KeyError> {
-        // Before the mutex of this ring: a caller that waits for another process must not delay requests.
+        // Before the mutex of this ring: a caller that waits for another process must not delay
+        // requests.
         let exclusive = Exclusive::of(&self.path)?;
         Ok((read(&self.path)?, exclusive))
     }
@@ -278,13 +280,15 @@ impl KeyRing {
 }
 
 impl KeyRing {
-    /// SHA-256 and scope of the key with this secret; `None` where [`check`](Self::check) returns `None`.
+    /// SHA-256 and scope of the key with this secret; `None` where [`check`](Self::check) returns
+    /// `None`.
     pub(crate) fn identify(&self, secret: &str) -> Option<(String, Scope)> {
         let scope = self.check(secret)?;
         Some((digest(secret), scope))
     }
 
-    /// The scope that the key with this SHA-256 has now; `None` if it was revoked, or if the file cannot be read.
+    /// The scope that the key with this SHA-256 has now; `None` if it was revoked, or if the file
+    /// cannot be read.
     pub(crate) fn scope_of(&self, sha256: &str) -> Option<Scope> {
         let keys = self.list();
         let found = keys.iter().find(|key| key.sha256 == sha256);
@@ -430,7 +434,8 @@ mod tests {
         assert_eq!(ring.list().len(), 1);
     }
 
-    /// Every thread adds keys of its own and revokes keys that were there; `ring` gives the ring that a thread works with.
+    /// Every thread adds keys of its own and revokes keys that were there; `ring` gives the ring
+    /// that a thread works with.
     fn from_many_threads(path: &Path, ring: impl Fn() -> std::sync::Arc<KeyRing> + Sync) {
         const THREADS: usize = 8;
         const EACH: usize = 6;

@@ -1,4 +1,5 @@
-//! Who may talk to the service, and over what: API keys, TLS, and the checks that keep web pages of others out.
+//! Who may talk to the service, and over what: API keys, TLS, and the checks that keep web pages of
+//! others out.
 
 mod exposure;
 pub mod keys;

@@ -43,7 +43,8 @@ pub(crate) fn is_address(host: &str) -> bool {
     name_of(host).parse::<IpAddr>().is_ok()
 }
 
-/// Checks that a request names one host: two could be understood differently by a proxy and by this service.
+/// Checks that a request names one host: two could be understood differently by a proxy and by this
+/// service.
 pub(crate) fn one_host(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
     let refuse = |detail: String| {
         Err(Refusal {
@@ -83,10 +84,11 @@ pub(crate) fn one_key(headers: &HeaderMap) -> Result<(), Refusal> {
     })
 }
 
-/// Checks that a request comes from the service's own page, from a page of an allowed origin, or from a program.
+/// Checks that a request comes from the service's own page, from a page of an allowed origin, or
+/// from a program.
 ///
-/// A browser states for which page it acts in `Origin` or `Sec-Fetch-Site`; programs send neither. A page on another port of
-/// this host is another origin (`same-site`).
+/// A browser states for which page it acts in `Origin` or `Sec-Fetch-Site`; programs send neither.
+/// A page on another port of this host is another origin (`same-site`).
 pub(crate) fn own_origin(
     headers: &HeaderMap,
     uri: &Uri,

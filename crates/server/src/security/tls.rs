@@ -111,8 +111,8 @@ impl TlsFiles {
         [&self.certificate, &self.key].map(|path| fs::metadata(path).ok()?.modified().ok())
     }
 
-    /// Gives `config` the new files whenever they have changed and can be used; until then the old certificate stays. Never
-    /// ends; to be dropped with the server.
+    /// Gives `config` the new files whenever they have changed and can be used; until then the old
+    /// certificate stays. Never ends; to be dropped with the server.
     pub(crate) async fn watch(self, config: Reloaded) {
         self.watch_every(config, LOOK_EVERY).await;
     }

@@ -22,8 +22,8 @@ impl Service {
     /// Creates a stream; `false` where it was there with the same detector.
     ///
     /// # Errors
-    /// [`ServiceError::Conflict`] where it was there with another one; [`ServiceError::Invalid`] on a name, detector or
-    /// calibration that cannot be.
+    /// [`ServiceError::Conflict`] where it was there with another one; [`ServiceError::Invalid`] on
+    /// a name, detector or calibration that cannot be.
     pub async fn create(&self, new: NewStream) -> Result<(StreamInfo, bool)> {
         self.running()?;
         check_name(&new.name)?;
@@ -296,7 +296,8 @@ impl Service {
         Ok(())
     }
 
-    /// Decodes images as the detector `detector` would until one can be decoded. Nothing is kept of it.
+    /// Decodes images as the detector `detector` would until one can be decoded. Nothing is kept of
+    /// it.
     ///
     /// # Errors
     /// What is wrong with the first image, where none can be decoded.

@@ -8,9 +8,11 @@ use crate::streams::{self, Ready, Shared, Window, Work};
 
 /// Where images go to be encoded.
 pub(super) struct Dispatch {
-    /// Bounds how many images are between the decoder and the end of their stream's work: features are large.
+    /// Bounds how many images are between the decoder and the end of their stream's work: features
+    /// are large.
     window: Arc<Semaphore>,
-    /// How many of them may be of one stream: one whose images do not end must leave room for the others.
+    /// How many of them may be of one stream: one whose images do not end must leave room for the
+    /// others.
     share: usize,
 }
 
@@ -29,7 +31,8 @@ impl Dispatch {
         let window = Arc::clone(&self.window);
         let share = Arc::new(Semaphore::new(self.share));
         tokio::spawn(async move {
-            // Room is given in the order of arrival, so the next image of every stream is among those that have it.
+            // Room is given in the order of arrival, so the next image of every stream is among
+            // those that have it.
             while let Some(work) = works.recv().await {
                 if work.ready.is_closed() {
                     continue;

@@ -14,12 +14,14 @@ use crate::submission::{Submission, SubmitOptions, Submitted};
 use crate::text;
 
 impl Service {
-    /// Scores images in the order given, after all that the stream was sent before. All are admitted, or none. An image is given up
-    /// without a trace when this future is dropped before its update has begun.
+    /// Scores images in the order given, after all that the stream was sent before. All are
+    /// admitted, or none. An image is given up without a trace when this future is dropped before
+    /// its update has begun.
     ///
     /// # Errors
-    /// [`ServiceError::NotFound`], [`ServiceError::Busy`], [`ServiceError::TooLarge`], [`ServiceError::Invalid`]; what is wrong with
-    /// a single image stands in its place of the answer.
+    /// [`ServiceError::NotFound`], [`ServiceError::Busy`], [`ServiceError::TooLarge`],
+    /// [`ServiceError::Invalid`]; what is wrong with a single image stands in its place of the
+    /// answer.
     pub async fn submit(
         &self,
         name: &str,
@@ -113,7 +115,8 @@ impl Service {
         Ok(done)
     }
 
-    /// The recorded results of images whose idempotency key was used before; `None` where an image is to be scored.
+    /// The recorded results of images whose idempotency key was used before; `None` where an image
+    /// is to be scored.
     async fn replays(&self, stream: i64, images: &[Submission]) -> Vec<Option<Result<Submitted>>> {
         let mut replays = Vec::with_capacity(images.len());
         for image in images {

@@ -144,7 +144,8 @@ impl Service {
         Ok(())
     }
 
-    /// Seconds until there should be room for one more image: what a client is told that has to come back.
+    /// Seconds until there should be room for one more image: what a client is told that has to
+    /// come back.
     pub(crate) fn retry_after_s(&self) -> u64 {
         self.admission.retry_after(1)
     }
@@ -154,8 +155,9 @@ impl Service {
         self.shared.events.subscribe()
     }
 
-    /// Writes every stream out, within [`Settings::close_grace`]. Images that come from now on are refused.
-    /// [`late`](Self::late) has the streams that were still at work then: what they have not written is in the journal.
+    /// Writes every stream out, within [`Settings::close_grace`]. Images that come from now on are
+    /// refused. [`late`](Self::late) has the streams that were still at work then: what they have
+    /// not written is in the journal.
     pub async fn close(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         let mut waiting = Vec::new();

@@ -25,7 +25,8 @@ use crate::store::{Store, StreamRow};
 use crate::streams::{Handle, Owner, Residency, Shared, View};
 
 impl Service {
-    /// Opens the data folder with all its streams. The detectors stand ready: whoever built them has warmed them up.
+    /// Opens the data folder with all its streams. The detectors stand ready: whoever built them
+    /// has warmed them up.
     ///
     /// # Errors
     /// When the folder is in use, or folder or database cannot be read and written.

@@ -16,7 +16,8 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// Connects. The connection is encrypted where the server offers it, unless the URL says `sslmode=disable`.
+    /// Connects. The connection is encrypted where the server offers it, unless the URL says
+    /// `sslmode=disable`.
     pub(super) fn connect(url: &str) -> Result<Self, StoreError> {
         let config: postgres::Config = url.parse().map_err(|error| StoreError::Unusable {
             place: "postgres://…".into(),

@@ -323,7 +323,8 @@ impl Store {
         rows.pop().map(record).transpose()
     }
 
-    /// Results of a stream, the newest first; with `after` the oldest first. `from` and `until` are milliseconds since 1970.
+    /// Results of a stream, the newest first; with `after` the oldest first. `from` and `until` are
+    /// milliseconds since 1970.
     pub(crate) async fn results(
         self: &Arc<Self>,
         stream: i64,
@@ -382,7 +383,8 @@ impl Store {
         Ok(scores)
     }
 
-    /// Scores and map medians of results with this feedback, or, without one, of the last ones that no one called a defect.
+    /// Scores and map medians of results with this feedback, or, without one, of the last ones that
+    /// no one called a defect.
     pub(crate) async fn references(
         self: &Arc<Self>,
         stream: i64,

@@ -6,7 +6,8 @@ use crate::error::StoreError;
 /// The version of the tables that this program writes.
 const VERSION: i64 = 1;
 
-/// `{bytes}` is the type of a run of bytes, which the two databases call by different names; `{real}` that of an f64.
+/// `{bytes}` is the type of a run of bytes, which the two databases call by different names;
+/// `{real}` that of an f64.
 const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, number BIGINT NOT NULL, word TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS streams (
@@ -30,7 +31,8 @@ const TABLES: &[&str] = &[
         bytes BIGINT NOT NULL, note TEXT, PRIMARY KEY (stream, id))",
 ];
 
-/// Makes the tables where they are missing, and checks that the database belongs to the data folder `owner` is the mark of.
+/// Makes the tables where they are missing, and checks that the database belongs to the data folder
+/// `owner` is the mark of.
 pub(super) fn prepare(
     connection: &mut dyn Connection,
     bytes: &str,

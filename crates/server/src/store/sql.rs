@@ -1,4 +1,5 @@
-//! The little that both databases have in common: statements with `$1`, `$2`, … in ascending order, and plain values.
+//! The little that both databases have in common: statements with `$1`, `$2`, … in ascending order,
+//! and plain values.
 
 use bytes::Bytes;
 

@@ -108,8 +108,8 @@ impl Owner {
         self.load().await
     }
 
-    /// Takes a state that comes from elsewhere for the memory. What there was is kept until the new state has been written,
-    /// read back and scored by.
+    /// Takes a state that comes from elsewhere for the memory. What there was is kept until the new
+    /// state has been written, read back and scored by.
     async fn replace(&mut self, state: State) -> Result<(), ServiceError> {
         let fresh = self.fresh().await?;
         self.retry()?;
@@ -152,7 +152,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Writes `state` to the file `path` and reads it from there into `stream`, which must then be able to score.
+    /// Writes `state` to the file `path` and reads it from there into `stream`, which must then be
+    /// able to score.
     async fn prove(
         &mut self,
         state: State,

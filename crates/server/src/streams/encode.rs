@@ -16,7 +16,8 @@ use crate::pictures::LONGEST_SIDE;
 /// An image is large if its decoding takes more than this part (1/8) of the memory for all images.
 const LARGE: u64 = 8;
 
-/// Decodes an image as the detector of `entry` wants it; `name` is for messages. It waits for room for the pixels.
+/// Decodes an image as the detector of `entry` wants it; `name` is for messages. It waits for room
+/// for the pixels.
 ///
 /// # Errors
 /// [`ServiceError::Image`], or [`ServiceError::TooCostly`] where there can never be room.
@@ -37,7 +38,8 @@ pub(crate) async fn decode(
     })?;
     let needed = header.prepare_bytes(&recipe);
     let room = usize::try_from(needed).unwrap_or(usize::MAX);
-    // Before room is taken: an image that waits for its turn must not hold room that small ones could use.
+    // Before room is taken: an image that waits for its turn must not hold room that small ones
+    // could use.
     let budget = shared.settings.decode_bytes;
     let turn = match needed > budget / LARGE && needed <= budget {
         true => Arc::clone(&shared.large).acquire_owned().await.ok(),

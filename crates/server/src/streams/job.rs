@@ -50,7 +50,8 @@ pub(crate) enum Job {
     Delete(Reply<()>),
 }
 
-/// The state file of a stream, open. It stays whole even when the stream replaces or deletes it meanwhile.
+/// The state file of a stream, open. It stays whole even when the stream replaces or deletes it
+/// meanwhile.
 #[derive(Debug)]
 pub struct StateExport {
     /// The file, at its beginning.

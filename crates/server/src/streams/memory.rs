@@ -19,10 +19,12 @@ use crate::store::{StateFile, Value};
 /// Bytes put aside for a memory whose size is not known yet.
 const UNKNOWN: u64 = 1 << 20;
 
-/// Computations of one stream that may hang at the same time: one, and one more after a reset or restore.
+/// Computations of one stream that may hang at the same time: one, and one more after a reset or
+/// restore.
 const MOST_STUCK: usize = 2;
 
-/// The error of a state file as that of the disk it is on; messages name the file within the data folder.
+/// The error of a state file as that of the disk it is on; messages name the file within the data
+/// folder.
 pub(super) fn disk(settings: &Settings, error: SnapshotError) -> ServiceError {
     match error {
         SnapshotError::Io { path, source } => io(settings, &path, &source),
@@ -62,7 +64,8 @@ impl Owner {
     /// Makes sure that the memory is loaded.
     ///
     /// # Errors
-    /// [`ServiceError::Damaged`] when neither the state file nor the one before can be read; no file is touched then.
+    /// [`ServiceError::Damaged`] when neither the state file nor the one before can be read; no
+    /// file is touched then.
     pub(super) async fn load(&mut self) -> Result<(), ServiceError> {
         if self.memory.is_some() {
             return Ok(());
@@ -95,7 +98,8 @@ impl Owner {
         }
     }
 
-    /// Work on this stream's memory or for it. Work that does not end takes the stream out of service.
+    /// Work on this stream's memory or for it. Work that does not end takes the stream out of
+    /// service.
     pub(super) async fn computed<T: Send + 'static>(
         &mut self,
         limit: Duration,
@@ -135,7 +139,8 @@ impl Owner {
         self.shared.watchdog.limit()
     }
 
-    /// A stream whose computation did not end is not loaded again while that one runs: it would end the same way.
+    /// A stream whose computation did not end is not loaded again while that one runs: it would end
+    /// the same way.
     fn in_service(&mut self) -> Result<(), ServiceError> {
         let Some(problem) = &self.out else {
             return Ok(());
@@ -152,7 +157,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Puts a stream back into service whose memory is replaced, unless too many of its computations hang already.
+    /// Puts a stream back into service whose memory is replaced, unless too many of its
+    /// computations hang already.
     pub(super) fn retry(&mut self) -> Result<(), ServiceError> {
         if self.stuck.load(Ordering::Acquire) >= MOST_STUCK {
             return Err(ServiceError::Conflict(format!(
@@ -287,8 +293,9 @@ impl Owner {
         Ok(self.with_memory_within(limit, Stream::ready).await??)
     }
 
-    /// Writes the memory into a new state file and makes it the newest. With `continues` the journal leads from the state before
-    /// to this one, and both are kept with it; otherwise what was before is given up.
+    /// Writes the memory into a new state file and makes it the newest. With `continues` the
+    /// journal leads from the state before to this one, and both are kept with it; otherwise what
+    /// was before is given up.
     ///
     /// # Errors
     /// When disk or database cannot be written: the newest state is what it was.
@@ -312,7 +319,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Goes on from `state`, which the database knows as the newest by now, and deletes the files that nothing leads to any more.
+    /// Goes on from `state`, which the database knows as the newest by now, and deletes the files
+    /// that nothing leads to any more.
     pub(super) fn supersede(&mut self, state: StateFile, previous: Option<StateFile>) {
         let newest = std::mem::replace(&mut self.state, state);
         let oldest = std::mem::replace(&mut self.previous, previous);
@@ -323,7 +331,8 @@ impl Owner {
         }
     }
 
-    /// Does work of many milliseconds on the memory, which is loaded. A memory whose work panicked is made anew from the disk.
+    /// Does work of many milliseconds on the memory, which is loaded. A memory whose work panicked
+    /// is made anew from the disk.
     pub(super) async fn with_memory<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Stream) -> T + Send + 'static,

@@ -35,7 +35,8 @@ pub(crate) struct Owner {
     pub(super) since_load: u64,
     pub(super) files: i64,
     pub(super) frozen: bool,
-    /// What keeps the stream out of service: a computation that did not end. Its thread holds the memory.
+    /// What keeps the stream out of service: a computation that did not end. Its thread holds the
+    /// memory.
     pub(super) out: Option<String>,
     /// Computations of this stream that have not ended in time and still run.
     pub(super) stuck: Arc<AtomicUsize>,
@@ -88,7 +89,8 @@ impl Owner {
                     Err(_) => {
                         self.save().await;
                         self.rest(true);
-                        // Another try only when something has come in between, or as long again has passed.
+                        // Another try only when something has come in between, or as long again has
+                        // passed.
                         continue;
                     }
                 }
@@ -150,8 +152,8 @@ impl Owner {
         }
     }
 
-    /// Writes a state file where the newest is not up to date. That it cannot be written is said, and tried again later: the
-    /// journal has everything.
+    /// Writes a state file where the newest is not up to date. That it cannot be written is said,
+    /// and tried again later: the journal has everything.
     pub(super) async fn save(&mut self) {
         if self.unsaved == 0 {
             return;

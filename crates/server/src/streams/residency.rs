@@ -1,4 +1,5 @@
-//! Which memories are loaded: a budget in bytes for all of them, the longest idle written out first.
+//! Which memories are loaded: a budget in bytes for all of them, the longest idle written out
+//! first.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -68,7 +69,8 @@ impl Residency {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for room for `bytes` and takes it. A memory larger than the whole budget is let in when it is the only one.
+    /// Waits for room for `bytes` and takes it. A memory larger than the whole budget is let in
+    /// when it is the only one.
     pub(crate) async fn enter(&self, id: i64, bytes: u64, owner: &mpsc::UnboundedSender<Job>) {
         let mut counted = false;
         loop {
@@ -138,8 +140,8 @@ impl Residency {
         self.freed.notify_waiters();
     }
 
-    /// Takes a memory off the books whose bytes are still held, by a computation that does not end. Gives the bytes, for
-    /// [`recovered`](Self::recovered).
+    /// Takes a memory off the books whose bytes are still held, by a computation that does not end.
+    /// Gives the bytes, for [`recovered`](Self::recovered).
     pub(crate) fn strand(&self, id: i64) -> u64 {
         let removed = self.books().loaded.remove(&id);
         self.freed.notify_waiters();

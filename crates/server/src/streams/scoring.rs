@@ -30,7 +30,8 @@ fn digest_of(image: &[u8]) -> String {
 /// The result that is recorded under an idempotency key of a stream; `None` if there is none.
 ///
 /// # Errors
-/// [`ServiceError::Conflict`] if it is that of another image; [`ServiceError::Store`] if it cannot be read.
+/// [`ServiceError::Conflict`] if it is that of another image; [`ServiceError::Store`] if it cannot
+/// be read.
 pub(crate) async fn replay(
     shared: &Shared,
     stream: i64,
@@ -90,7 +91,8 @@ impl Owner {
         self.score(job, ready, digest).await
     }
 
-    /// A known normal: remembered first, then written down; a memory that could not be written down is given up.
+    /// A known normal: remembered first, then written down; a memory that could not be written down
+    /// is given up.
     async fn show_normal(
         &mut self,
         job: &ImageJob,
@@ -361,7 +363,8 @@ impl Owner {
         }
     }
 
-    /// Writes picture and map beside the answer's way. That they cannot be written is logged; the result stands.
+    /// Writes picture and map beside the answer's way. That they cannot be written is logged; the
+    /// result stands.
     fn keep_pictures(&self, key: Key, shown: Arc<Shown>) {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {

@@ -30,15 +30,18 @@ pub(crate) struct Shared {
     pub(crate) cores: Arc<tokio::sync::Semaphore>,
     /// Room for decoding, for all images together.
     pub(crate) decoding: Budget,
-    /// Decoding large images: on half of the cores, so that small images of other streams find a free one.
+    /// Decoding large images: on half of the cores, so that small images of other streams find a
+    /// free one.
     pub(crate) large: Arc<tokio::sync::Semaphore>,
-    /// States that come from elsewhere are proved one at a time: each is in memory beside the one that it replaces.
+    /// States that come from elsewhere are proved one at a time: each is in memory beside the one
+    /// that it replaces.
     pub(crate) proving: tokio::sync::Semaphore,
     pub(crate) watchdog: Arc<Watchdog>,
 }
 
 impl Shared {
-    /// Runs work of many milliseconds beside the threads that answer requests; `what` names it should it not end.
+    /// Runs work of many milliseconds beside the threads that answer requests; `what` names it
+    /// should it not end.
     ///
     /// # Errors
     /// [`ServiceError::Stuck`], or [`ServiceError::Internal`] when the work panicked.
@@ -51,8 +54,8 @@ impl Shared {
         self.compute_within(what, limit, work, || ()).await
     }
 
-    /// [`compute`](Self::compute) with another limit. What `abandoned` gives is dropped when work that did not end in time
-    /// ends after all.
+    /// [`compute`](Self::compute) with another limit. What `abandoned` gives is dropped when work
+    /// that did not end in time ends after all.
     pub(crate) async fn compute_within<T: Send + 'static, G: Send + 'static>(
         &self,
         what: &str,

@@ -211,7 +211,8 @@ async fn a_client_that_does_not_read_its_responses_is_disconnected() {
     spawn_blocking(move || {
         let mut socket = connect(address);
         let request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        // Far more than the system holds for a client that reads nothing; a reset says that the service gave up.
+        // Far more than the system holds for a client that reads nothing; a reset says that the
+        // service gave up.
         let begun = Instant::now();
         socket
             .set_write_timeout(Some(Duration::from_millis(200)))

@@ -1,4 +1,5 @@
-//! Every route of the document, by everyone who may ask, from every kind of page: who gets in, and how the others are refused.
+//! Every route of the document, by everyone who may ask, from every kind of page: who gets in, and
+//! how the others are refused.
 //!
 //! The rules are computed from the document, so that a new route is covered without an entry here.
 
@@ -274,7 +275,8 @@ async fn every_route_lets_in_whom_the_document_says_and_from_no_foreign_page() {
         }
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.len(), wrong.join("\n"));
-    // Nothing that was refused has changed anything: the stream is as those who may change it left it.
+    // Nothing that was refused has changed anything: the stream is as those who may change it left
+    // it.
     sites.open.get("/v1/streams/s").await.is(200);
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use crate::client::{Answer, Site, base64};
 use crate::common::picture;
 
-/// The text fields of the API: which, the longest that is allowed in bytes, and the name of the field in the message.
+/// The text fields of the API: which, the longest that is allowed in bytes, and the name of the
+/// field in the message.
 const FIELDS: [(&str, usize, &str); 13] = [
     ("NewStream.name", 64, "name"),
     ("NewStream.detector", 256, "detector"),

@@ -1,4 +1,5 @@
-//! What a config of a request may choose, how much memory it may take, and what waits while it is built.
+//! What a config of a request may choose, how much memory it may take, and what waits while it is
+//! built.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -44,8 +44,8 @@ fn program() -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The connection to the DevTools, and what they told besides answers: errors and warnings of the console, scripts that failed,
-/// whatever the content security policy kept out.
+/// The connection to the DevTools, and what they told besides answers: errors and warnings of the
+/// console, scripts that failed, whatever the content security policy kept out.
 struct Tools {
     socket: WebSocket<TcpStream>,
     session: Option<String>,
@@ -172,7 +172,8 @@ impl Page {
         self.tools.borrow_mut().call(method, parameters)
     }
 
-    /// Goes to an address and waits for its document; another view of the same page is loaded anew too.
+    /// Goes to an address and waits for its document; another view of the same page is loaded anew
+    /// too.
     pub fn go(&self, address: &str) {
         self.call("Page.navigate", json!({ "url": "about:blank" }));
         self.until("location.href === 'about:blank'");

@@ -34,7 +34,8 @@ const TABLE: &[(&str, &str)] = &[
     ("ticks(0, 1, 5)", "[0, 0.2, 0.4, 0.6, 0.8, 1]"),
     ("ticks(0.17, 0.75, 5)", "[0.2, 0.4, 0.6]"),
     ("ticks(-1, 1, 4)", "[-1, -0.5, 0, 0.5, 1]"),
-    // The histogram: the high end belongs to the last step, what is outside or no number is not counted.
+    // The histogram: the high end belongs to the last step, what is outside or no number is not
+    // counted.
     (
         "histogram([0, 0.1, 0.5, 1, 2, NaN], [null, 'defect', null, 'normal', null, null], 0, 1, 2)",
         r#"{"counts": [2, 2], "defects": [1, 0]}"#,

@@ -78,7 +78,8 @@ impl Site {
         }
     }
 
-    /// A stream that is past its warm-up and has seen no defect: `common::picture` puts spots on multiples of ten.
+    /// A stream that is past its warm-up and has seen no defect: `common::picture` puts spots on
+    /// multiples of ten.
     pub fn warmed_up(&self, name: &str) {
         self.create(name);
         self.send(name, (1..32).filter(|seed| seed % 10 != 0));

@@ -39,7 +39,8 @@ pub(super) struct Subject {
     pub(super) life: Vec<Step>,
     /// Steps before the first image can be assessed.
     pub(super) speaks_from: usize,
-    /// Inputs of another shape, each of which is refused or, where `may_ignore`, makes no difference.
+    /// Inputs of another shape, each of which is refused or, where `may_ignore`, makes no
+    /// difference.
     pub(super) misshapen: Vec<Spoilt<Shown>>,
     pub(super) may_ignore: bool,
     /// Inputs that are refused or give finite results.

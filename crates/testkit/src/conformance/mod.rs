@@ -5,9 +5,10 @@
 //! conformance::bank("window").check();
 //! ```
 //!
-//! The component is found under its `type` in the registry, so that everything between a config and a result is checked: its
-//! registration, its options, their defaults and documentation, and what it does. Beside it stand components of the kit, named
-//! `testkit`; what it needs instead is said with [`Conformance::options`], [`Conformance::config`], [`Conformance::beside`] and
+//! The component is found under its `type` in the registry, so that everything between a config and
+//! a result is checked: its registration, its options, their defaults and documentation, and what
+//! it does. Beside it stand components of the kit, named `testkit`; what it needs instead is said
+//! with [`Conformance::options`], [`Conformance::config`], [`Conformance::beside`] and
 //! [`Conformance::without`].
 
 mod backbone;
@@ -93,8 +94,9 @@ impl Conformance {
         self
     }
 
-    /// Takes the component's options, and what stands beside it, from the config of a detector in TOML. A `[prompt]` or `[bank]` that
-    /// the config lacks is an empty slot; for a `[backbone]` or `[scorer]` stands the kit's.
+    /// Takes the component's options, and what stands beside it, from the config of a detector in
+    /// TOML. A `[prompt]` or `[bank]` that the config lacks is an empty slot; for a `[backbone]` or
+    /// `[scorer]` stands the kit's.
     pub fn config(mut self, toml: &str) -> Self {
         match self.tables_of(toml) {
             Ok(setup) => self.setup = setup,
@@ -127,8 +129,9 @@ impl Conformance {
         }
     }
 
-    /// Puts another component than the kit's into `slot`: a table as in a config, with `type`. Beside any but the kit's backbone a
-    /// component is not shown small worlds, e.g. a grid of one patch.
+    /// Puts another component than the kit's into `slot`: a table as in a config, with `type`.
+    /// Beside any but the kit's backbone a component is not shown small worlds, e.g. a grid of one
+    /// patch.
     pub fn beside(mut self, slot: Slot, table: Value) -> Self {
         match table {
             Value::Object(table) if slot != self.setup.slot => {
@@ -191,8 +194,8 @@ impl Conformance {
         })
     }
 
-    /// [`check`](Self::check) of the declaration alone - registration, options, documentation, config -, which needs nothing but the
-    /// program: for a component whose weights are not there.
+    /// [`check`](Self::check) of the declaration alone - registration, options, documentation,
+    /// config -, which needs nothing but the program: for a component whose weights are not there.
     ///
     /// # Panics
     /// With the promise that is broken, and what was found.

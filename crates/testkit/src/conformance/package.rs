@@ -13,7 +13,8 @@ pub struct Package {
     set: Vec<Conformance>,
 }
 
-/// Every component that the crate `name` (as in its `Cargo.toml`) registers, with default options unless [`Package::with`] says others.
+/// Every component that the crate `name` (as in its `Cargo.toml`) registers, with default options
+/// unless [`Package::with`] says others.
 pub fn package(name: &str) -> Package {
     Package {
         name: name.to_owned(),
@@ -22,8 +23,8 @@ pub fn package(name: &str) -> Package {
 }
 
 impl Package {
-    /// Examines a component so, instead of with default options beside the kit's components. More than once for the same
-    /// component, it is examined so many times.
+    /// Examines a component so, instead of with default options beside the kit's components. More
+    /// than once for the same component, it is examined so many times.
     pub fn with(mut self, component: Conformance) -> Self {
         self.set.push(component);
         self

@@ -126,7 +126,8 @@ pub(super) fn of_prior(prior: &Prior, patches: usize) -> Said {
     said
 }
 
-/// Map and scores, or that there are none; `side` is that of the input and `query` whether there should be any.
+/// Map and scores, or that there are none; `side` is that of the input and `query` whether there
+/// should be any.
 pub(super) fn of_scored(scored: Option<&Scored>, side: usize, query: bool) -> Said {
     let any = (f32::MIN, f32::MAX);
     let mut said = Said::default();

@@ -294,8 +294,8 @@ fn declared_capacity(case: &ScorerCase) -> Held {
     Ok(())
 }
 
-/// One score for each image. The image that comes twice has one score, so that it does not matter which of the two is taken for
-/// the nearer one.
+/// One score for each image. The image that comes twice has one score, so that it does not matter
+/// which of the two is taken for the nearer one.
 fn scores(count: usize) -> Vec<f32> {
     let images = (0..count).map(|image| if image == 5 { 3 } else { image });
     images

@@ -214,7 +214,8 @@ impl Setup {
         Ok(blocks)
     }
 
-    /// The same in another world; `None` where the backbone is not the kit's, which alone can be of any size.
+    /// The same in another world; `None` where the backbone is not the kit's, which alone can be of
+    /// any size.
     pub(super) fn sized(&self, sizes: Sizes) -> Option<Self> {
         let mut sized = self.clone();
         let table = sized.tables.get_mut(&Slot::Backbone)?;

@@ -1,11 +1,13 @@
-//! Small worlds: one patch, a token of one number, hardly an image. A component may say that it cannot work there.
+//! Small worlds: one patch, a token of one number, hardly an image. A component may say that it
+//! cannot work there.
 
 use super::life::{Step, Subject, take};
 use super::setup::{Setup, Sizes};
 use super::state::{restore, saved};
 use crate::broken::{Broken, Held, kept, refused, told};
 
-/// Shows a component around in every small world. `subject` makes it there, or says why it cannot be.
+/// Shows a component around in every small world. `subject` makes it there, or says why it cannot
+/// be.
 pub(super) fn worlds(
     setup: &Setup,
     subject: impl Fn(&Setup) -> Result<Subject, String>,

@@ -21,8 +21,8 @@ fn resized(matrix: &Array2<f32>, axis: usize, more: bool) -> Array2<f32> {
     })
 }
 
-/// Features whose tokens of `blocks` are not of the declared shape. Where no block is read: without windows, and with another
-/// embedding.
+/// Features whose tokens of `blocks` are not of the declared shape. Where no block is read: without
+/// windows, and with another embedding.
 pub(super) fn misshapen(features: &Features, blocks: &[usize]) -> Vec<Spoilt<Features>> {
     let mut all = Vec::new();
     for &block in blocks {

@@ -101,7 +101,8 @@ fn reshaped<T: Clone + Default>(shape: &[usize], data: &[T]) -> Vec<(Vec<usize>,
     all
 }
 
-/// What may have become of an entry, and whether that is so wrong that no state of this kind could hold it.
+/// What may have become of an entry, and whether that is so wrong that no state of this kind could
+/// hold it.
 pub(super) fn damaged(entry: &Entry) -> Vec<(Entry, bool)> {
     let huge = Value::from(i64::MAX);
     match entry {

@@ -16,8 +16,9 @@ pub(super) const IMAGES: usize = 9;
 /// The first of them, which are known normals where there are any.
 pub(super) const NORMALS: usize = 2;
 
-/// Images of one product, `[count, 3, side, side]`, normalised by `recipe`: alike but for a shift and some noise. The fourth comes
-/// again as the sixth, the seventh is zero throughout, the last but one has a bright square.
+/// Images of one product, `[count, 3, side, side]`, normalised by `recipe`: alike but for a shift
+/// and some noise. The fourth comes again as the sixth, the seventh is zero throughout, the last
+/// but one has a bright square.
 pub(super) fn pictures(count: usize, recipe: &InputRecipe) -> Array4<f32> {
     let side = recipe.side;
     Array4::from_shape_fn((count, 3, side, side), |(image, channel, y, x)| {
@@ -87,7 +88,8 @@ impl World {
         Ok(Self { spec, images })
     }
 
-    /// The images, the first `normals` of them as known normals, with what the prompt head and bank of `setup` say of them.
+    /// The images, the first `normals` of them as known normals, with what the prompt head and bank
+    /// of `setup` say of them.
     pub(super) fn shown(&self, setup: &Setup, normals: usize) -> Result<Vec<Shown>, String> {
         let priors = self.priors(setup)?;
         let evidence = self.evidence(setup, normals)?;

@@ -38,14 +38,15 @@ pub(super) fn whole(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     Array2::from_shape_simple_fn((rows, width), || numbers.below(5) as f32 - 2.0)
 }
 
-/// Unit vectors `[count, width]` that lie as patches of images do: in groups of uneven size around common places, and near few
-/// of the directions there are. Uniformly random vectors would all be about as far from each other, which makes any
-/// approximate index look useless.
+/// Unit vectors `[count, width]` that lie as patches of images do: in groups of uneven size around
+/// common places, and near few of the directions there are. Uniformly random vectors would all be
+/// about as far from each other, which makes any approximate index look useless.
 ///
-/// `groups` centres are drawn in all directions. Each vector takes a centre, the first ones more often (the smaller of two
-/// draws), strays from it about as far as a centre is long along 64 directions that all share, along the n-th by a share
-/// of 1 / n of the variance, adds noise 0.3 times as long in all directions, and is scaled to length 1. `seed` fixes the
-/// centres and directions, `part` the draw among them: queries are another part of the same seed.
+/// `groups` centres are drawn in all directions. Each vector takes a centre, the first ones more
+/// often (the smaller of two draws), strays from it about as far as a centre is long along 64
+/// directions that all share, along the n-th by a share of 1 / n of the variance, adds noise 0.3
+/// times as long in all directions, and is scaled to length 1. `seed` fixes the centres and
+/// directions, `part` the draw among them: queries are another part of the same seed.
 pub fn patches(count: usize, width: usize, groups: usize, seed: u64, part: u64) -> Array2<f32> {
     const DIRECTIONS: usize = 64;
     let mut numbers = Numbers(seed);

@@ -34,7 +34,8 @@ enum Step {
     Last(usize),
 }
 
-/// Long enough for an approximate index to be trained, to grow, to lose most of what it holds and to begin again.
+/// Long enough for an approximate index to be trained, to grow, to lose most of what it holds and
+/// to begin again.
 const LIFE: [Step; 9] = [
     Step::Append(30),
     Step::Append(700),

@@ -1,8 +1,9 @@
-//! The contract of a [`VectorIndex`], as one call: [`check`] runs all of it on the indexes that a factory builds.
+//! The contract of a [`VectorIndex`], as one call: [`check`] runs all of it on the indexes that a
+//! factory builds.
 //!
-//! An index that says it is exact is held to brute force: on vectors of small whole numbers, whose inner products are exact
-//! and often equal, to the last neighbour; on others closely. One that says it is approximate is held to everything but
-//! completeness, for which there is [`recall`].
+//! An index that says it is exact is held to brute force: on vectors of small whole numbers, whose
+//! inner products are exact and often equal, to the last neighbour; on others closely. One that
+//! says it is approximate is held to everything but completeness, for which there is [`recall`].
 
 mod checks;
 mod data;
@@ -42,7 +43,8 @@ pub fn check(factory: &dyn VectorIndexFactory) {
     }
 }
 
-/// The share of the `k` best of `vectors` `[n, width]` that the index finds, over all `queries` `[m, width]`: 1 misses none.
+/// The share of the `k` best of `vectors` `[n, width]` that the index finds, over all `queries`
+/// `[m, width]`: 1 misses none.
 ///
 /// # Errors
 /// What the index says.

@@ -59,7 +59,8 @@ pub(super) const ALL: &[Promise] = &[
 /// How far a similarity of unit vectors may be from the true one.
 const CLOSE: f32 = 1e-5;
 
-/// Compares a search with brute force; all of it for exact indexes, for others what is found with what it is.
+/// Compares a search with brute force; all of it for exact indexes, for others what is found with
+/// what it is.
 pub(super) fn agrees(
     index: &dyn VectorIndex,
     vectors: &Array2<f32>,
@@ -95,7 +96,8 @@ fn equal(found: &[(f32, u32)], expected: &[(f32, u32)], query: usize) -> Held {
     Err(format!("query {query} finds {found:?}, not {expected:?}"))
 }
 
-/// What is found is there, once, best first, as similar as it is said to be, with nobody at the end.
+/// What is found is there, once, best first, as similar as it is said to be, with nobody at the
+/// end.
 fn true_neighbours(
     found: &[(f32, u32)],
     vectors: &Array2<f32>,
@@ -161,7 +163,8 @@ fn searches(factory: &dyn VectorIndexFactory) -> Held {
 }
 
 fn equals_by_arrival(factory: &dyn VectorIndexFactory) -> Held {
-    // All vectors equal; and a few different ones many times over, whose equals straddle the last place.
+    // All vectors equal; and a few different ones many times over, whose equals straddle the last
+    // place.
     let one = Array2::from_elem((2100, 3), 1.0);
     let few = whole(7, 3, 30).select(Axis(0), &(0..2100).map(|at| at % 7).collect::<Vec<_>>());
     for vectors in [one, few] {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Fixed projections of the colours in a grid of cells; no weights.
 ///
-/// It gives every block that is asked for, the same image other tokens in each, and zeros for a black one. Grid and widths are as the
-/// options say, so that components can be shown unusual ones.
+/// It gives every block that is asked for, the same image other tokens in each, and zeros for a
+/// black one. Grid and widths are as the options say, so that components can be shown unusual ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct BackboneOptions {

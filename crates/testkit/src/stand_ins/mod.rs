@@ -1,5 +1,5 @@
-//! Components that the kit puts beside the one under test, each named `testkit` in its slot. They are small, need no weights and
-//! keep the whole contract.
+//! Components that the kit puts beside the one under test, each named `testkit` in its slot. They
+//! are small, need no weights and keep the whole contract.
 
 mod backbone;
 mod bank;

@@ -11,7 +11,8 @@ use rareclip_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Prior and mean rarity of the patches as the map; the score is how far its maximum is above those of the latest images.
+/// Prior and mean rarity of the patches as the map; the score is how far its maximum is above those
+/// of the latest images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ScorerOptions {

@@ -173,7 +173,8 @@ impl Set {
         let assessed = bank.assess(&other)?;
         bank.absorb(&other, assessed.carry, Role::Query)?;
         let mut evidence = bank.assess(&*images.get(at)?)?.evidence;
-        // Its own tokens have nothing to do with the others, so that the order shows whatever they are.
+        // Its own tokens have nothing to do with the others, so that the order shows whatever they
+        // are.
         evidence.image = images.get(at)?.block(5)?.first().copied();
         evidence.branches[0]
             .scores

@@ -97,7 +97,8 @@ fn pixels(spot: Option<(usize, usize)>) -> Vec<(usize, usize)> {
     spot.into_iter().flat_map(square).collect()
 }
 
-/// Categories `tile` and `cable`, each with 5 good images, 4 of the class `spot` and 3 of the class `missing_cable`.
+/// Categories `tile` and `cable`, each with 5 good images, 4 of the class `spot` and 3 of the class
+/// `missing_cable`.
 pub fn dataset(folder: &Path) -> Dataset {
     for (offset, category) in ["tile", "cable"].into_iter().enumerate() {
         let root = folder.join(category);

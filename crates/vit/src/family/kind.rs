@@ -5,7 +5,8 @@ use crate::positions::PositionResize;
 /// The families of vision transformers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// DINOv2: no norm before the blocks, LayerScale; the embedding is the class token after the final norm.
+    /// DINOv2: no norm before the blocks, LayerScale; the embedding is the class token after the
+    /// final norm.
     DinoV2,
     /// CLIP's image tower: a norm before the blocks; the embedding is the projected class token.
     Clip,

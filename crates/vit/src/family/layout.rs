@@ -18,7 +18,8 @@ pub enum Layout {
     OpenClip,
 }
 
-/// A part of a stack of equally tall pieces along the first axis, e.g. the query part of a joint q-k-v weight.
+/// A part of a stack of equally tall pieces along the first axis, e.g. the query part of a joint
+/// q-k-v weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rows {
     /// Which piece, from 0.

@@ -49,10 +49,12 @@ pub struct Vit {
 }
 
 impl Vit {
-    /// Describes the transformer in a checkpoint and checks that every tensor is there in the right shape.
+    /// Describes the transformer in a checkpoint and checks that every tensor is there in the right
+    /// shape.
     ///
     /// # Errors
-    /// [`Error::UnknownFamily`], [`Error::Unsupported`], [`Error::Heads`], or a tensor that is missing or of the wrong shape.
+    /// [`Error::UnknownFamily`], [`Error::Unsupported`], [`Error::Heads`], or a tensor that is
+    /// missing or of the wrong shape.
     pub fn detect(checkpoint: &Checkpoint, overrides: Overrides) -> Result<Self> {
         let (layout, prefix) = Layout::detect(checkpoint)?;
         let beside = Beside::read(checkpoint.path(), Tower::Vision)?;

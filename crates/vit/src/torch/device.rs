@@ -40,13 +40,14 @@ pub fn open(device: Device) -> Result<tch::Device, NoDevice> {
     Err(NoDevice { device, problem })
 }
 
-/// Loads the half of libtorch that computes on CUDA devices, once. It registers itself when it is loaded, and no symbol of it is
-/// called from outside, so that a linker leaves it out.
+/// Loads the half of libtorch that computes on CUDA devices, once. It registers itself when it is
+/// loaded, and no symbol of it is called from outside, so that a linker leaves it out.
 #[allow(unsafe_code, reason = "loading a library runs its code")]
 fn cuda_half() -> &'static Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
     LOADED.get_or_init(|| {
-        // SAFETY: it is a part of the libtorch that is linked, whose initialisers need nothing of this program.
+        // SAFETY: it is a part of the libtorch that is linked, whose initialisers need nothing of
+        // this program.
         let library = unsafe { load(library_filename("torch_cuda").as_ref()) };
         let library = library.map_err(|error| match error.source() {
             Some(reason) => reason.to_string(),

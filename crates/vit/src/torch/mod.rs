@@ -1,7 +1,8 @@
 //! What rareclip's crates on libtorch share.
 //!
 //! * [`open`]: the device that a config or the command line names.
-//! * [`to_tensor`] and [`floats`]: numbers in and out. tch is built for an `ndarray` of its own, so its conversions do not fit ours.
+//! * [`to_tensor`] and [`floats`]: numbers in and out. tch is built for an `ndarray` of its own, so
+//!   its conversions do not fit ours.
 
 mod device;
 

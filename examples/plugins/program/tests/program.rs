@@ -1,4 +1,5 @@
-//! The plugins in the program of a company: listed, and chosen by config alone in scan, bench and serve.
+//! The plugins in the program of a company: listed, and chosen by config alone in scan, bench and
+//! serve.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::io::{BufRead, BufReader};

@@ -14,8 +14,8 @@ rareclip_core::register!(backbone AcmeBackboneOptions);
 
 /// Colours of square cells; no weights.
 ///
-/// The tokens of its only block, 1, are the means of R, G and B and their standard deviations, of values in 0..1. The image
-/// embedding is the mean token, of unit length.
+/// The tokens of its only block, 1, are the means of R, G and B and their standard deviations, of
+/// values in 0..1. The image embedding is the mean token, of unit length.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcmeBackboneOptions {

@@ -1,4 +1,5 @@
-//! The rareclip prompt head `acme-prompt`: what is much brighter or darker than most of its image is suspect.
+//! The rareclip prompt head `acme-prompt`: what is much brighter or darker than most of its image is
+//! suspect.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ rareclip_core::register!(prompt AcmePromptOptions);
 
 /// A prior from brightness: what is much brighter or darker than most of its image is suspect.
 ///
-/// It is for backbones whose tokens begin with the mean of R, G and B, such as `thumbnail`. The prior of a patch is
-/// d / (d + `tolerance`), where d is how far its brightness is from the median patch's; that of the image is the largest.
+/// It is for backbones whose tokens begin with the mean of R, G and B, such as `thumbnail`. The
+/// prior of a patch is d / (d + `tolerance`), where d is how far its brightness is from the median
+/// patch's; that of the image is the largest.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AcmePromptOptions {

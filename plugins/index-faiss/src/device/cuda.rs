@@ -12,7 +12,8 @@ use crate::error::{FaissError, engine};
 use crate::native::{self, Found};
 use crate::options::FaissOptions;
 
-/// What all indexes on a device share. It is not made for several threads, so that one search at a time runs on a device.
+/// What all indexes on a device share. It is not made for several threads, so that one search at a
+/// time runs on a device.
 struct Resources {
     standard: Mutex<StandardGpuResources>,
     number: i32,
@@ -31,7 +32,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Device(Option<Arc<Resources>>);
 
 impl Device {
-    /// Takes part in the resources of the device that `options` name; the first to do so bounds its scratch memory.
+    /// Takes part in the resources of the device that `options` name; the first to do so bounds its
+    /// scratch memory.
     pub(crate) fn open(options: &FaissOptions) -> Result<Self, FaissError> {
         let device = options.place()?;
         let number = match device {

@@ -1,9 +1,10 @@
 //! Greedy k-center choice: again and again the point farthest from those chosen.
 //!
-//! Each choice changes the distance of every point, so that a plain implementation reads all points once a choice. Here
-//! choices are made among a few *candidates*, the farthest points at the time, as long as the best of them is still ahead of
-//! every other point - distances only shrink, so the other points' old ones are bounds. Then the whole batch of choices is
-//! brought to all points at once, which keeps the arithmetic in the cache. The result is that of the plain way, to the bit.
+//! Each choice changes the distance of every point, so that a plain implementation reads all points
+//! once a choice. Here choices are made among a few *candidates*, the farthest points at the time,
+//! as long as the best of them is still ahead of every other point - distances only shrink, so the
+//! other points' old ones are bounds. Then the whole batch of choices is brought to all points at
+//! once, which keeps the arithmetic in the cache. The result is that of the plain way, to the bit.
 
 use std::cmp::Ordering;
 
@@ -23,7 +24,8 @@ const TAKEN: f32 = -1.0;
 
 type Lanes = [f32; LANES];
 
-/// Points of `dims` coordinates, in groups of [`LANES`] of which each coordinate lies together: `[group][dims][LANES]`.
+/// Points of `dims` coordinates, in groups of [`LANES`] of which each coordinate lies together:
+/// `[group][dims][LANES]`.
 pub(crate) struct Points {
     dims: usize,
     count: usize,
@@ -75,8 +77,9 @@ impl Points {
     }
 }
 
-/// Squared distances of the points of a `group` to `N` others, each `[dims]`, summed coordinate by coordinate whatever the
-/// registers of the machine, so that every machine and every `N` give the same bits.
+/// Squared distances of the points of a `group` to `N` others, each `[dims]`, summed coordinate by
+/// coordinate whatever the registers of the machine, so that every machine and every `N` give the
+/// same bits.
 #[inline(always)]
 fn squared<const N: usize>(group: &[Lanes], others: [&[f32]; N]) -> [Lanes; N] {
     let mut sums = [[0.0; LANES]; N];
@@ -92,7 +95,8 @@ fn squared<const N: usize>(group: &[Lanes], others: [&[f32]; N]) -> [Lanes; N] {
     sums
 }
 
-/// Lowers the distances of groups of points to those to `others` `[n, dims]`, where they are nearer.
+/// Lowers the distances of groups of points to those to `others` `[n, dims]`, where they are
+/// nearer.
 struct Lower<'a> {
     points: &'a [Lanes],
     dims: usize,
@@ -220,9 +224,10 @@ fn farthest(distances: &[Lanes]) -> Option<(usize, f32)> {
     Some((place, largest))
 }
 
-/// The positions of `wanted` points, in the order of choice: always the one farthest from those chosen before, where the
-/// distance that counts is at most the mean distance to the points at `starts` (published code: approximate greedy coreset).
-/// Among equals the earlier goes first. `progress` is told how many are chosen.
+/// The positions of `wanted` points, in the order of choice: always the one farthest from those
+/// chosen before, where the distance that counts is at most the mean distance to the points at
+/// `starts` (published code: approximate greedy coreset). Among equals the earlier goes first.
+/// `progress` is told how many are chosen.
 pub(crate) fn greedy(
     points: &Points,
     wanted: usize,
@@ -327,14 +332,16 @@ mod tests {
 
     #[test]
     fn the_farthest_goes_first() {
-        // Distances to the start at 0 are 0, 1, 9, 10, 4; the last is chosen 10, then 4 (distance 4), then 9 and 1 (1 each).
+        // Distances to the start at 0 are 0, 1, 9, 10, 4; the last is chosen 10, then 4 (distance
+        // 4), then 9 and 1 (1 each).
         let rows: Vec<Vec<f32>> = [0.0, 1.0, 9.0, 10.0, 4.0].map(|x| vec![x]).to_vec();
         assert_eq!(choose(&rows, 4, &[0]), [3, 4, 1, 2]);
     }
 
     #[test]
     fn several_starts_begin_with_their_mean_distance() {
-        // Means of the distances to 0 and 8: 4, 4, 5, 4; the third goes first, whatever the nearest start is.
+        // Means of the distances to 0 and 8: 4, 4, 5, 4; the third goes first, whatever the nearest
+        // start is.
         let rows: Vec<Vec<f32>> = [0.0, 8.0, 9.0, 4.0].map(|x| vec![x]).to_vec();
         assert_eq!(choose(&rows, 1, &[0, 1]), [2]);
     }

@@ -5,12 +5,12 @@ use half::slice::HalfFloatSliceExt;
 use ndarray::{Array2, ArrayView2};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
-/// The exponent that the largest number of a row is brought to: just below the largest half, so that numbers down to
-/// 2^-29 of it keep eleven bits.
+/// The exponent that the largest number of a row is brought to: just below the largest half, so
+/// that numbers down to 2^-29 of it keep eleven bits.
 const TOP_EXPONENT: i32 = 14;
 
-/// Rows of `width` numbers with eleven significant bits. Each row has its own power of two, so that features of any scale
-/// fit, and numbers that are halves already are kept exactly.
+/// Rows of `width` numbers with eleven significant bits. Each row has its own power of two, so that
+/// features of any scale fit, and numbers that are halves already are kept exactly.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HalfRows {
     width: usize,
@@ -141,7 +141,8 @@ impl HalfRows {
     }
 }
 
-/// The power of two that brings `largest` up or down to [`TOP_EXPONENT`]; 1 where nothing is to be gained.
+/// The power of two that brings `largest` up or down to [`TOP_EXPONENT`]; 1 where nothing is to be
+/// gained.
 fn scale_for(largest: f32) -> f32 {
     let exponent = (largest.to_bits() >> 23) as i32 - 127;
     if largest == 0.0 {

@@ -95,7 +95,8 @@ fn checked(
     Ok(blocks)
 }
 
-/// The most bytes of the patches of `max_normals` known normals, before and after the training pass.
+/// The most bytes of the patches of `max_normals` known normals, before and after the training
+/// pass.
 fn most_bytes(
     options: &CoresetOptions,
     patches: usize,
@@ -175,7 +176,8 @@ impl CoresetBank {
             }
         });
         drop(points);
-        // As they came: an index learns its lists from the first rows, and the most extreme are chosen first.
+        // As they came: an index learns its lists from the first rows, and the most extreme are
+        // chosen first.
         chosen.sort_unstable();
         let firsts: Vec<usize> = images
             .iter()
@@ -193,8 +195,9 @@ impl CoresetBank {
         Ok(kept)
     }
 
-    /// The score of an image by equation 7 of the paper: the largest patch distance, less where the patch is as far from
-    /// the prototypes around its nearest one, which is a common place in the memory then.
+    /// The score of an image by equation 7 of the paper: the largest patch distance, less where the
+    /// patch is as far from the prototypes around its nearest one, which is a common place in the
+    /// memory then.
     fn reweighted(
         &self,
         prototypes: &Prototypes,
@@ -235,9 +238,11 @@ impl CoresetBank {
     }
 }
 
-/// The patches of all images as points of `dims` dimensions, or as they are where `dims` is 0 or no less than their width.
+/// The patches of all images as points of `dims` dimensions, or as they are where `dims` is 0 or no
+/// less than their width.
 ///
-/// The projection is dense and uniform on [-1, 1], as in the published code up to a factor, which no choice depends on.
+/// The projection is dense and uniform on [-1, 1], as in the published code up to a factor, which
+/// no choice depends on.
 fn project(
     images: &[HalfRows],
     width: usize,

@@ -21,11 +21,12 @@ pub(crate) struct Nearest {
 
 /// The kept patches.
 ///
-/// The index searches by inner product. With two more coordinates it finds the least distance: of p' = \[p, h, -|p|^2 / 2\] and
-/// q' = \[q, 0, 1\] the product is (|q|^2 - |p - q|^2) / 2. h makes p' a unit vector, so that of two prototypes the product falls
-/// with their distance as well: graphs and lists are built by it, and would be by length without h. Rows are taken from their
-/// mean and scaled to [`RADIUS`] first, which leaves the order of distances as it is; and the distance that is given comes from
-/// the vectors themselves, not from the product.
+/// The index searches by inner product. With two more coordinates it finds the least distance: of
+/// p' = \[p, h, -|p|^2 / 2\] and q' = \[q, 0, 1\] the product is (|q|^2 - |p - q|^2) / 2. h makes
+/// p' a unit vector, so that of two prototypes the product falls with their distance as well:
+/// graphs and lists are built by it, and would be by length without h. Rows are taken from their
+/// mean and scaled to [`RADIUS`] first, which leaves the order of distances as it is; and the
+/// distance that is given comes from the vectors themselves, not from the product.
 pub(crate) struct Prototypes {
     rows: HalfRows,
     width: usize,
@@ -41,7 +42,8 @@ struct Frame {
     scale: f32,
 }
 
-/// The length of the longest row in the index: far enough from 1 that h varies little, and from 0 that products differ.
+/// The length of the longest row in the index: far enough from 1 that h varies little, and from 0
+/// that products differ.
 const RADIUS: f32 = 0.5;
 /// Coordinates beside those of the rows.
 pub(super) const LIFT: usize = 2;
@@ -91,7 +93,8 @@ impl Prototypes {
         Ok(())
     }
 
-    /// Writes the rows under `name`, and an approximate index besides: built anew it might find others.
+    /// Writes the rows under `name`, and an approximate index besides: built anew it might find
+    /// others.
     pub(crate) fn save<'a>(&'a self, writer: &mut SnapshotWriter<'a>, name: &str) {
         self.rows.save(writer, name);
         if !self.index.exact() {

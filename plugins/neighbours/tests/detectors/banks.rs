@@ -10,7 +10,8 @@ use crate::{NORMAL, QUERY, close, coreset, features, fitted, one, patches, rarit
 #[test]
 fn a_patch_is_as_rare_as_its_largest_cosine_is_small() {
     let bank = fitted(&patches(), &spec(&[(1, 2)]), &[one(NORMAL)]);
-    // Directions known: (1, 0), (0, 1), (0.6, 0.8). The cosines of the queries: 1; 0; 1.4 / sqrt 2; 0.
+    // Directions known: (1, 0), (0, 1), (0.6, 0.8). The cosines of the queries: 1; 0; 1.4 / sqrt
+    // 2; 0.
     let diagonal = 1.0 - 1.4 / 2f32.sqrt();
     close(&rarity(&*bank, &one(QUERY))[0], &[0.0, 1.0, diagonal, 1.0]);
 }
@@ -101,7 +102,8 @@ fn patches_of_a_coreset_are_means_of_their_neighbourhood() {
         ..coreset()
     };
     let bank = fitted(&options, &spec(&[(1, 2)]), &[one([[0.0; 2]; 4])]);
-    // With clamped coordinates a corner of a 2 x 2 grid counts its own patch four times, the next two twice, the last once.
+    // With clamped coordinates a corner of a 2 x 2 grid counts its own patch four times, the next
+    // two twice, the last once.
     let image = one([[9.0, 0.0], [0.0; 2], [0.0; 2], [0.0; 2]]);
     close(&rarity(&*bank, &image)[0], &[4.0, 2.0, 2.0, 1.0]);
 }

@@ -68,7 +68,8 @@ impl Layout {
         }
     }
 
-    /// The projection of texts, and whether it is stored as `[embedding, width]`; otherwise `[width, embedding]`.
+    /// The projection of texts, and whether it is stored as `[embedding, width]`; otherwise
+    /// `[width, embedding]`.
     pub(super) fn projection(self) -> (&'static str, bool) {
         match self {
             Self::HuggingFace => ("text_projection.weight", true),
@@ -76,7 +77,8 @@ impl Layout {
         }
     }
 
-    /// The norm after the last block of the image tower, and the projection of image tokens as for [`projection`](Self::projection).
+    /// The norm after the last block of the image tower, and the projection of image tokens as for
+    /// [`projection`](Self::projection).
     pub(crate) fn visual(self) -> (&'static str, &'static str, bool) {
         match self {
             Self::HuggingFace => (

@@ -8,11 +8,13 @@ use crate::product::{self, dot};
 use crate::{Error, Result};
 use rareclip_checkpoints::Activation;
 
-/// Texts that one thread takes at a time: enough rows for the matrix products, few enough to share out.
+/// Texts that one thread takes at a time: enough rows for the matrix products, few enough to share
+/// out.
 const CHUNK: usize = 24;
 
 impl TextTower<'_> {
-    /// The embeddings of texts `[texts, embedding width]`, not normalised, read at the first highest id of each.
+    /// The embeddings of texts `[texts, embedding width]`, not normalised, read at the first
+    /// highest id of each.
     ///
     /// Tokens after that one are not computed: attention looks back only, so they cannot change it.
     ///
@@ -103,7 +105,8 @@ fn run_block(tower: &TextTower<'_>, block: &Block<'_>, stream: &mut [f32], lengt
     add(stream, &block.fc2.run(&hidden));
 }
 
-/// Causal attention within one text: rows `[length, 3 width]` hold query, key and value; appends `[length, width]`.
+/// Causal attention within one text: rows `[length, 3 width]` hold query, key and value; appends
+/// `[length, width]`.
 fn attend(rows: &[f32], width: usize, heads: usize, out: &mut Vec<f32>) {
     let length = rows.len() / (3 * width);
     let size = width / heads;

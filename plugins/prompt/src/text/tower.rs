@@ -16,7 +16,8 @@ pub struct TextOverrides {
     pub activation: Option<Activation>,
 }
 
-/// The text tower of a CLIP checkpoint; its weights are borrowed from the file where they are 32-bit floats.
+/// The text tower of a CLIP checkpoint; its weights are borrowed from the file where they are
+/// 32-bit floats.
 #[derive(Debug)]
 pub struct TextTower<'c> {
     pub(super) width: usize,
@@ -62,8 +63,8 @@ pub(super) struct Block<'c> {
 impl<'c> TextTower<'c> {
     /// Reads the text tower of a checkpoint in OpenCLIP's or Hugging Face's names.
     ///
-    /// Heads are those of `overrides`, else of the config beside the checkpoint, else one per 64 of the width; the activation
-    /// likewise, else GELU.
+    /// Heads are those of `overrides`, else of the config beside the checkpoint, else one per 64 of
+    /// the width; the activation likewise, else GELU.
     ///
     /// # Errors
     /// [`Error::NoTextTower`], [`Error::Heads`], or a tensor that is missing or of the wrong shape.
@@ -222,7 +223,8 @@ impl<'c> Reader<'c> {
     }
 }
 
-/// The norm and the projection that CLIP puts an image's class token through; here for patch tokens.
+/// The norm and the projection that CLIP puts an image's class token through; here for patch
+/// tokens.
 #[derive(Debug)]
 pub(crate) struct VisualProjection {
     gain: Vec<f32>,

@@ -130,7 +130,8 @@ impl Literal {
         f64::from(same) / f64::from(all)
     }
 
-    /// One image. Returns the time of features, similarity, top-k and rarity, self-similarity, and the rest.
+    /// One image. Returns the time of features, similarity, top-k and rarity, self-similarity, and
+    /// the rest.
     pub(crate) fn image(&mut self, image: &Features) -> [Duration; 5] {
         let mut times = [Duration::ZERO; 5];
         for branch in &mut self.branches {
@@ -251,7 +252,8 @@ impl Branch {
         self.matrix = matrix;
     }
 
-    /// Keeps the prototypes least similar to their nearest earlier one, and forgets the oldest image.
+    /// Keeps the prototypes least similar to their nearest earlier one, and forgets the oldest
+    /// image.
     fn keep(&mut self, nearest: &[f32]) {
         let mut kept: Vec<usize> = (0..nearest.len()).collect();
         kept.sort_by(|&a, &b| nearest[a].total_cmp(&nearest[b]));

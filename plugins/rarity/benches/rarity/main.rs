@@ -1,7 +1,9 @@
-//! One image through bank and scorer at the size of a ViT-L at 518 pixels, with full banks, against the literal method.
+//! One image through bank and scorer at the size of a ViT-L at 518 pixels, with full banks, against
+//! the literal method.
 //!
-//! `literal` is the specification word by word, on the same matrix product with both cores: the whole similarity
-//! matrix, its columns gathered from R, and for sampling the whole self-similarity of the extended bank.
+//! `literal` is the specification word by word, on the same matrix product with both cores: the
+//! whole similarity matrix, its columns gathered from R, and for sampling the whole self-similarity
+//! of the extended bank.
 //!
 //! The state after the warm-up is kept in the target folder, so that only the first run is slow.
 #![allow(
@@ -106,7 +108,8 @@ fn bench(c: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-    // Every image of another product: nearly every patch is new to the bank, the worst case of sampling.
+    // Every image of another product: nearly every patch is new to the bank, the worst case of
+    // sampling.
     let mut seed = 100;
     group.bench_function("online, every image of another product", |b| {
         b.iter_batched(

@@ -22,8 +22,9 @@ const GRID: Grid = Grid {
 /// Images before the measurement: as many as R has rows.
 const WARM_UP: usize = 200;
 
-/// Images of one product: every patch is a mixture of a common part, a part of its place and noise of its own, with the
-/// similarities that real tokens have (0.6 to 0.95 to the nearest of another image).
+/// Images of one product: every patch is a mixture of a common part, a part of its place and noise
+/// of its own, with the similarities that real tokens have (0.6 to 0.95 to the nearest of another
+/// image).
 pub(crate) struct Product {
     places: Vec<Array2<f32>>,
     rng: ChaCha8Rng,

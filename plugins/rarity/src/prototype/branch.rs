@@ -99,14 +99,15 @@ impl BranchBank {
 
     /// Compares an image with the prototypes (section 3.2: rarity of patches). Changes nothing.
     ///
-    /// With Q `[patches, width]` the patches of the image, B `[prototypes, width]` the prototypes and
-    /// R `[images, prototypes]` how well each remembered image matched each prototype, all rows of
-    /// unit length:
+    /// With Q `[patches, width]` the patches of the image, B `[prototypes, width]` the prototypes
+    /// and R `[images, prototypes]` how well each remembered image matched each prototype, all rows
+    /// of unit length:
     ///
     /// 1. Q: the tokens, averaged over their r x r neighbourhood.
     /// 2. sim = Q B'; s: the k largest of each row; q: the largest of each column.
     /// 3. Loose similarity rescales s, over all patches together, and q.
-    /// 4. P\[j, n\] = mean over the k prototypes m of s\[n, m\] R\[j, m\]: how common patch n is in image j.
+    /// 4. P\[j, n\] = mean over the k prototypes m of s\[n, m\] R\[j, m\]: how common patch n is in
+    ///    image j.
     /// 5. rarity\[n\] = 1 - mean of the ceil(rho J) largest of P\[:, n\].
     pub(crate) fn assess(
         &self,
@@ -136,7 +137,8 @@ impl BranchBank {
             });
         }
         let queries = ArrayView2::from_shape((count, self.spec.width), &patches)?;
-        // Step 2. Sequential sampling needs DEPTH neighbours of each patch, so that one search serves both.
+        // Step 2. Sequential sampling needs DEPTH neighbours of each patch, so that one search
+        // serves both.
         let survey = self.index.survey(queries, rules.neighbours.max(DEPTH))?;
         let mut scratch = Vec::new();
         // Step 3, for s.
@@ -163,7 +165,8 @@ impl BranchBank {
         })
     }
 
-    /// What of the nearest prototypes the index finds for every `stride`-th patch; `None` where it misses none by nature.
+    /// What of the nearest prototypes the index finds for every `stride`-th patch; `None` where it
+    /// misses none by nature.
     pub(crate) fn recall(
         &self,
         features: &Features,
@@ -241,8 +244,8 @@ impl BranchBank {
         if self.normal_count == 0 {
             return Ok(None);
         }
-        // The best normal among the nearest prototypes is the best of all normals; only patches without one need
-        // another search.
+        // The best normal among the nearest prototypes is the best of all normals; only patches
+        // without one need another search.
         let mut unknown = Vec::new();
         let mut best: Vec<f32> = Vec::with_capacity(queries.nrows());
         let rows = neighbours
@@ -327,15 +330,18 @@ impl BranchBank {
         }
     }
 
-    /// Sequential coreset sampling (paper: SCS), with the first `protected` prototypes kept in any case. Returns the
-    /// positions kept.
+    /// Sequential coreset sampling (paper: SCS), with the first `protected` prototypes kept in any
+    /// case. Returns the positions kept.
     ///
     /// 1. Append the patches of the image, in order: \[B; Q\].
-    /// 2. d\[m\] = max(0, largest similarity of prototype m to a prototype m' < m), the nearest *earlier* one.
-    /// 3. Keep the `capacity` prototypes with the smallest d, in arrival order: those unlike everything before them.
+    /// 2. d\[m\] = max(0, largest similarity of prototype m to a prototype m' < m), the nearest
+    ///    *earlier* one.
+    /// 3. Keep the `capacity` prototypes with the smallest d, in arrival order: those unlike
+    ///    everything before them.
     ///
-    /// The literal rule computes all of (M + N)^2 / 2 similarities per image. Here d of a kept prototype is looked up
-    /// ([`Earlier`]); only the candidates among the new patches need their similarities to each other.
+    /// The literal rule computes all of (M + N)^2 / 2 similarities per image. Here d of a kept
+    /// prototype is looked up ([`Earlier`]); only the candidates among the new patches need their
+    /// similarities to each other.
     fn sequential(
         &mut self,
         findings: &Findings,
@@ -357,12 +363,13 @@ impl BranchBank {
         // Step 1.
         let queries = ArrayView2::from_shape((count, self.spec.width), &findings.patches)?;
         self.index.append(queries)?;
-        // Step 2 for the new patches: the nearest earlier one is an old prototype, which the search in `assess` found,
-        // or an earlier patch of the same image.
+        // Step 2 for the new patches: the nearest earlier one is an old prototype, which the search
+        // in `assess` found, or an earlier patch of the same image.
         let positions: Vec<usize> = candidates.iter().map(|patch| before + patch).collect();
         let fresh = self.index.nearest_earlier(&positions, before, DEPTH)?;
 
-        // A patch that is no candidate is farther down than `capacity` others whatever its distance.
+        // A patch that is no candidate is farther down than `capacity` others whatever its
+        // distance.
         distances.resize(before + count, f32::INFINITY);
         for (row, &patch) in candidates.iter().enumerate() {
             let old = findings
@@ -394,8 +401,9 @@ impl BranchBank {
         Ok(kept)
     }
 
-    /// The patches that may be kept. Those that are as close to the bank as its `capacity` prototypes are to each other
-    /// are dropped whatever the other new patches are, so that their similarities need not be known.
+    /// The patches that may be kept. Those that are as close to the bank as its `capacity`
+    /// prototypes are to each other are dropped whatever the other new patches are, so that their
+    /// similarities need not be known.
     fn candidates(
         &self,
         findings: &Findings,
@@ -409,14 +417,15 @@ impl BranchBank {
         else {
             return all;
         };
-        // `capacity` old prototypes have a d of at most `bound`. A patch whose d is at least that is not among the
-        // `capacity` smallest: ties go to the earlier one.
+        // `capacity` old prototypes have a d of at most `bound`. A patch whose d is at least that
+        // is not among the `capacity` smallest: ties go to the earlier one.
         let bound = distances.iter().copied().fold(0.0f32, f32::max);
         all.retain(|&patch| neighbours.similarity[[patch, 0]].max(0.0) < bound);
         all
     }
 
-    /// Appends the image's patches and drops what is over capacity by another rule than the sequential one.
+    /// Appends the image's patches and drops what is over capacity by another rule than the
+    /// sequential one.
     fn resample(
         &mut self,
         findings: &Findings,

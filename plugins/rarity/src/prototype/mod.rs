@@ -99,7 +99,8 @@ fn checked(
     Ok((specs, capacity as usize))
 }
 
-/// The bytes of a bank of `options`, whose index holds as much as `index` says of a width and a number of vectors.
+/// The bytes of a bank of `options`, whose index holds as much as `index` says of a width and a
+/// number of vectors.
 fn capacity_bytes(
     options: &PrototypeOptions,
     backbone: &BackboneSpec,

@@ -38,7 +38,8 @@ pub(super) fn rescaled(map: &Array1<f32>) -> Array1<f32> {
     }
 }
 
-/// Patch rarity and text map into one (section 3.4): the text alone at first, then both alike, then mostly rarity.
+/// Patch rarity and text map into one (section 3.4): the text alone at first, then both alike, then
+/// mostly rarity.
 ///
 /// Without a text map there is nothing to weigh rarity against, and it stands as it is.
 pub(super) fn fuse(rare: &Array1<f32>, text: Option<&Array1<f32>>, seen: u64) -> Array1<f32> {

@@ -78,7 +78,8 @@ impl ImageMemory {
             .sum()
     }
 
-    /// Image rarity: one minus the mean of the `ceil(rho n)` largest similarities, mean over the blocks.
+    /// Image rarity: one minus the mean of the `ceil(rho n)` largest similarities, mean over the
+    /// blocks.
     pub(super) fn rarity(&self, appearance: &[Vec<f32>], rho: f64) -> ImageRarity {
         let count = self.normals.len() + self.recent.len();
         if count == 0 {

@@ -24,12 +24,13 @@ use memory::ImageMemory;
 pub(crate) use memory::Remembered;
 use rareclip_core::patches::normalise;
 
-/// How strongly known normals speak against the online memory (k-shot). With K normals among `seen` images both maps
-/// and image rarities become `(a online + w normal) / (a + w)`.
+/// How strongly known normals speak against the online memory (k-shot). With K normals among `seen`
+/// images both maps and image rarities become `(a online + w normal) / (a + w)`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ShotMixing {
-    /// RareCLIP: w = K/8 and a = 1 - K/seen, so that the online memory counts as much as it has seen.
+    /// RareCLIP: w = K/8 and a = 1 - K/seen, so that the online memory counts as much as it has
+    /// seen.
     #[default]
     Rareclip,
     /// RareCLIP-d: w = K/4 and a = 1.
@@ -37,7 +38,8 @@ pub enum ShotMixing {
 }
 
 impl ShotMixing {
-    /// The weights `(a, w)` of the online memory and of `normals` known normals among `seen` images.
+    /// The weights `(a, w)` of the online memory and of `normals` known normals among `seen`
+    /// images.
     fn weights(self, normals: usize, seen: u64) -> (f32, f32) {
         let count = normals as f32;
         match self {
@@ -53,13 +55,15 @@ impl ShotMixing {
 pub struct Rescoring {
     /// Whether it is done. Default true.
     pub enabled: bool,
-    /// One neighbour is used per so many remembered images, and none before there are more than so many. Default 20.
+    /// One neighbour is used per so many remembered images, and none before there are more than so
+    /// many. Default 20.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub period: usize,
     /// Most neighbours used beside the image itself. Default 8.
     #[schemars(range(min = 0, max = 10_000))]
     pub max_neighbours: usize,
-    /// Factor on the similarities, scaled to a maximum of 1, in the softmax that weighs the neighbours. Default 200.
+    /// Factor on the similarities, scaled to a maximum of 1, in the softmax that weighs the
+    /// neighbours. Default 200.
     #[schemars(range(min = 0.0, max = 1e6))]
     pub temperature: f32,
 }
@@ -75,27 +79,33 @@ impl Default for Rescoring {
     }
 }
 
-/// RareCLIP's score: patch rarity, image rarity and, where there is one, the text prior (ICCV 2025, section 3).
+/// RareCLIP's score: patch rarity, image rarity and, where there is one, the text prior (ICCV 2025,
+/// section 3).
 ///
 /// Without a prompt head every patch is foreground and the map is patch rarity plus image rarity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RarityOptions {
-    /// Blocks whose mean foreground token stands for an image, 1-based; empty: those of the bank. Default empty.
+    /// Blocks whose mean foreground token stands for an image, 1-based; empty: those of the bank.
+    /// Default empty.
     #[schemars(length(max = 64), inner(range(min = 1, max = 4096)), extend("x-memory" = true))]
     pub blocks: Vec<usize>,
-    /// Share of the patches regarded as foreground, those with the largest running prior. Default 0.5.
+    /// Share of the patches regarded as foreground, those with the largest running prior. Default
+    /// 0.5.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub foreground_ratio: f64,
-    /// Share of the remembered images that vote on an image (paper: rarity threshold, rho). Default 0.3.
+    /// Share of the remembered images that vote on an image (paper: rarity threshold, rho). Default
+    /// 0.3.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub rarity_threshold: f64,
-    /// Images whose embedding, score and mean tokens are remembered, beside the known normals. Default 1000.
+    /// Images whose embedding, score and mean tokens are remembered, beside the known normals.
+    /// Default 1000.
     #[schemars(range(min = 1, max = 1_000_000), extend("x-memory" = true))]
     pub keep_images: usize,
     /// Re-scoring.
     pub rescoring: Rescoring,
-    /// Weight of known normals: `rareclip` goes with the bank `prototype`, `direct` with `prototype-direct`.
+    /// Weight of known normals: `rareclip` goes with the bank `prototype`, `direct` with
+    /// `prototype-direct`.
     pub shot_mixing: ShotMixing,
     /// Taps of the Gaussian blur of the map, in pixels, odd. Default 25.
     #[schemars(range(min = 1, max = 1001))]
@@ -162,7 +172,8 @@ pub(crate) struct RarityScorer {
     side: usize,
     /// Images absorbed, known normals included.
     seen: u64,
-    /// Running mean of the prior `[patches]` (paper: F); `None` before the first image and in streams without a prior.
+    /// Running mean of the prior `[patches]` (paper: F); `None` before the first image and in
+    /// streams without a prior.
     foreground: Option<Array1<f32>>,
     pub(crate) memory: ImageMemory,
 }
@@ -262,8 +273,10 @@ impl RarityScorer {
     ///
     /// 1. F: the running mean of the text map; its largest patches are the foreground.
     /// 2. A_text <- max(A_text, F).
-    /// 3. u: per block the mean token of the foreground; g: how rare u is among those of the remembered images.
-    /// 4. A_rare: the mean rarity of all branches of the bank, mixed with the rarity against known normals.
+    /// 3. u: per block the mean token of the foreground; g: how rare u is among those of the
+    ///    remembered images.
+    /// 4. A_rare: the mean rarity of all branches of the bank, mixed with the rarity against known
+    ///    normals.
     /// 5. A_rare <- A_rare + g (1 + F01) where g > 0, with F01 = F rescaled to \[0, 1\].
     /// 6. A: A_text for the first image, then both alike, then mostly A_rare.
     pub(crate) fn stages(&self, input: &ScoreInput<'_>) -> Result<Stages, BoxError> {

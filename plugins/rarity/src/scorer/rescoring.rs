@@ -16,7 +16,8 @@ pub(crate) struct Chosen {
 impl ImageMemory {
     /// The neighbours of `image` (paper: re-scoring); `None` while there are too few images.
     ///
-    /// 1. w\[j\] = f . f\[j\] + sum over blocks of u . u\[j\], with f the image embedding and u the mean foreground token.
+    /// 1. w\[j\] = f . f\[j\] + sum over blocks of u . u\[j\], with f the image embedding and u the
+    ///    mean foreground token.
     /// 2. K = min(ceil(count / period), max_neighbours + 1), this image included.
     /// 3. The K largest of w / max(w).
     pub(crate) fn chosen(&self, image: &Remembered, rules: &Rescoring) -> Option<Chosen> {
@@ -49,8 +50,9 @@ impl ImageMemory {
         })
     }
 
-    /// The score of `image` after re-scoring: sum over its neighbours, itself included, of softmax(temperature w)\[i\] raw\[i\].
-    /// What is remembered is the raw score, so that re-scoring does not feed on itself.
+    /// The score of `image` after re-scoring: sum over its neighbours, itself included, of
+    /// softmax(temperature w)\[i\] raw\[i\]. What is remembered is the raw score, so that
+    /// re-scoring does not feed on itself.
     pub(super) fn rescored(&self, image: &Remembered, rules: &Rescoring) -> f32 {
         let Some(chosen) = self.chosen(image, rules) else {
             return image.raw_score;

@@ -170,7 +170,8 @@ impl<'c> Builder<'c> {
         Ok(values[part * length..(part + 1) * length].to_vec())
     }
 
-    /// A tensor of the checkpoint, or a part of it: by reference where it can be. The flag says that its two axes are swapped.
+    /// A tensor of the checkpoint, or a part of it: by reference where it can be. The flag says
+    /// that its two axes are swapped.
     pub(super) fn tensor(&mut self, key: &str, rows: Option<Rows>) -> Result<(String, bool)> {
         let Rows { part, of } = rows.unwrap_or(Rows { part: 0, of: 1 });
         let seen = format!("{key}[{part}/{of}]");

@@ -59,7 +59,8 @@ pub(super) enum Input {
     Bf16(String),
 }
 
-/// Activations `[1, tokens, inner]` as bytes: `scale (byte - zero)` is about the activation, less `offset`, over `balance`.
+/// Activations `[1, tokens, inner]` as bytes: `scale (byte - zero)` is about the activation, less
+/// `offset`, over `balance`.
 pub(super) struct Bytes {
     values: String,
     /// Scale of every row, `[1, tokens, 1]`.
@@ -100,7 +101,8 @@ impl Builder<'_> {
 
     /// A layer norm of `x` for the linear layers that read it.
     ///
-    /// For bytes, its offset goes into the layers' biases, and its gain is shared with their weights.
+    /// For bytes, its offset goes into the layers' biases, and its gain is shared with their
+    /// weights.
     pub(super) fn normed_input(
         &mut self,
         x: &str,
@@ -157,7 +159,8 @@ impl Builder<'_> {
         })
     }
 
-    /// The activation of a product, for a linear layer. It has a lower bound, so that all 256 bytes can be used.
+    /// The activation of a product, for a linear layer. It has a lower bound, so that all 256 bytes
+    /// can be used.
     pub(super) fn activated_input(&mut self, product: &Product, activation: Activation) -> Input {
         let inner = product.bias.len();
         let bias = self.constant("bias", &[inner], &product.bias);
@@ -241,7 +244,8 @@ impl Builder<'_> {
         Ok(Product { value, bias })
     }
 
-    /// A product of bytes, `factors` applied to its outputs. What was taken from the activations before goes into `bias`.
+    /// A product of bytes, `factors` applied to its outputs. What was taken from the activations
+    /// before goes into `bias`.
     fn integers_product(
         &mut self,
         input: &Bytes,

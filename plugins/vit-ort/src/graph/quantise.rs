@@ -1,10 +1,12 @@
 //! 8-bit weights: scales, rounding, and the balance between a norm and what reads it.
 
-/// Largest magnitude of a rounded weight: -128 is not used, so that a weight and its negative round alike.
+/// Largest magnitude of a rounded weight: -128 is not used, so that a weight and its negative round
+/// alike.
 const LARGEST: f32 = 127.0;
 /// Share of a channel's range that goes from the activations into the weights, between 0 and 1.
 ///
-/// Measured on DINOv2-S with magnetic-tile images: token errors fall up to about 0.7 and rise after it.
+/// Measured on DINOv2-S with magnetic-tile images: token errors fall up to about 0.7 and rise after
+/// it.
 const BALANCE: f32 = 0.7;
 /// Ranges below this count as this much.
 const TINY: f32 = 1e-6;
@@ -19,7 +21,8 @@ pub(crate) struct Quantised {
 }
 
 impl Quantised {
-    /// Rounds a weight `[outer, inner]` whose input channel `c` is multiplied by `balance[c]` first.
+    /// Rounds a weight `[outer, inner]` whose input channel `c` is multiplied by `balance[c]`
+    /// first.
     pub(crate) fn new(weight: &[f32], balance: &[f32]) -> Self {
         let inner = balance.len();
         let outer = weight.len() / inner.max(1);
@@ -62,7 +65,8 @@ impl Quantised {
     }
 }
 
-/// The largest magnitude of every input channel of weights `[outer, inner]`, raised to those of `largest` `[inner]`.
+/// The largest magnitude of every input channel of weights `[outer, inner]`, raised to those of
+/// `largest` `[inner]`.
 pub(crate) fn raise_to_columns(largest: &mut [f32], weight: &[f32]) {
     for row in weight.chunks_exact(largest.len().max(1)) {
         for (largest, value) in largest.iter_mut().zip(row) {
@@ -71,11 +75,11 @@ pub(crate) fn raise_to_columns(largest: &mut [f32], weight: &[f32]) {
     }
 }
 
-/// What every channel of a norm's output is divided by, and the weights that read it multiplied by, so that neither
-/// side has a few channels far larger than the others.
+/// What every channel of a norm's output is divided by, and the weights that read it multiplied by,
+/// so that neither side has a few channels far larger than the others.
 ///
-/// The idea of SmoothQuant (Xiao et al. 2023), with the norm's gain in the place of measured activations: what leaves the
-/// norm before its gain has unit variance.
+/// The idea of SmoothQuant (Xiao et al. 2023), with the norm's gain in the place of measured
+/// activations: what leaves the norm before its gain has unit variance.
 pub(crate) fn balance(gain: &[f32], columns: &[f32]) -> Vec<f32> {
     gain.iter()
         .zip(columns)

@@ -29,7 +29,8 @@ pub(crate) fn build(plan: &Plan, kind: Tokens, precision: Precision, batch: bool
         let shape = [count, vit.embedding_width as i64];
         outputs.push(ValueInfo::tensor(&windows_of(side), element::F32, &shape));
     }
-    // The last block's tokens after the final norm, where they are asked for: the embedding is made of them too.
+    // The last block's tokens after the final norm, where they are asked for: the embedding is made
+    // of them too.
     let mut last = None;
     let tokens = (1 + vit.registers + grid * grid) as i64;
     for (index, block) in vit.keys.blocks.iter().enumerate() {
@@ -161,8 +162,9 @@ impl Tower<'_> {
             .linear(&mixed, &block.out, block.scale1.as_deref())
     }
 
-    /// Embeds every square window of `side` x `side` patches as if it were an image: its tokens, with the class token, go through
-    /// the blocks on their own (WinCLIP, CVPR 2023, section 4.2). Gives the number of windows, those of one image after another.
+    /// Embeds every square window of `side` x `side` patches as if it were an image: its tokens,
+    /// with the class token, go through the blocks on their own (WinCLIP, CVPR 2023, section 4.2).
+    /// Gives the number of windows, those of one image after another.
     fn windows(&mut self, x: &str, side: usize, plan: &Plan) -> Result<i64> {
         let tokens = plan.prefix() + side * side;
         let members = plan.window_tokens(side);
@@ -185,7 +187,8 @@ impl Tower<'_> {
         Ok(count)
     }
 
-    /// The image embedding `[count, embedding width]` from the tokens after the final norm, `[count, tokens, width]`.
+    /// The image embedding `[count, embedding width]` from the tokens after the final norm,
+    /// `[count, tokens, width]`.
     fn embedding(&mut self, normed: &str, count: i64, name: &str) -> Result<()> {
         let builder = &mut self.builder;
         let first = builder.integers("first", &[0]);
@@ -205,8 +208,8 @@ impl Tower<'_> {
 impl Precision {
     /// How the linear layers of a block, counted from 0, are computed.
     ///
-    /// The first block stays in 32 bits: it alone makes a third to half of the error that rounding it brings to the tokens
-    /// of a DINOv2-S, for a twenty-fourth of the time of a ViT-L.
+    /// The first block stays in 32 bits: it alone makes a third to half of the error that rounding
+    /// it brings to the tokens of a DINOv2-S, for a twenty-fourth of the time of a ViT-L.
     fn of_block(self, block: usize) -> Arithmetic {
         match self {
             Self::Int8 if block > 0 => Arithmetic::Int8,

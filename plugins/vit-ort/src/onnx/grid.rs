@@ -34,7 +34,8 @@ impl Cells {
             .collect()
     }
 
-    /// Reads `[1, channels, rows, columns]`, `[1, tokens, width]` or `[1, width]`; `prefix` tokens before the patches are dropped.
+    /// Reads `[1, channels, rows, columns]`, `[1, tokens, width]` or `[1, width]`; `prefix` tokens
+    /// before the patches are dropped.
     pub(super) fn read(
         shape: &[i64],
         values: &[f32],
@@ -104,7 +105,8 @@ impl Cells {
             .collect()
     }
 
-    /// The cells on another grid: mean of the covered cells along an axis that shrinks, bilinear along one that grows.
+    /// The cells on another grid: mean of the covered cells along an axis that shrinks, bilinear
+    /// along one that grows.
     pub(super) fn resized(self, grid: Grid) -> Array2<f32> {
         if self.grid == grid {
             return self.values;

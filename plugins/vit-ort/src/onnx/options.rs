@@ -7,10 +7,11 @@ use rareclip_imaging::{IMAGENET_MEAN, IMAGENET_STD, Preset};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Any ONNX file whose outputs are feature maps `[1, channels, rows, columns]` or tokens `[1, tokens, width]`.
+/// Any ONNX file whose outputs are feature maps `[1, channels, rows, columns]` or tokens
+/// `[1, tokens, width]`.
 ///
-/// Block n of the other tables is the n-th of `outputs`. All are brought to one patch grid: by averaging where a map is larger, bilinearly
-/// (corners not aligned) where it is smaller.
+/// Block n of the other tables is the n-th of `outputs`. All are brought to one patch grid: by
+/// averaging where a map is larger, bilinearly (corners not aligned) where it is smaller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OnnxOptions {
@@ -21,7 +22,8 @@ pub struct OnnxOptions {
     pub image_size: usize,
     /// Name of the input; may be left out where there is only one.
     pub input: Option<String>,
-    /// The values that give tokens, in order: any value of the graph, not only its declared outputs.
+    /// The values that give tokens, in order: any value of the graph, not only its declared
+    /// outputs.
     #[schemars(length(max = 4096))]
     pub outputs: Vec<OnnxOutput>,
     /// The value that gives the image embedding; default: the mean over the last of `outputs`.
@@ -37,8 +39,8 @@ pub struct OnnxOptions {
     pub std: [f32; 3],
     /// Order of colour conversion and resizing.
     pub preset: Preset,
-    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on. CUDA needs an onnxruntime that was
-    /// built for it.
+    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on.
+    /// CUDA needs an onnxruntime that was built for it.
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
     /// Threads for one image on the processor; 0 for one per core.
@@ -51,7 +53,8 @@ pub struct OnnxOptions {
     /// when the backbone is built.
     #[schemars(extend("x-runtime" = true))]
     pub batch: bool,
-    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
+    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of
+    /// `rareclip models`, the system's.
     #[schemars(extend("x-runtime" = true))]
     pub onnxruntime: Option<PathBuf>,
 }
@@ -62,7 +65,8 @@ pub struct OnnxOptions {
 pub struct OnnxOutput {
     /// Its name in the graph.
     pub name: String,
-    /// Tokens only: how many come before the patches (class token, registers). Default: what is left over of a square grid.
+    /// Tokens only: how many come before the patches (class token, registers). Default: what is
+    /// left over of a square grid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 65_536))]
     pub prefix_tokens: Option<usize>,

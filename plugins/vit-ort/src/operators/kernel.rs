@@ -57,7 +57,8 @@ pub(super) enum Threads {
     OneByOne,
 }
 
-/// Runs `work` on every chunk, on the session's threads, with the best vector instructions of the processor.
+/// Runs `work` on every chunk, on the session's threads, with the best vector instructions of the
+/// processor.
 pub(super) fn parallel<T: Send>(
     context: &ComputeContext,
     chunks: &[Mutex<T>],
@@ -80,7 +81,8 @@ pub(super) fn parallel<T: Send>(
     })
 }
 
-/// Work on one chunk. A closure in its place would be called by a function of the compiler's that has no vector instructions.
+/// Work on one chunk. A closure in its place would be called by a function of the compiler's that
+/// has no vector instructions.
 struct Task<'w, W, T> {
     work: &'w W,
     index: usize,

@@ -1,5 +1,5 @@
-//! Operators of this crate in onnxruntime's graphs: the steps between two integer products, each in one pass over the rows, and products of
-//! brain floats.
+//! Operators of this crate in onnxruntime's graphs: the steps between two integer products, each in
+//! one pass over the rows, and products of brain floats.
 
 pub(crate) mod brain;
 mod kernel;
@@ -22,9 +22,11 @@ use rareclip_vit::family::Activation;
 pub(crate) const DOMAIN: &str = "rareclip";
 /// Rows `[1, rows, inner]` to bytes around [`MIDDLE`] and scales `[1, rows, 1]`.
 pub(crate) const TO_BYTES: &str = "ToBytes";
-/// Layer norm without offset, then as [`TO_BYTES`]. Reads rows and gain `[inner]`; attribute `epsilon`.
+/// Layer norm without offset, then as [`TO_BYTES`]. Reads rows and gain `[inner]`; attribute
+/// `epsilon`.
 pub(crate) const NORM_TO_BYTES: &str = "NormToBytes";
-/// Rows, their factors `[1, rows, 1]` and a bias `[inner]` to `x + rows * factors + bias`; reads `x` first.
+/// Rows, their factors `[1, rows, 1]` and a bias `[inner]` to `x + rows * factors + bias`; reads
+/// `x` first.
 pub(crate) const ADD_SCALED: &str = "AddScaled";
 
 /// Rows, their factors and a bias to bytes of the activation, from [`lower_bound`] on, and scales.
@@ -193,7 +195,8 @@ fn activated(
     )
 }
 
-/// Applies `work` to every row of the first input: row number, row, scratch of its length and bytes to write, giving the scale.
+/// Applies `work` to every row of the first input: row number, row, scratch of its length and bytes
+/// to write, giving the scale.
 #[inline(always)]
 fn to_bytes(
     context: &ComputeContext,

@@ -61,7 +61,8 @@ pub(super) fn moments(row: &[f32], epsilon: f32) -> (f32, f32) {
     (mean, 1.0 / (sum(spread) / count + epsilon).sqrt())
 }
 
-/// Layer norm without offset, to bytes around [`MIDDLE`]; gives their scale. `scratch` is as long as the row.
+/// Layer norm without offset, to bytes around [`MIDDLE`]; gives their scale. `scratch` is as long
+/// as the row.
 #[inline(always)]
 pub(super) fn norm_to_bytes(
     row: &[f32],
@@ -77,7 +78,8 @@ pub(super) fn norm_to_bytes(
     to_bytes(scratch, bytes)
 }
 
-/// `activation(value * factor + bias)`, to bytes from `lowest` on; gives their scale. `scratch` is as long as the row.
+/// `activation(value * factor + bias)`, to bytes from `lowest` on; gives their scale. `scratch` is
+/// as long as the row.
 #[inline(always)]
 pub(super) fn activate_to_bytes(
     row: &[f32],
@@ -139,7 +141,8 @@ pub(super) fn gelu(x: f32) -> f32 {
     let fourth = second * second;
     let eighth = fourth * fourth;
     let tail = half / (eighth * eighth);
-    // Half of 1 - erf(z): what is left of x where x is negative, and what is missing where it is positive.
+    // Half of 1 - erf(z): what is left of x where x is negative, and what is missing where it is
+    // positive.
     let part = if x > 0.0 { 1.0 - tail } else { tail };
     x * part
 }

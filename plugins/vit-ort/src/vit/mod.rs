@@ -44,8 +44,8 @@ impl VitBackbone {
     /// Builds the transformer so that it gives the tokens of `blocks` (1-based).
     ///
     /// # Errors
-    /// When the checkpoint or onnxruntime is missing, the checkpoint is of no known family or incomplete, the image size is
-    /// no multiple of the patch size, or a block does not exist.
+    /// When the checkpoint or onnxruntime is missing, the checkpoint is of no known family or
+    /// incomplete, the image size is no multiple of the patch size, or a block does not exist.
     pub fn new(options: &VitOptions, blocks: &BTreeSet<usize>) -> Result<Self> {
         runtime::check(options.device, options.precision)?;
         let plan = Plan::new(&options.wishes(), blocks)?;
@@ -58,7 +58,8 @@ impl VitBackbone {
             ..
         } = plan;
         let path = checkpoint.path().to_owned();
-        // The pages it has read count as this process's memory, beside what the session is about to take.
+        // The pages it has read count as this process's memory, beside what the session is about to
+        // take.
         drop(checkpoint);
         let brain = match brain::Dots::detect() {
             Some(dots) if !built.brain.is_empty() => {

@@ -14,25 +14,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct VitOptions {
-    /// A model name of `rareclip models list`, or the path of a checkpoint (.safetensors, .onnx). Its family is told by its tensor
-    /// names; a config.json beside it is read for heads, activation and epsilon.
+    /// A model name of `rareclip models list`, or the path of a checkpoint (.safetensors, .onnx).
+    /// Its family is told by its tensor names; a config.json beside it is read for heads,
+    /// activation and epsilon.
     pub model: String,
-    /// Side of the square input in pixels, a multiple of the patch size. Source: 448 in AnomalyDINO, 518 in RareCLIP.
+    /// Side of the square input in pixels, a multiple of the patch size. Source: 448 in
+    /// AnomalyDINO, 518 in RareCLIP.
     #[schemars(range(min = 1, max = 16384))]
     pub image_size: usize,
     /// Precision of weights and arithmetic.
     pub precision: Precision,
-    /// Tokens as they leave a block ("raw", as in RareCLIP), or after the model's final norm ("norm", as in AnomalyDINO).
+    /// Tokens as they leave a block ("raw", as in RareCLIP), or after the model's final norm
+    /// ("norm", as in AnomalyDINO).
     pub tokens: Tokens,
-    /// Sides in patches of square windows that are embedded as if each were an image, for `clip-text` with `windows` (WinCLIP: 2
-    /// and 3). They run in f32 and take several times as long as the image. Default none.
+    /// Sides in patches of square windows that are embedded as if each were an image, for
+    /// `clip-text` with `windows` (WinCLIP: 2 and 3). They run in f32 and take several times as
+    /// long as the image. Default none.
     #[schemars(length(max = 64), inner(range(min = 1, max = 8191)))]
     pub windows: Vec<usize>,
-    /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu". RareCLIP at 518 pixels uses "gelu" with
-    /// weights that were trained with "quick-gelu".
+    /// Activation in the MLPs. Default: as the config beside the checkpoint says, else "gelu".
+    /// RareCLIP at 518 pixels uses "gelu" with weights that were trained with "quick-gelu".
     pub activation: Option<Activation>,
-    /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the width, or 16 where the width is
-    /// that of CLIP's ViT-H/14, ViT-g/14 or ViT-bigG/14.
+    /// Attention heads. Default: as the config beside the checkpoint says, else one per 64 of the
+    /// width, or 16 where the width is that of CLIP's ViT-H/14, ViT-g/14 or ViT-bigG/14.
     #[schemars(range(min = 1, max = 4096))]
     pub heads: Option<usize>,
     /// How the position table is brought to another image size. Default: the family's own rule.
@@ -45,8 +49,8 @@ pub struct VitOptions {
     pub std: Option<[f32; 3]>,
     /// Order of colour conversion and resizing.
     pub preset: Preset,
-    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on. CUDA needs an onnxruntime that was
-    /// built for it, and `precision = "f32"`.
+    /// Where it runs: `cpu`, `cuda` for the first CUDA device, `cuda:1` for the second and so on.
+    /// CUDA needs an onnxruntime that was built for it, and `precision = "f32"`.
     #[schemars(extend("x-runtime" = true))]
     pub device: Device,
     /// Threads for one image on the processor; 0 for one per core.
@@ -59,7 +63,8 @@ pub struct VitOptions {
     /// were not measured, its numbers are within 1e-3 of the largest.
     #[schemars(extend("x-runtime" = true))]
     pub batch: bool,
-    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of `rareclip models`, the system's.
+    /// Path of the onnxruntime library. Default: RARECLIP_ORT_DYLIB, ORT_DYLIB_PATH, the cache of
+    /// `rareclip models`, the system's.
     #[schemars(extend("x-runtime" = true))]
     pub onnxruntime: Option<PathBuf>,
 }
@@ -72,13 +77,13 @@ pub enum Precision {
     /// 32-bit floats; half-precision checkpoints are widened.
     #[default]
     F32,
-    /// 8-bit weights with a scale per output, activations rounded to 8 bits token by token; the first block, the attention
-    /// and the norms stay in 32 bits. About twice as fast where the processor
-    /// has VNNI; tokens of a DINOv2-S are off by 2 to 4 percent.
+    /// 8-bit weights with a scale per output, activations rounded to 8 bits token by token; the
+    /// first block, the attention and the norms stay in 32 bits. About twice as fast where the
+    /// processor has VNNI; tokens of a DINOv2-S are off by 2 to 4 percent.
     Int8,
-    /// Products in 16-bit brain floats, sums in 32 bits, in linear layers: on x86 processors with AVX-512 BF16, and under Linux on 64-bit
-    /// Arm with the bf16 instructions; refused elsewhere. Half the memory and about 0.6 of the time of f32; tokens are off by 0.1 to
-    /// 0.5 percent.
+    /// Products in 16-bit brain floats, sums in 32 bits, in linear layers: on x86 processors with
+    /// AVX-512 BF16, and under Linux on 64-bit Arm with the bf16 instructions; refused elsewhere.
+    /// Half the memory and about 0.6 of the time of f32; tokens are off by 0.1 to 0.5 percent.
     Bf16,
 }
 

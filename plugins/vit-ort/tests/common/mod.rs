@@ -30,7 +30,8 @@ pub fn blocks(list: &[usize]) -> BTreeSet<usize> {
     list.iter().copied().collect()
 }
 
-/// Images of smooth colours with some noise, `[count, 3, side, side]`, about as large as normalised pictures.
+/// Images of smooth colours with some noise, `[count, 3, side, side]`, about as large as normalised
+/// pictures.
 pub fn pictures(count: usize, side: usize) -> Array4<f32> {
     Array4::from_shape_fn((count, 3, side, side), |(image, channel, y, x)| {
         let (image, channel) = (image as f32, channel as f32);

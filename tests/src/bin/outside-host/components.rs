@@ -1,4 +1,5 @@
-//! One component for each slot. The memory is a running sum in 32 bits, so that every difference in what was learned shows.
+//! One component for each slot. The memory is a running sum in 32 bits, so that every difference in
+//! what was learned shows.
 
 use rareclip_process::frame::Frame;
 use serde_json::{Value, json};

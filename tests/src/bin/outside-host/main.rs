@@ -1,4 +1,5 @@
-//! A host of components as an outsider would write it in Rust, which also does on demand what a host must not do.
+//! A host of components as an outsider would write it in Rust, which also does on demand what a
+//! host must not do.
 //!
 //! Its only argument is a plan as JSON.
 

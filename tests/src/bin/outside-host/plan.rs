@@ -58,7 +58,8 @@ impl Default for Plan {
     }
 }
 
-/// Something to do wrong instead of answering the `nth` request `on`, counted from 1 in each process.
+/// Something to do wrong instead of answering the `nth` request `on`, counted from 1 in each
+/// process.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wrong {

@@ -13,8 +13,8 @@ use crate::exit::Exit;
 /// What can be trained.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainCommand {
-    /// The text-patch bridge of the prior (RareCLIP, section 3.1): linear layers that tell defects of an annotated data set, for use on
-    /// other products.
+    /// The text-patch bridge of the prior (RareCLIP, section 3.1): linear layers that tell defects
+    /// of an annotated data set, for use on other products.
     Tpb(Box<TpbArgs>),
 }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 rareclip_core::register!(bank {{Name}}Options);
 
-/// The patches of the latest images; a patch is as rare as it is unlike the most similar of them, by cosine.
+/// The patches of the latest images; a patch is as rare as it is unlike the most similar of them,
+/// by cosine.
 ///
 /// Known normals are remembered like other images, and leave like them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

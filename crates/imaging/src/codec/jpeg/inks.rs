@@ -1,7 +1,7 @@
 //! The four planes of a CMYK or YCCK file put together as libjpeg-turbo does.
 //!
-//! The decoder's own conversion of four channels takes the padding of the planes for samples when it
-//! enlarges reduced channels, and expects the sampling to be one of the usual ones.
+//! The decoder's own conversion of four channels takes the padding of the planes for samples when
+//! it enlarges reduced channels, and expects the sampling to be one of the usual ones.
 
 use libjpeg_turbo_rs::RawImage;
 

@@ -22,7 +22,8 @@ use crate::{
 const MAX_SCANS: usize = 256;
 
 pub(super) fn decode(bytes: &[u8], limits: &Limits) -> Result<Picture> {
-    // The decoder reads what anyone may upload. A slip of it must cost one picture, not the process.
+    // The decoder reads what anyone may upload. A slip of it must cost one picture, not the
+    // process.
     catch_unwind(|| decode_unguarded(bytes, limits)).unwrap_or_else(|_| {
         Err(corrupt(
             Format::Jpeg,
@@ -38,7 +39,8 @@ pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> 
         let frame = decoder.header();
         check_frame(frame, limits)?;
         let channels = frame.components.len() as u64;
-        // The planes, their full-size copies where channels are reduced, and the interleaved picture.
+        // The planes, their full-size copies where channels are reduced, and the interleaved
+        // picture.
         let planes = if channels == 3 { 8 } else { 2 * channels };
         // All scans of a progressive picture add to 16-bit coefficients.
         let coefficients = u64::from(frame.is_progressive) * (2 * channels + 1);
@@ -116,7 +118,8 @@ fn bounds(limits: &Limits) -> DecodeLimits {
 /// Refuses what is too large to decode or of no supported kind.
 fn check_frame(frame: &FrameHeader, limits: &Limits) -> Result<()> {
     let components = frame.components.len() as u64;
-    // A plane and an interleaved copy; all scans of a progressive picture add to 16-bit coefficients.
+    // A plane and an interleaved copy; all scans of a progressive picture add to 16-bit
+    // coefficients.
     let bytes_per_value = if frame.is_progressive { 4 } else { 2 };
     limits.check_picture(
         frame.width.into(),
@@ -153,8 +156,8 @@ fn failed(error: JpegError) -> ImagingError {
     }
 }
 
-/// A file cut off within its last scans may still decode, and its coarse or gray rest must not reach
-/// an inspection. A complete file has an end marker behind its last scan.
+/// A file cut off within its last scans may still decode, and its coarse or gray rest must not
+/// reach an inspection. A complete file has an end marker behind its last scan.
 fn check_complete(bytes: &[u8]) -> Result<()> {
     let truncated = || corrupt(Format::Jpeg, "the file ends before its end-of-image marker");
     let mut at = 2;

@@ -54,8 +54,8 @@ pub(super) fn header(bytes: &[u8], limits: &Limits) -> Result<(u32, u32, Cost)> 
     let (width, height, colour) = (opened.width, opened.height, opened.colour);
     let (channels, bits) = (u64::from(colour.num_samples()), colour.bit_depth().into());
     let picture = channels * u64::div_ceil(bits, 8);
-    // The picture, a strip or tile that may be all of it with the buffers of its decoder, and a copy with channels side
-    // by side or unpacked samples.
+    // The picture, a strip or tile that may be all of it with the buffers of its decoder, and a
+    // copy with channels side by side or unpacked samples.
     let stored = 4 * picture;
     let cost = if opened.range.is_some() {
         Cost::new(channels, 16, stored + 2 * channels)
@@ -181,8 +181,8 @@ fn check_predictor<R: Read + Seek>(decoder: &mut Decoder<R>, colour: ColorType) 
     Ok(())
 }
 
-/// `colours` holds all reds, then all greens, then all blues, in 16 bits. Where no entry exceeds 255
-/// they are 8-bit values from a writer that did not scale them, as libtiff takes it.
+/// `colours` holds all reds, then all greens, then all blues, in 16 bits. Where no entry exceeds
+/// 255 they are 8-bit values from a writer that did not scale them, as libtiff takes it.
 fn indexed(
     data: DecodingResult,
     colour: ColorType,

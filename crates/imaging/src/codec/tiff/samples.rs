@@ -16,7 +16,8 @@ use crate::{
 
 /// SampleFormat of unsigned integers, the default.
 pub(super) const UNSIGNED: u16 = 1;
-/// PhotometricInterpretation of gray with 0 for white, which the decoder turns round by the width of the samples.
+/// PhotometricInterpretation of gray with 0 for white, which the decoder turns round by the width
+/// of the samples.
 const WHITE_IS_ZERO: u16 = 0;
 
 /// The values that mean black and white in samples of any format.
@@ -26,8 +27,8 @@ pub(super) struct Range {
     high: f64,
 }
 
-/// The stated range of a page whose samples are signed, floating-point or wider than 16 bits; `None`
-/// for others, whose range is that of their bits.
+/// The stated range of a page whose samples are signed, floating-point or wider than 16 bits;
+/// `None` for others, whose range is that of their bits.
 ///
 /// # Errors
 /// Where such a page states no range.
@@ -72,7 +73,8 @@ pub(super) fn range<R: Read + Seek>(
     }
 }
 
-/// A colour type and sample format in words, such as "gray of 16-bit signed integers (SampleFormat 2)".
+/// A colour type and sample format in words, such as "gray of 16-bit signed integers (SampleFormat
+/// 2)".
 pub(super) fn describe(colour: ColorType, format: u16) -> String {
     let name = match colour {
         ColorType::Gray(_) => "gray".to_owned(),

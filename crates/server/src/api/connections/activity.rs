@@ -52,8 +52,8 @@ struct State {
     idle_since: Instant,
     /// Since when the socket takes no bytes although there are some to send.
     blocked: Option<Instant>,
-    /// Responses with bytes that the connection does not take, and since when: with HTTP/2 a client can stop a response
-    /// without blocking the socket.
+    /// Responses with bytes that the connection does not take, and since when: with HTTP/2 a client
+    /// can stop a response without blocking the socket.
     parked: BTreeMap<u64, Instant>,
 }
 
@@ -98,7 +98,8 @@ impl Activity {
         }
     }
 
-    /// Since when there is no request in work, and whether there was one before; `None` while there is one.
+    /// Since when there is no request in work, and whether there was one before; `None` while there
+    /// is one.
     pub(super) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.state();
         (state.open == 0).then_some((state.requests > 0, state.idle_since))

@@ -75,7 +75,8 @@ impl Ledger {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection from `address`; `None` if even the places for health checks are in use.
+    /// A place for a connection from `address`; `None` if even the places for health checks are in
+    /// use.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let network = network(address);
         let mut open = self.open();
@@ -128,8 +129,8 @@ impl Open {
         staying.filter(|entry| which(entry)).count()
     }
 
-    /// Closes the idle connection that is worth least: one that never sent a request before one that did, and among those the
-    /// one that has been idle longest. False if none of them is idle.
+    /// Closes the idle connection that is worth least: one that never sent a request before one
+    /// that did, and among those the one that has been idle longest. False if none of them is idle.
     fn make_room(&mut self, which: impl Fn(&Entry) -> bool) -> bool {
         let staying = self.entries.values_mut().filter(|entry| !entry.leaving);
         let idle = staying
@@ -144,7 +145,8 @@ impl Open {
     }
 }
 
-/// What counts as one address: an IPv4 address, or the /64 network of an IPv6 address, which one machine can use as a whole.
+/// What counts as one address: an IPv4 address, or the /64 network of an IPv6 address, which one
+/// machine can use as a whole.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if !v6.is_loopback() => {

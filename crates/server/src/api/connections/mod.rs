@@ -1,4 +1,5 @@
-//! Connections: accepted up to a limit, given a time for everything that they wait for, and ended when the service goes down.
+//! Connections: accepted up to a limit, given a time for everything that they wait for, and ended
+//! when the service goes down.
 
 mod activity;
 mod ledger;
@@ -34,7 +35,8 @@ use crate::security::tls::Reloaded;
 use activity::{Activity, Timeouts};
 use ledger::{Kind, Ledger, Seat};
 
-/// Bytes that the system buffers of what a client has not read yet. Without a bound it grows to megabytes per connection.
+/// Bytes that the system buffers of what a client has not read yet. Without a bound it grows to
+/// megabytes per connection.
 const SEND_BUFFER: usize = 256 << 10;
 /// Bytes of a request's head, and of a body that wait to be read.
 const READ_BUFFER: usize = 64 << 10;
@@ -42,7 +44,8 @@ const READ_BUFFER: usize = 64 << 10;
 const CONCURRENT_STREAMS: u32 = 128;
 /// Bytes of the headers of one HTTP/2 request.
 const HEADER_LIST: u32 = 32 << 10;
-/// Bytes that an HTTP/2 client may send before they are read: of one request, of all requests of a connection.
+/// Bytes that an HTTP/2 client may send before they are read: of one request, of all requests of a
+/// connection.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Silence after which an HTTP/2 client is pinged, and the time it has to reply.
@@ -62,7 +65,8 @@ struct Shared {
     stopping: watch::Receiver<bool>,
 }
 
-/// Accepts connections until `stopping` becomes true, then lets requests in work end within the grace period.
+/// Accepts connections until `stopping` becomes true, then lets requests in work end within the
+/// grace period.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -135,7 +139,8 @@ fn of_connection(error: &io::Error) -> bool {
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // The activity of a connection has the timeouts: those here would not cover the detection of the protocol.
+    // The activity of a connection has the timeouts: those here would not cover the detection of
+    // the protocol.
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::{Activity, Open};
 
-/// Bytes of a response that are handed over at once. The rest stays with the response, so that what a client does not read is
-/// seen, and is dropped with its connection.
+/// Bytes of a response that are handed over at once. The rest stays with the response, so that what
+/// a client does not read is seen, and is dropped with its connection.
 const PIECE: usize = 64 << 10;
 
 /// A socket whose writes are watched.

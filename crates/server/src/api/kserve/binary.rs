@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::super::problem::ApiError;
 
-/// Takes a `BYTES` tensor apart: each element after its length, 4 bytes little-endian. `max` elements at most.
+/// Takes a `BYTES` tensor apart: each element after its length, 4 bytes little-endian. `max`
+/// elements at most.
 pub(super) fn elements(tensor: &Bytes, max: usize) -> Result<Vec<Bytes>, ApiError> {
     let mut elements = Vec::new();
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! The Open Inference Protocol (KServe v2): for clients that speak it already. A model is a detector, a sequence is a stream.
+//! The Open Inference Protocol (KServe v2): for clients that speak it already. A model is a
+//! detector, a sequence is a stream.
 
 mod binary;
 mod request;
@@ -108,8 +109,8 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<(), ApiError> {
 
 /// Model metadata (Open Inference Protocol)
 ///
-/// A detector as a model: it takes images as `BYTES` and gives `score`, `raw_score`, `p_value`, `verdict` and, where it is
-/// asked for, `anomaly_map`.
+/// A detector as a model: it takes images as `BYTES` and gives `score`, `raw_score`, `p_value`,
+/// `verdict` and, where it is asked for, `anomaly_map`.
 #[utoipa::path(
     get,
     path = "/v2/models/{model}",
@@ -163,14 +164,17 @@ pub(crate) async fn model_ready(
 
 /// Infer (Open Inference Protocol)
 ///
-/// Scores the images of the input `image`: `BYTES` of shape `[n]`, each element an image file. In JSON an element is the file in
-/// base64; with the binary tensor extension (`Inference-Header-Content-Length`) it is the file itself after its length (4 bytes,
-/// little-endian). `parameters.sequence_id` (text or a whole number) names the stream, which is created with this detector if it
-/// is not there, once an image of the request could be decoded; a key of scope `score` suffices for that. `sequence_start` and `sequence_end` change nothing: a stream is reset and deleted under `/v1`. Further
-/// parameters: `update` (false: leave no trace), `timeout` (microseconds), `binary_data_output`. Outputs, all of them but
-/// `anomaly_map` unless `outputs` says which: `score` FP32 [n], `raw_score` FP32 [n], `p_value` FP64 [n] (null, in binary NaN,
-/// where there is none), `verdict` BYTES [n], `anomaly_map` FP32 [n, height, width]. The `id` of the request becomes the name of
-/// the image, with `/i` where there are several.
+/// Scores the images of the input `image`: `BYTES` of shape `[n]`, each element an image file. In
+/// JSON an element is the file in base64; with the binary tensor extension
+/// (`Inference-Header-Content-Length`) it is the file itself after its length (4 bytes,
+/// little-endian). `parameters.sequence_id` (text or a whole number) names the stream, which is
+/// created with this detector if it is not there, once an image of the request could be decoded; a
+/// key of scope `score` suffices for that. `sequence_start` and `sequence_end` change nothing: a
+/// stream is reset and deleted under `/v1`. Further parameters: `update` (false: leave no trace),
+/// `timeout` (microseconds), `binary_data_output`. Outputs, all of them but `anomaly_map` unless
+/// `outputs` says which: `score` FP32 [n], `raw_score` FP32 [n], `p_value` FP64 [n] (null, in
+/// binary NaN, where there is none), `verdict` BYTES [n], `anomaly_map` FP32 [n, height, width].
+/// The `id` of the request becomes the name of the image, with `/i` where there are several.
 #[utoipa::path(
     post,
     path = "/v2/models/{model}/infer",
@@ -261,7 +265,8 @@ fn reserve_maps(api: &Api, asked: &Asked, model: &str) -> Result<Reserved, ApiEr
     )
 }
 
-/// Creates the stream with this detector unless it is there, once one of the images could be decoded.
+/// Creates the stream with this detector unless it is there, once one of the images could be
+/// decoded.
 async fn ensure_stream(api: &Api, asked: &Asked, model: &str) -> Result<(), ApiError> {
     let stream = asked.stream.as_str();
     match api.service.stream(stream).await {

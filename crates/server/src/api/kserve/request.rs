@@ -95,7 +95,8 @@ impl Output {
 pub(super) struct Outputs(pub(super) Vec<(Output, &'static str, bool)>);
 
 impl Outputs {
-    /// Bytes that the answer takes for each image of a map of `side` x `side`, while it is put together.
+    /// Bytes that the answer takes for each image of a map of `side` x `side`, while it is put
+    /// together.
     pub(super) fn bytes_per_image(&self, side: usize) -> usize {
         let map = self
             .0
@@ -128,7 +129,8 @@ pub(super) struct Asked {
     pub(super) outputs: Outputs,
 }
 
-/// Takes a body apart; `header_bytes` of it are JSON, binary tensors follow. Without, all of it is JSON.
+/// Takes a body apart; `header_bytes` of it are JSON, binary tensors follow. Without, all of it is
+/// JSON.
 pub(super) fn read(
     body: &Bytes,
     header_bytes: Option<usize>,

@@ -43,7 +43,8 @@ pub(crate) struct InferResponse {
     /// The `id` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `sequence_id`: the stream; `result_ids`: the results in its history, comma-separated, 0 where there is none.
+    /// `sequence_id`: the stream; `result_ids`: the results in its history, comma-separated, 0
+    /// where there is none.
     #[schema(value_type = Object)]
     pub parameters: Map<String, Value>,
     /// The outputs that were asked for, in that order.

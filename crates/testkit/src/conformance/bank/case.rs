@@ -102,7 +102,8 @@ impl BankCase {
     }
 }
 
-/// A bank of one stream. Where it looks at a whole set, an image is assessed as the first of a set whose `others` stay.
+/// A bank of one stream. Where it looks at a whole set, an image is assessed as the first of a set
+/// whose `others` stay.
 struct BankLife {
     bank: Box<dyn ErasedBank>,
     others: Arc<[Features]>,

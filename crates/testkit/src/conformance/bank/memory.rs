@@ -36,8 +36,8 @@ pub(super) const ALL: &[Promise<BankCase>] = &[
 /// What an empty bank is called at each step of its life.
 type Each<'a> = &'a mut dyn FnMut(&dyn ErasedBank, u64) -> Held;
 
-/// Leads a bank through its life, longer than the others so that it runs over; `each` is told how many images it should
-/// have absorbed.
+/// Leads a bank through its life, longer than the others so that it runs over; `each` is told how
+/// many images it should have absorbed.
 fn live(case: &BankCase, each: Each<'_>) -> Held {
     let mut bank = case.bank()?;
     each(&*bank, 0)?;

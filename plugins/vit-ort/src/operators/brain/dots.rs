@@ -1,4 +1,5 @@
-//! Products of brain floats with the processor's own instructions: all of this crate that is not safe code.
+//! Products of brain floats with the processor's own instructions: all of this crate that is not
+//! safe code.
 
 #![allow(
     unsafe_code,
@@ -53,9 +54,11 @@ mod x86 {
             missing.map(|(name, _)| name).collect()
         }
 
-        /// Products of six rows of equal length with a panel of as many inputs, an odd last one being filled up with zeros.
+        /// Products of six rows of equal length with a panel of as many inputs, an odd last one
+        /// being filled up with zeros.
         pub(in super::super) fn tile(self, rows: [&[u16]; ROWS], steps: &[Step]) -> Sums {
-            // SAFETY: a `Dots` is made only by `detect`, after it has found every instruction set that `tile` is compiled for.
+            // SAFETY: a `Dots` is made only by `detect`, after it has found every instruction set
+            // that `tile` is compiled for.
             unsafe { tile(rows, steps) }
         }
     }
@@ -126,8 +129,8 @@ mod other {
 
     use super::{ROWS, Step, Sums};
 
-    /// There are no such instructions of ours on this architecture, and so no value of this type. Behind a reference, so that code
-    /// that has one is not reported as never run.
+    /// There are no such instructions of ours on this architecture, and so no value of this type.
+    /// Behind a reference, so that code that has one is not reported as never run.
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Dots(&'static Infallible);
 

@@ -1,4 +1,5 @@
-//! Linear layers in brain floats (bfloat16): operators that hold their weights themselves, in 16 bits and once.
+//! Linear layers in brain floats (bfloat16): operators that hold their weights themselves, in 16
+//! bits and once.
 
 mod dots;
 mod panels;
@@ -34,7 +35,8 @@ pub(crate) const BRAIN_PRODUCT_ADD: &str = "BrainProductAdd";
 /// Attribute that says which of the session's weights is meant.
 pub(crate) const WEIGHT: &str = "weight";
 
-/// Activation of a product plus a bias `[outer]`, as brain floats; reads brain floats and bias. Attribute [`WEIGHT`].
+/// Activation of a product plus a bias `[outer]`, as brain floats; reads brain floats and bias.
+/// Attribute [`WEIGHT`].
 pub(crate) fn activated_brain_product(activation: Activation) -> &'static str {
     match activation {
         Activation::Gelu => "BrainProductGelu",
@@ -58,7 +60,8 @@ pub(crate) struct Weights {
     panels: Arc<[Panels]>,
 }
 
-/// Bytes of a checkpoint that are read before its map is let go of: pages that were read count as memory of this process.
+/// Bytes of a checkpoint that are read before its map is let go of: pages that were read count as
+/// memory of this process.
 const AT_ONCE: usize = 64 << 20;
 
 impl Weights {
@@ -249,7 +252,8 @@ impl BrainKernel {
         )
     }
 
-    /// Products of the first input, handed to `finish` in pieces of one row: position in the output, sums, and where they go.
+    /// Products of the first input, handed to `finish` in pieces of one row: position in the
+    /// output, sums, and where they go.
     #[inline(always)]
     fn product<T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Send>(
         &self,

@@ -16,7 +16,8 @@ pub(super) fn brain(value: f32) -> u16 {
     (kept >> 16) as u16
 }
 
-/// A weight matrix `[outer, inner]`, in panels of [`COLUMNS`] outputs: for every two inputs a [`Step`].
+/// A weight matrix `[outer, inner]`, in panels of [`COLUMNS`] outputs: for every two inputs a
+/// [`Step`].
 #[derive(Debug)]
 pub(crate) struct Panels {
     steps: Vec<Step>,
@@ -61,7 +62,8 @@ impl Panels {
         self.outer
     }
 
-    /// `x W^T` for `x` `[rows, inner]`, handed over in pieces: row, first column, sums of at most [`COLUMNS`] columns.
+    /// `x W^T` for `x` `[rows, inner]`, handed over in pieces: row, first column, sums of at most
+    /// [`COLUMNS`] columns.
     ///
     /// A sum has the same bits whatever other rows are there.
     #[inline(always)]

@@ -52,7 +52,8 @@ fn rounded(values: &[f32]) -> Vec<f32> {
     values.iter().map(widened).collect()
 }
 
-/// Rows, weight and their inner length; rows, columns and inner lengths that fill no tile among them.
+/// Rows, weight and their inner length; rows, columns and inner lengths that fill no tile among
+/// them.
 fn operands(
     value: impl Strategy<Value = f32> + Clone,
 ) -> impl Strategy<Value = (Vec<f32>, Vec<f32>, usize)> {
