@@ -1,37 +1,11 @@
-//! The REST service of rareclip: streams that outlive the process, a page to watch them, metrics to
-//! scrape.
-//!
-//! ```text
-//! request -> api -> Service -> decode pool -> encoder (one for each backbone, batches across streams)
-//!                      |                          |
-//!                      '-> owner of the stream <--'   one for each stream, images in the order they arrived
-//!                             |-> assess -> store (result and journal, one transaction) -> absorb -> answer
-//!                             '-> state files, now and then; memory given back when others need it
-//! ```
+//! The REST service of rareclip: the API, the Open Inference Protocol, keys, TLS, and the page, in front of the streams of
+//! `rareclip-service`.
 
 pub mod api;
-mod budget;
-mod building;
-mod clean;
-mod custom;
-pub mod detectors;
-mod entry;
-mod error;
-pub mod metrics;
-pub mod model;
-pub mod pictures;
 pub mod security;
-mod service;
-mod settings;
-mod store;
-mod streams;
-mod submission;
-mod text;
 
-pub use detectors::{Detectors, NamedConfig};
-pub use error::{ServiceError, StoreError};
-pub use rareclip_core::Trust;
-pub use service::{Event, EventKind, Service};
-pub use settings::{KeepPictures, Settings, make_data_folder};
-pub use streams::StateExport;
-pub use submission::{Submission, SubmitOptions, Submitted};
+pub use rareclip_service::{
+    Detectors, Event, EventKind, KeepPictures, NamedConfig, Service, ServiceError, Settings,
+    StateExport, StoreError, Submission, SubmitOptions, Submitted, Trust, detectors,
+    make_data_folder, metrics, model, pictures,
+};

@@ -18,7 +18,7 @@ use super::body::full;
 use super::problem::ApiError;
 use super::state::Api;
 use crate::StateExport;
-use crate::budget::Held;
+use rareclip_service::budget::Held;
 
 /// Smaller answers are not counted: connections are, and each has one answer under way.
 const COUNTED_FROM: u64 = 64 << 10;

@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 use super::encoding::{self, Encoding, Refused};
 use super::problem::ApiError;
 use super::state::Api;
-use crate::budget::{Budget, Held};
+use rareclip_service::budget::{Budget, Held};
 
 /// What holds the room of bodies.
 const IN_WORK: &str = "requests in work";

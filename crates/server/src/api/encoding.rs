@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
 use super::problem::ApiError;
-use crate::budget::{Budget, Held};
+use rareclip_service::budget::{Budget, Held};
 
 /// Bytes that are decompressed between two looks at the limits.
 const PIECE: usize = 64 << 10;
@@ -31,7 +31,7 @@ pub(crate) fn of(headers: &HeaderMap) -> Result<Encoding, ApiError> {
             (one, "identity" | "") => one,
             (Encoding::Identity, "gzip" | "x-gzip") => Encoding::Gzip,
             _ => {
-                let found = crate::text::repeated(&text);
+                let found = rareclip_service::text::repeated(&text);
                 let detail = format!(
                     "Content-Encoding: found {found}, expected gzip. Compress with gzip, or send the body as it is"
                 );

@@ -18,7 +18,7 @@ use super::caller::Caller;
 use super::followers::Ticket;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
-use crate::clean::Logged;
+use rareclip_service::clean::Logged;
 use crate::model::ResultQuery;
 use crate::security::Scope;
 use crate::{Event, EventKind, ServiceError};

@@ -17,7 +17,7 @@ use super::body::{Allowance, media_type, parsed, read, unsupported};
 use super::counted::{self, too_many};
 use super::problem::ApiError;
 use super::state::Api;
-use crate::budget::Held;
+use rareclip_service::budget::Held;
 use crate::{Submission, text};
 
 const WANTED: &str = "an image (image/*, application/octet-stream), multipart/form-data, or application/json with base64";

@@ -14,7 +14,7 @@ use super::followers::Followers;
 use super::options::ApiOptions;
 use super::problem::ApiError;
 use crate::Service;
-use crate::budget::Budget;
+use rareclip_service::budget::Budget;
 
 pub(crate) struct Api {
     pub(crate) service: Arc<Service>,
