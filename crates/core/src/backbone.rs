@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView3, ArrayView4, Axis};
 use rareclip_imaging::InputRecipe;
 
-use crate::{BoxError, Error, Features, Grid};
+use crate::{BoxError, ComponentError, Features, Grid};
 
 /// What a backbone declares before any image comes.
 #[derive(Debug, Clone)]
@@ -36,9 +36,9 @@ impl BackboneSpec {
     /// Width of the tokens of `block`, for a component that cannot do without that block.
     ///
     /// # Errors
-    /// [`Error::MissingBlock`].
-    pub fn width(&self, block: usize) -> Result<usize, Error> {
-        self.width_of(block).ok_or_else(|| Error::MissingBlock {
+    /// [`ComponentError::Block`].
+    pub fn width(&self, block: usize) -> Result<usize, ComponentError> {
+        self.width_of(block).ok_or_else(|| ComponentError::Block {
             block,
             available: self.blocks.iter().map(|(block, _)| *block).collect(),
         })
@@ -47,12 +47,12 @@ impl BackboneSpec {
     /// Checks that `images` is `[batch, 3, side, side]`.
     ///
     /// # Errors
-    /// [`Error::Shape`].
-    pub fn check_images(&self, images: &ArrayView4<'_, f32>) -> Result<(), Error> {
+    /// [`ComponentError::Shape`].
+    pub fn check_images(&self, images: &ArrayView4<'_, f32>) -> Result<(), ComponentError> {
         let side = self.input.side;
         match images.shape()[1..] == [3, side, side] {
             true => Ok(()),
-            false => Err(Error::Shape {
+            false => Err(ComponentError::Shape {
                 what: "the images".into(),
                 found: images.shape().to_vec(),
                 expected: format!("[batch, 3, {side}, {side}]"),
@@ -127,7 +127,7 @@ pub fn encode_one(
             features.check()?;
             Ok(features)
         }
-        _ => Err(Error::Shape {
+        _ => Err(ComponentError::Shape {
             what: "features of one image".into(),
             found: vec![found],
             expected: "[1]".into(),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::component_error::ComponentError;
 use crate::config::ConfigError;
 use crate::snapshot::SnapshotError;
 
@@ -54,32 +55,9 @@ pub enum Error {
         /// Its registered name.
         name: String,
     },
-    /// A component needs a block that the backbone did not give.
-    #[error(
-        "block {block} was asked for, the backbone gave {available:?}; check the `blocks` lists of the config"
-    )]
-    MissingBlock {
-        /// The block asked for, 1-based.
-        block: usize,
-        /// The blocks at hand.
-        available: Vec<usize>,
-    },
-    /// An array has the wrong shape.
-    #[error("{what} has shape {found:?}, expected {expected}")]
-    Shape {
-        /// The array.
-        what: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The shape it should have.
-        expected: String,
-    },
-    /// A feature is NaN or infinite; the image was not absorbed.
-    #[error("{what} holds NaN or infinite values; the image was not absorbed")]
-    NonFinite {
-        /// The array.
-        what: String,
-    },
+    /// Something given to a component or a stream is not as it should be.
+    #[error(transparent)]
+    Given(#[from] ComponentError),
     /// A map could not be enlarged or blurred.
     #[error(transparent)]
     Image(#[from] rareclip_imaging::ImagingError),
@@ -110,9 +88,6 @@ pub enum Error {
     /// An image was to be absorbed after the stream had changed.
     #[error("the stream has changed since the image was assessed: assess it again")]
     StaleAssessment,
-    /// A scorer works on the evidence of a bank, and the detector has none.
-    #[error("the scorer needs the evidence of a bank: add a [bank] table to the config")]
-    NoBank,
     /// Bank or scorer failed while it remembered an image, so that what the stream knows is in
     /// doubt.
     #[error(

@@ -18,6 +18,7 @@
 pub mod backbone;
 pub mod bank;
 pub mod calibration;
+mod component_error;
 pub mod config;
 mod detector;
 mod device;
@@ -41,6 +42,7 @@ pub mod update;
 pub use backbone::{Backbone, BackboneFactory};
 pub use bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
+pub use component_error::ComponentError;
 pub use config::{ConfigError, DetectorConfig};
 pub use detector::Detector;
 pub use device::{Device, UnknownDevice};

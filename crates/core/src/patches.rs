@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
-use crate::{Error, Grid, Result};
+use crate::{ComponentError, Grid};
 
 pub use crate::median::median;
 
@@ -113,13 +113,13 @@ fn add(sum: &mut [f32], term: &[f32]) {
 /// grid (paper: patch aggregation). `side` is odd.
 ///
 /// # Errors
-/// [`Error::NonFinite`] when a token holds NaN or infinity.
+/// [`ComponentError::NonFinite`] when a token holds NaN or infinity.
 pub fn aggregate(
     tokens: ArrayView2<'_, f32>,
     grid: Grid,
     side: usize,
     out: &mut Vec<f32>,
-) -> Result<()> {
+) -> Result<(), ComponentError> {
     let width = tokens.ncols();
     let values = row_major(&tokens);
     out.clear();
@@ -132,7 +132,7 @@ pub fn aggregate(
     if finite {
         Ok(())
     } else {
-        Err(Error::NonFinite {
+        Err(ComponentError::NonFinite {
             what: "a token".into(),
         })
     }
@@ -166,13 +166,13 @@ pub fn row_major<'a>(rows: &ArrayView2<'a, f32>) -> Cow<'a, [f32]> {
 /// Each row of `tokens` `[patches, width]` with unit length; a row of zeros stays one.
 ///
 /// # Errors
-/// [`Error::NonFinite`] when a token holds NaN or infinity.
-pub fn unit_rows(tokens: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
+/// [`ComponentError::NonFinite`] when a token holds NaN or infinity.
+pub fn unit_rows(tokens: ArrayView2<'_, f32>) -> Result<Array2<f32>, ComponentError> {
     let mut rows = tokens.as_standard_layout().into_owned();
     let finite = |mut row: ArrayViewMut1<'_, f32>| row.as_slice_mut().is_some_and(normalise);
     match rows.rows_mut().into_iter().all(finite) {
         true => Ok(rows),
-        false => Err(Error::NonFinite {
+        false => Err(ComponentError::NonFinite {
             what: "a token".into(),
         }),
     }

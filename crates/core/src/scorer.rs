@@ -8,7 +8,8 @@ use ndarray::Array1;
 use crate::backbone::BackboneSpec;
 use crate::snapshot::{SnapshotReader, SnapshotWriter};
 use crate::{
-    AnomalyMap, BoxError, Error, Evidence, FeatureSource, Features, Grid, Prior, Role, State,
+    AnomalyMap, BoxError, ComponentError, Evidence, FeatureSource, Features, Grid, Prior, Role,
+    State,
 };
 
 /// Everything a scorer sees of one image.
@@ -30,21 +31,21 @@ impl<'a> ScoreInput<'a> {
     /// The evidence, for a scorer that cannot do without.
     ///
     /// # Errors
-    /// [`Error::NoBank`] when the detector has no bank.
-    pub fn evidence(&self) -> Result<&'a Evidence, Error> {
-        self.evidence.ok_or(Error::NoBank)
+    /// [`ComponentError::NoEvidence`] when the detector has no bank.
+    pub fn evidence(&self) -> Result<&'a Evidence, ComponentError> {
+        self.evidence.ok_or(ComponentError::NoEvidence)
     }
 
     /// The mean over the branches of the bank of the scores of each patch `[patches]`, for a
     /// scorer that was built for `grid`.
     ///
     /// # Errors
-    /// [`Error::NoBank`], or [`Error::Shape`] when the image has another grid or the evidence
+    /// [`ComponentError::NoEvidence`], or [`ComponentError::Shape`] when the image has another grid or the evidence
     /// other patches.
-    pub fn mean_scores(&self, grid: Grid) -> Result<Array1<f32>, Error> {
+    pub fn mean_scores(&self, grid: Grid) -> Result<Array1<f32>, ComponentError> {
         let Grid { rows, columns } = self.features.grid;
         if self.features.grid != grid {
-            return Err(Error::Shape {
+            return Err(ComponentError::Shape {
                 what: "the patch grid".into(),
                 found: vec![rows, columns],
                 expected: format!("[{}, {}]", grid.rows, grid.columns),
@@ -198,7 +199,7 @@ pub trait ErasedScorer: Send {
     /// [`Scorer::assess`].
     ///
     /// # Errors
-    /// As there, and [`Error::NonFinite`] for a score or map that is not finite.
+    /// As there, and [`ComponentError::NonFinite`] for a score or map that is not finite.
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError>;
 
     /// [`Scorer::absorb`].
@@ -240,8 +241,7 @@ impl<S: Scorer + 'static> ErasedScorer for S {
     fn assess(&self, input: &ScoreInput<'_>) -> Result<ScoreAssessment, BoxError> {
         let (scored, carry) = Scorer::assess(self, input)?;
         if scored.as_ref().is_some_and(|scored| !scored.is_finite()) {
-            let what = "score or map".into();
-            return Err(Error::NonFinite { what }.into());
+            return Err(ComponentError::non_finite("the score or the map").into());
         }
         let carry = Box::new(carry);
         Ok(ScoreAssessment { scored, carry })

@@ -8,7 +8,7 @@ use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
 use crate::median::median;
-use crate::{BoxError, Error, Result};
+use crate::{BoxError, ComponentError, Error, Result};
 
 /// The patch grid of an image: `rows` x `columns` patches, counted row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,26 +90,33 @@ impl Features {
     /// The tokens `[patches, width]` of a block.
     ///
     /// # Errors
-    /// [`Error::MissingBlock`] when the backbone did not give that block.
-    pub fn block(&self, block: usize) -> Result<&Array2<f32>> {
-        self.tokens.get(&block).ok_or_else(|| Error::MissingBlock {
-            block,
-            available: self.tokens.keys().copied().collect(),
-        })
+    /// [`ComponentError::Block`] when the backbone did not give that block.
+    pub fn block(&self, block: usize) -> Result<&Array2<f32>, ComponentError> {
+        self.tokens
+            .get(&block)
+            .ok_or_else(|| ComponentError::Block {
+                block,
+                available: self.tokens.keys().copied().collect(),
+            })
     }
 
     /// The tokens `[patches, width]` of a block, for a component that was built for `grid` and
     /// `width`.
     ///
     /// # Errors
-    /// [`Error::MissingBlock`], [`Error::Shape`] when grid or width is another, or
-    /// [`Error::NonFinite`].
-    pub fn tokens_of(&self, block: usize, grid: Grid, width: usize) -> Result<&Array2<f32>> {
+    /// [`ComponentError::Block`], [`ComponentError::Shape`] when grid or width is another, or
+    /// [`ComponentError::NonFinite`].
+    pub fn tokens_of(
+        &self,
+        block: usize,
+        grid: Grid,
+        width: usize,
+    ) -> Result<&Array2<f32>, ComponentError> {
         let tokens = self.block(block)?;
         let what = || format!("tokens of block {block}");
         if self.grid != grid || tokens.dim() != (grid.patches(), width) {
             let Grid { rows, columns } = grid;
-            return Err(Error::Shape {
+            return Err(ComponentError::Shape {
                 what: what(),
                 found: tokens.shape().to_vec(),
                 expected: format!("[{rows} x {columns} patches, {width}]"),
@@ -117,25 +124,25 @@ impl Features {
         }
         match tokens.iter().all(|value| value.is_finite()) {
             true => Ok(tokens),
-            false => Err(Error::NonFinite { what: what() }),
+            false => Err(ComponentError::NonFinite { what: what() }),
         }
     }
 
     /// Checks that every number is finite and every block has one token a patch.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] or [`Error::Shape`].
-    pub fn check(&self) -> Result<()> {
+    /// [`ComponentError::NonFinite`] or [`ComponentError::Shape`].
+    pub fn check(&self) -> Result<(), ComponentError> {
         for (block, tokens) in &self.tokens {
             if tokens.nrows() != self.grid.patches() {
-                return Err(Error::Shape {
+                return Err(ComponentError::Shape {
                     what: format!("tokens of block {block}"),
                     found: tokens.shape().to_vec(),
                     expected: format!("[{}, width]", self.grid.patches()),
                 });
             }
             if !tokens.iter().all(|value| value.is_finite()) {
-                return Err(Error::NonFinite {
+                return Err(ComponentError::NonFinite {
                     what: format!("tokens of block {block}"),
                 });
             }
@@ -147,20 +154,20 @@ impl Features {
                 self.embedding.len(),
             ];
             if windows.shape() != expected {
-                return Err(Error::Shape {
+                return Err(ComponentError::Shape {
                     what: format!("windows of side {side}"),
                     found: windows.shape().to_vec(),
                     expected: format!("{expected:?}"),
                 });
             }
             if !windows.iter().all(|value| value.is_finite()) {
-                return Err(Error::NonFinite {
+                return Err(ComponentError::NonFinite {
                     what: format!("windows of side {side}"),
                 });
             }
         }
         if !self.embedding.iter().all(|value| value.is_finite()) {
-            return Err(Error::NonFinite {
+            return Err(ComponentError::NonFinite {
                 what: "image embedding".into(),
             });
         }
@@ -223,12 +230,12 @@ impl Prior {
     /// A prior whose values are probabilities.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a value is not within [0, 1].
-    pub fn new(image: f32, patches: Array1<f32>) -> Result<Self> {
+    /// [`ComponentError::NonFinite`] when a value is not within [0, 1].
+    pub fn new(image: f32, patches: Array1<f32>) -> Result<Self, ComponentError> {
         let probable = |value: &f32| (0.0..=1.0).contains(value);
         match probable(&image) && patches.iter().all(probable) {
             true => Ok(Self { image, patches }),
-            false => Err(Error::NonFinite {
+            false => Err(ComponentError::NonFinite {
                 what: "the prior".into(),
             }),
         }
@@ -258,9 +265,9 @@ impl Evidence {
     /// The mean over the branches of the scores of each patch `[patches]`.
     ///
     /// # Errors
-    /// [`Error::Shape`] when a branch has not `patches` scores, or there is no branch.
-    pub fn mean(&self, patches: usize) -> Result<Array1<f32>> {
-        let wrong = |what: &str, found: usize, expected: String| Error::Shape {
+    /// [`ComponentError::Shape`] when a branch has not `patches` scores, or there is no branch.
+    pub fn mean(&self, patches: usize) -> Result<Array1<f32>, ComponentError> {
+        let wrong = |what: &str, found: usize, expected: String| ComponentError::Shape {
             what: what.into(),
             found: vec![found],
             expected,
@@ -368,7 +375,7 @@ impl AnomalyMap {
     /// corners aligned, then blurred.
     ///
     /// # Errors
-    /// [`Error::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is
+    /// [`ComponentError::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is
     /// none.
     pub fn from_patches(
         values: ArrayView1<'_, f32>,
@@ -378,7 +385,7 @@ impl AnomalyMap {
     ) -> Result<Self> {
         let values = values
             .into_shape_with_order((grid.rows, grid.columns))
-            .map_err(|_| Error::Shape {
+            .map_err(|_| ComponentError::Shape {
                 what: "the patch map".into(),
                 found: values.shape().to_vec(),
                 expected: format!("[{}]", grid.patches()),

@@ -1,5 +1,6 @@
 //! What can go wrong, and what a client is told.
 
+use rareclip_core::ComponentError;
 use rareclip_imaging::ImagingError;
 use rareclip_pipeline::QueueError;
 
@@ -241,7 +242,22 @@ impl ServiceError {
             | Error::TooLarge { .. }
             | Error::UnknownBound { .. }
             | Error::Snapshot(_) => 400,
-            Error::NonFinite { .. } => 422,
+            Error::Given(error) => Self::status_of_given(error),
+            Error::Component { source, .. } => {
+                ComponentError::of(source).map_or(500, Self::status_of_given)
+            }
+            _ => 500,
+        }
+    }
+
+    fn status_of_given(error: &ComponentError) -> u16 {
+        match error {
+            ComponentError::NonFinite { .. } => 422,
+            ComponentError::LateNormal
+            | ComponentError::NotFitted
+            | ComponentError::AlreadyFitted
+            | ComponentError::TooFewNormals { .. }
+            | ComponentError::TooManyNormals { .. } => 409,
             _ => 500,
         }
     }

@@ -1,5 +1,7 @@
 //! The error of this crate.
 
+use rareclip_core::ComponentError;
+
 /// What can be wrong with the options or an image.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -12,30 +14,17 @@ pub enum BaselineError {
         /// Side of a cell in pixels.
         cell: usize,
     },
-    /// A thumbnail has one block.
-    #[error("block {0} is asked for, the backbone `thumbnail` has block 1 alone; change `blocks`")]
-    NoSuchBlock(usize),
     /// The scorer reads colours, which other backbones do not give.
     #[error(
         "the scorer `statistic` reads the colours of the backbone `thumbnail`: set [backbone] type = \"thumbnail\""
     )]
     NotAThumbnail,
-    /// An array has the wrong shape.
-    #[error("{what} has shape {found:?}, expected {expected:?}")]
-    Shape {
-        /// The array.
-        what: &'static str,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The shape it should have.
-        expected: Vec<usize>,
-    },
     /// The size of the image's file is not known.
     #[error(
         "the size of the image's file is not known here, so `statistic = \"file-size\"` cannot score it: give the image as a file, or choose another statistic"
     )]
     UnknownFileSize,
-    /// A value that should be finite is not.
-    #[error("{0} holds NaN or infinite values; the image was not scored")]
-    NonFinite(&'static str),
+    /// What any component refuses.
+    #[error(transparent)]
+    Given(#[from] ComponentError),
 }

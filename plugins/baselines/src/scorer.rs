@@ -3,6 +3,7 @@
 use ndarray::{Array1, ArrayView2};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::{
@@ -102,15 +103,12 @@ impl StatisticScorer {
         let tokens = features.block(BLOCK)?;
         let expected = [self.grid.patches(), WIDTH];
         if tokens.shape() != expected || features.grid != self.grid {
-            return Err(BaselineError::Shape {
-                what: "the thumbnail",
-                found: tokens.shape().to_vec(),
-                expected: expected.to_vec(),
-            }
-            .into());
+            return Err(
+                ComponentError::shape("the thumbnail", tokens.shape(), &expected.to_vec()).into(),
+            );
         }
         if !tokens.iter().all(|value| value.is_finite()) {
-            return Err(BaselineError::NonFinite("the thumbnail").into());
+            return Err(ComponentError::non_finite("the thumbnail").into());
         }
         let tokens = tokens.view();
         Ok(match self.options.statistic {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView3, ArrayView4, Axis, s};
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::normalise;
 use rareclip_core::{Backbone, BackboneFactory, BoxError, Features, Grid, InputRecipe, typetag};
@@ -51,7 +52,11 @@ impl BackboneFactory for ThumbnailOptions {
             return Err(BaselineError::Cells { image_size, cell }.into());
         }
         if let Some(&other) = blocks.iter().find(|&&block| block != BLOCK) {
-            return Err(BaselineError::NoSuchBlock(other).into());
+            return Err(ComponentError::Block {
+                block: other,
+                available: vec![BLOCK],
+            }
+            .into());
         }
         let grid = Grid {
             rows: image_size / cell,
@@ -118,11 +123,11 @@ impl Backbone for Thumbnail {
         let side = self.spec.input.side;
         let shape = images.shape();
         if shape[1..] != [3, side, side] {
-            return Err(BaselineError::Shape {
-                what: "the input",
-                found: shape.to_vec(),
-                expected: vec![shape[0], 3, side, side],
-            }
+            return Err(ComponentError::shape(
+                "the input",
+                &shape.to_vec(),
+                &[shape[0], 3, side, side],
+            )
             .into());
         }
         Ok(images

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ndarray::{Array4, Axis, arr2, stack};
 use proptest::prelude::*;
 use rareclip_baselines::{BaselineError, Sign, Statistic, StatisticOptions, ThumbnailOptions};
+use rareclip_core::ComponentError;
 use rareclip_core::config::ConfigBuilder;
 use rareclip_core::{
     Backbone, BackboneFactory, BoxError, Detector, ErasedScorer, Features, PushOptions, Role,
@@ -252,7 +253,7 @@ fn other_blocks_and_backbones_are_refused() {
 #[test]
 fn input_and_features_of_another_shape_are_refused() {
     let input_error = refusal(thumbnail().encode(Array4::zeros((1, 3, 4, 5)).view()));
-    assert!(matches!(input_error, BaselineError::Shape { .. }));
+    assert!(matches!(input_error, ComponentError::Shape { .. }));
     let other = ThumbnailOptions {
         image_size: 4,
         cell: 4,
@@ -261,7 +262,7 @@ fn input_and_features_of_another_shape_are_refused() {
     let features = whole.encode(gray(EDGE).view()).unwrap().remove(0);
     let scorer = scorer(Statistic::Brightness, Sign::Higher, 0);
     let refused = refusal(scorer.assess(&input(&features)).map(drop));
-    assert!(matches!(refused, BaselineError::Shape { .. }));
+    assert!(matches!(refused, ComponentError::Shape { .. }));
 }
 
 #[test]

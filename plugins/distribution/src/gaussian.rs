@@ -4,6 +4,7 @@ use ndarray::Array1;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
@@ -14,7 +15,7 @@ use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Learning, Ro
 
 use crate::error::StatisticsError;
 use crate::moments::{Moments, triangle};
-use crate::options::{GaussianOptions, require};
+use crate::options::GaussianOptions;
 use crate::tokens::{Blocks, finite};
 
 #[typetag::serde(name = "gaussian")]
@@ -54,9 +55,9 @@ struct GaussianBank {
 fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks, StatisticsError> {
     let blocks = Blocks::new(&options.blocks, backbone)?;
     let wanted = options.dimensions;
-    require(wanted >= 1, "dimensions", wanted, "at least 1")?;
+    ComponentError::require(wanted >= 1, "dimensions", wanted, "at least 1")?;
     let ridge = options.regularisation;
-    require(
+    ComponentError::require(
         ridge > 0.0 && ridge.is_finite(),
         "regularisation",
         ridge,
@@ -170,7 +171,7 @@ impl MemoryBank for GaussianBank {
 
     fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
         if self.fitted {
-            return Err(StatisticsError::AlreadyFitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         }
         let vectors = self.vectors(features)?;
         if self.images == 0 {
@@ -184,12 +185,14 @@ impl MemoryBank for GaussianBank {
     fn fit(&mut self) -> Result<(), BoxError> {
         const NEEDED: u64 = 2;
         if self.fitted {
-            return Err(StatisticsError::AlreadyFitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         }
         if self.images < NEEDED {
-            return Err(StatisticsError::TooFewNormals {
-                found: self.images,
-                needed: NEEDED,
+            return Err(ComponentError::TooFewNormals {
+                what: "images",
+                found: self.images as usize,
+                needed: NEEDED as usize,
+                remedy: "",
             }
             .into());
         }
@@ -200,7 +203,7 @@ impl MemoryBank for GaussianBank {
 
     fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         if !self.fitted {
-            return Err(StatisticsError::NotFitted.into());
+            return Err(ComponentError::NotFitted.into());
         }
         let distances = self.moments.distances(&self.vectors(features)?);
         finite(&distances, "the Mahalanobis distance")?;

@@ -1,6 +1,7 @@
 //! Mean and covariance per patch position, gathered image by image.
 
 use faer::{Mat, Side};
+use rareclip_core::ComponentError;
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::patches::dot;
 use rayon::prelude::*;
@@ -22,7 +23,11 @@ pub(crate) fn zeros<T: Clone + Default>(factors: &[usize]) -> Result<Vec<T>, Sta
         Some(Ok(count)) => list.resize(count, T::default()),
         _ => {
             let bytes = saturating_bytes(factors.iter().copied().chain([size_of::<T>()]));
-            return Err(StatisticsError::Memory { bytes });
+            return Err(ComponentError::Memory {
+                what: "the statistics",
+                bytes,
+                options: "`dimensions`",
+            });
         }
     }
     Ok(list)

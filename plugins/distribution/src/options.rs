@@ -66,20 +66,3 @@ impl Default for SubspaceOptions {
         }
     }
 }
-
-/// An error unless `fits`.
-pub(crate) fn require(
-    fits: bool,
-    option: &'static str,
-    found: impl std::fmt::Debug,
-    expected: &'static str,
-) -> Result<(), StatisticsError> {
-    if fits {
-        return Ok(());
-    }
-    Err(StatisticsError::Option {
-        option,
-        found: format!("{found:?}"),
-        expected,
-    })
-}

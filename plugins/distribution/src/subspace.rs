@@ -3,6 +3,7 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{Array1, Array2};
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
     BankStatus, ErasedBank, MemoryBank, MemoryBankFactory, saturating_bytes,
@@ -13,7 +14,7 @@ use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Learning, Ro
 use rayon::prelude::*;
 
 use crate::error::StatisticsError;
-use crate::options::{SubspaceOptions, require};
+use crate::options::SubspaceOptions;
 use crate::scatter::Scatter;
 use crate::tokens::{Blocks, finite};
 
@@ -109,7 +110,7 @@ fn checked(
     let blocks = Blocks::new(&options.blocks, backbone)?;
     let share = options.explained_variance;
     let fits = share > 0.0 && share <= 1.0;
-    require(fits, "explained_variance", share, "above 0, up to 1")?;
+    ComponentError::require(fits, "explained_variance", share, "above 0, up to 1")?;
     let widths = blocks.widths();
     let width = widths.first().copied().unwrap_or_default();
     if widths.iter().any(|&other| other != width) {
@@ -186,7 +187,7 @@ impl MemoryBank for SubspaceBank {
         let patches = self.blocks.mean(features)?;
         match &mut self.state {
             State::Collecting(scatter) => scatter.add(patches.view()),
-            State::Fitted(_) => return Err(StatisticsError::AlreadyFitted.into()),
+            State::Fitted(_) => return Err(ComponentError::AlreadyFitted.into()),
         }
         self.images += 1;
         Ok(())
@@ -194,12 +195,14 @@ impl MemoryBank for SubspaceBank {
 
     fn fit(&mut self) -> Result<(), BoxError> {
         let State::Collecting(scatter) = &self.state else {
-            return Err(StatisticsError::AlreadyFitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         };
         if scatter.count < 2 {
             // The patches of one image are enough, unless it has but one.
-            return Err(StatisticsError::TooFewNormals {
-                found: self.images,
+            return Err(ComponentError::TooFewNormals {
+                what: "images",
+                found: self.images as usize,
+                remedy: "",
                 needed: if self.blocks.patches() > 1 { 1 } else { 2 },
             }
             .into());
@@ -219,7 +222,7 @@ impl MemoryBank for SubspaceBank {
 
     fn assess(&self, features: &Features) -> Result<(Evidence, Self::Carry), BoxError> {
         let State::Fitted(subspace) = &self.state else {
-            return Err(StatisticsError::NotFitted.into());
+            return Err(ComponentError::NotFitted.into());
         };
         let residuals = subspace.residuals(&self.blocks.mean(features)?);
         finite(&residuals, "the residual")?;

@@ -1,11 +1,11 @@
 //! The tokens a bank reads.
 
 use ndarray::{Array2, ArrayView2};
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, Features, Grid};
 
 use crate::error::StatisticsError;
-use crate::options::require;
 
 /// Blocks of one backbone.
 #[derive(Debug, Clone)]
@@ -19,10 +19,10 @@ impl Blocks {
     pub(crate) fn new(blocks: &[usize], backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
         let distinct = (1..blocks.len()).all(|i| !blocks[..i].contains(&blocks[i]));
         let fits = distinct && !blocks.is_empty();
-        require(fits, "blocks", blocks, "a list of different blocks")?;
+        ComponentError::require(fits, "blocks", blocks, "a list of different blocks")?;
         let width = |&block: &usize| {
             let width = backbone.width_of(block).filter(|&width| width > 0);
-            let missing = || StatisticsError::Block {
+            let missing = || ComponentError::Block {
                 block,
                 available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
             };
@@ -52,11 +52,11 @@ impl Blocks {
             let tokens = features.block(block)?;
             let expected = [self.grid.patches(), width];
             if tokens.shape() != expected || features.grid != self.grid {
-                return Err(StatisticsError::Shape {
-                    what: "a block of tokens",
-                    found: tokens.shape().to_vec(),
-                    expected: expected.to_vec(),
-                }
+                return Err(ComponentError::shape(
+                    "a block of tokens",
+                    tokens.shape(),
+                    &expected.to_vec(),
+                )
                 .into());
             }
             all.push(tokens.view());
@@ -86,5 +86,5 @@ pub(crate) fn finite<'a>(
     if values.into_iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(StatisticsError::NonFinite(what))
+    Err(ComponentError::non_finite(what))
 }

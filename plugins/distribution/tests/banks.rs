@@ -7,6 +7,7 @@ use common::{
     WIDTH, backbone, bits, empty, fitted, from_values, gaussian, rarity, refusal, restored,
     subspace,
 };
+use rareclip_core::ComponentError;
 use rareclip_core::{Features, Learning, MemoryBankFactory, Role};
 use rareclip_distribution::{GaussianOptions, StatisticsError, SubspaceOptions};
 
@@ -155,18 +156,22 @@ fn the_seed_chooses_the_dimensions() {
 fn a_gaussian_needs_two_normals_and_a_subspace_one() {
     let mut bank = empty(&gaussian());
     bank.collect(&images(1)[0]).unwrap();
-    let expected = StatisticsError::TooFewNormals {
+    let expected = ComponentError::TooFewNormals {
+        what: "images",
         found: 1,
         needed: 2,
+        remedy: "",
     };
     assert_eq!(refusal(bank.fit()), expected);
     bank.collect(&images(2)[1]).unwrap();
     bank.fit().unwrap();
 
     let mut bank = empty(&subspace(0.9));
-    let expected = StatisticsError::TooFewNormals {
+    let expected = ComponentError::TooFewNormals {
+        what: "images",
         found: 0,
         needed: 1,
+        remedy: "",
     };
     assert_eq!(refusal(bank.fit()), expected);
     bank.collect(&images(1)[0]).unwrap();
@@ -182,13 +187,13 @@ fn the_training_pass_ends_once_and_before_the_first_score() {
             .for_each(|normal| bank.collect(normal).unwrap());
         assert_eq!(
             refusal(bank.assess(&images(1)[0])),
-            StatisticsError::NotFitted
+            ComponentError::NotFitted
         );
         bank.fit().unwrap();
-        assert_eq!(refusal(bank.fit()), StatisticsError::AlreadyFitted);
+        assert_eq!(refusal(bank.fit()), ComponentError::AlreadyFitted);
         assert_eq!(
             refusal(bank.collect(&images(1)[0])),
-            StatisticsError::AlreadyFitted
+            ComponentError::AlreadyFitted
         );
     }
 }
@@ -202,11 +207,11 @@ fn nan_is_refused_and_leaves_no_trace() {
             .iter()
             .for_each(|normal| bank.collect(normal).unwrap());
         let refused = refusal(bank.collect(&broken));
-        assert!(matches!(refused, StatisticsError::NonFinite(_)));
+        assert!(matches!(refused, ComponentError::NonFinite { .. }));
         bank.fit().unwrap();
         assert!(matches!(
             refusal(bank.assess(&broken)),
-            StatisticsError::NonFinite(_)
+            ComponentError::NonFinite { .. }
         ));
         let clean = fitted(&*options, &images(3));
         let query = &images(4)[3];
@@ -241,7 +246,7 @@ fn an_image_of_another_shape_is_refused() {
     );
     for options in both() {
         let refused = refusal(empty(&*options).collect(&other));
-        assert!(matches!(refused, StatisticsError::Shape { .. }));
+        assert!(matches!(refused, ComponentError::Shape { .. }));
     }
 }
 
@@ -253,7 +258,7 @@ fn options_that_fit_no_backbone_say_which() {
         change(&mut options);
         build(&options)
     };
-    let unknown = StatisticsError::Block {
+    let unknown = ComponentError::Block {
         block: 9,
         available: vec![1, 2, 3],
     };
@@ -267,7 +272,7 @@ fn options_that_fit_no_backbone_say_which() {
         ),
         ("explained_variance", build(&subspace(0.0))),
     ] {
-        assert!(matches!(&found, StatisticsError::Option { option: name, .. } if *name == option));
+        assert!(matches!(&found, ComponentError::Option { option: name, .. } if *name == option));
     }
     let mixed = SubspaceOptions {
         blocks: vec![1, 3],

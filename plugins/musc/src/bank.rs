@@ -1,6 +1,7 @@
 //! MuSc's bank.
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankStatus, ErasedBank, MemoryBank, MemoryBankFactory};
@@ -13,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::error::MutualError;
 use crate::neighbourhood::aggregate;
-use crate::options::{MutualOptions, require};
+use crate::options::MutualOptions;
 use crate::scoring::Patches;
 
 #[typetag::serde(name = "mutual")]
@@ -54,7 +55,7 @@ impl MutualBank {
         let distinct = |list: &[usize]| {
             !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]))
         };
-        require(
+        ComponentError::require(
             distinct(blocks),
             "blocks",
             blocks,
@@ -62,25 +63,25 @@ impl MutualBank {
         )?;
         check_neighbourhoods("neighbourhoods", sides, backbone.grid)?;
         let odd = sides.iter().all(|side| side % 2 == 1) && distinct(sides);
-        require(
+        ComponentError::require(
             odd,
             "neighbourhoods",
             sides,
             "a list of different odd numbers",
         )?;
         let share = options.share;
-        require(
+        ComponentError::require(
             share > 0.0 && share <= 1.0,
             "share",
             share,
             "above 0, up to 1",
         )?;
-        require(options.subset >= 2, "subset", options.subset, "at least 2")?;
+        ComponentError::require(options.subset >= 2, "subset", options.subset, "at least 2")?;
         let mut branches = Vec::with_capacity(blocks.len() * sides.len());
         for &neighbourhood in sides {
             for &block in blocks {
                 let width = backbone.width_of(block).filter(|&width| width > 0);
-                let missing = || MutualError::Block {
+                let missing = || ComponentError::Block {
                     block,
                     available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
                 };
@@ -109,17 +110,17 @@ impl MutualBank {
         let tokens = features.block(branch.block)?;
         let expected = [self.grid.patches(), branch.width];
         if tokens.shape() != expected || features.grid != self.grid {
-            return Err(MutualError::Shape {
-                what: "a block of tokens",
-                found: tokens.shape().to_vec(),
-                expected: expected.to_vec(),
-            }
+            return Err(ComponentError::shape(
+                "a block of tokens",
+                tokens.shape(),
+                &expected.to_vec(),
+            )
             .into());
         }
         if aggregate(tokens.view(), self.grid, branch.neighbourhood, out) {
             return Ok(());
         }
-        Err(MutualError::NonFinite("a block of tokens").into())
+        Err(ComponentError::non_finite("a block of tokens").into())
     }
 }
 

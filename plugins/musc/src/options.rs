@@ -69,20 +69,3 @@ impl Default for MutualScorerOptions {
         }
     }
 }
-
-/// An error unless `fits`.
-pub(crate) fn require(
-    fits: bool,
-    option: &'static str,
-    found: impl std::fmt::Debug,
-    expected: &'static str,
-) -> Result<(), MutualError> {
-    if fits {
-        return Ok(());
-    }
-    Err(MutualError::Option {
-        option,
-        found: format!("{found:?}"),
-        expected,
-    })
-}

@@ -1,6 +1,7 @@
 //! MuSc's scorer, and its re-scoring among images that look alike (paper: RsCIN).
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::patches::dot;
 use rareclip_core::scorer::ScorerFactory;
@@ -10,7 +11,7 @@ use rareclip_core::{
 };
 
 use crate::error::MutualError;
-use crate::options::{MutualScorerOptions, require};
+use crate::options::MutualScorerOptions;
 
 #[typetag::serde(name = "mutual")]
 impl ScorerFactory for MutualScorerOptions {
@@ -24,10 +25,10 @@ impl ScorerFactory for MutualScorerOptions {
         bank_blocks: &[usize],
     ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         if bank_blocks.is_empty() {
-            return Err(MutualError::NoEvidence.into());
+            return Err(ComponentError::NoEvidence.into());
         }
         let fits = self.windows.iter().all(|&window| window >= 1);
-        require(fits, "windows", &self.windows, "numbers from 1")?;
+        ComponentError::require(fits, "windows", &self.windows, "numbers from 1")?;
         Ok(Box::new(Stateless(MutualScorer {
             windows: self.windows.clone(),
             grid: backbone.grid,
@@ -45,19 +46,19 @@ struct MutualScorer {
 
 impl StatelessScorer for MutualScorer {
     fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
-        let evidence = input.evidence.ok_or(MutualError::NoEvidence)?;
+        let evidence = input.evidence.ok_or(ComponentError::NoEvidence)?;
         if evidence.branches.is_empty() {
-            return Err(MutualError::NoEvidence.into());
+            return Err(ComponentError::NoEvidence.into());
         }
         let patches = self.grid.patches();
         let mut mean = Array1::<f32>::zeros(patches);
         for branch in &evidence.branches {
             if branch.scores.len() != patches {
-                return Err(MutualError::Shape {
-                    what: "the evidence",
-                    found: branch.scores.shape().to_vec(),
-                    expected: vec![patches],
-                }
+                return Err(ComponentError::shape(
+                    "the evidence",
+                    branch.scores.shape(),
+                    &[patches],
+                )
                 .into());
             }
             mean += &branch.scores;
@@ -84,15 +85,15 @@ impl StatelessScorer for MutualScorer {
             let embedding = images.get(at)?.embedding.to_vec();
             let width = embeddings.first().map_or(embedding.len(), Vec::len);
             if embedding.len() != width {
-                return Err(MutualError::Shape {
-                    what: "an image embedding",
-                    found: vec![embedding.len()],
-                    expected: vec![width],
-                }
+                return Err(ComponentError::shape(
+                    "an image embedding",
+                    &[embedding.len()],
+                    &[width],
+                )
                 .into());
             }
             if !embedding.iter().all(|value| value.is_finite()) {
-                return Err(MutualError::NonFinite("an image embedding").into());
+                return Err(ComponentError::non_finite("an image embedding").into());
             }
             embeddings.push(embedding);
         }

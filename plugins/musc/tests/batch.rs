@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array1, Array2};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{
     BoxError, Branch, Distance, ErasedBank, ErasedScorer, Evidence, FeatureSource, Features, Grid,
@@ -242,12 +243,12 @@ fn a_broken_image_is_refused() {
     let mut set = images(3);
     set[1] = image(&[f32::NAN; VALUES], 0.0);
     let refused = refusal(assessed(&options(), &set));
-    assert!(matches!(refused, MutualError::NonFinite(_)));
+    assert!(matches!(refused, ComponentError::NonFinite { .. }));
 
     let mut set = images(3);
     set[2].tokens.insert(2, Array2::zeros((12, WIDTH + 1)));
     let refused = refusal(assessed(&options(), &set));
-    assert!(matches!(refused, MutualError::Shape { .. }));
+    assert!(matches!(refused, ComponentError::Shape { .. }));
 
     let mut set = images(3);
     set[2].tokens.remove(&2);
@@ -270,9 +271,9 @@ fn options_that_cannot_be_worked_with_say_which() {
         ("share", refused(|options| options.share = 0.0)),
         ("subset", refused(|options| options.subset = 1)),
     ] {
-        assert!(matches!(&found, MutualError::Option { option: name, .. } if *name == option));
+        assert!(matches!(&found, ComponentError::Option { option: name, .. } if *name == option));
     }
-    let missing = MutualError::Block {
+    let missing = ComponentError::Block {
         block: 7,
         available: vec![1, 2],
     };
@@ -280,12 +281,12 @@ fn options_that_cannot_be_worked_with_say_which() {
     let none = MutualScorerOptions::default()
         .build(&backbone(), &[])
         .map(drop);
-    assert_eq!(refusal(none), MutualError::NoEvidence);
+    assert_eq!(refusal(none), ComponentError::NoEvidence);
     let zero = MutualScorerOptions { windows: vec![0] };
     let refused = refusal(zero.build(&backbone(), &[1]).map(drop));
     assert!(matches!(
         refused,
-        MutualError::Option {
+        ComponentError::Option {
             option: "windows",
             ..
         }
@@ -320,7 +321,7 @@ fn the_score_is_the_largest_value_of_the_mean_of_the_branches() {
     assert_eq!(scored.map.values.dim(), (24, 24));
     assert_eq!((scored.raw_score, scored.score), (0.5, 0.5));
     let none = scorer(&[1]).assess(&input(image, None)).map(drop);
-    assert_eq!(refusal(none), MutualError::NoEvidence);
+    assert_eq!(refusal(none), ComponentError::NoEvidence);
 }
 
 #[test]

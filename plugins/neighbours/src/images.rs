@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Axis};
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
@@ -11,8 +12,8 @@ use rareclip_core::patches::normalise;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::NeighbourError;
-use crate::options::{ImageOptions, require, require_bound};
+use crate::error::{NeighbourError, too_many_normals};
+use crate::options::{ImageOptions, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 
 /// The name of the only branch in saved state.
@@ -35,7 +36,7 @@ impl MemoryBankFactory for ImageOptions {
 
     fn build(&self, backbone: &BackboneSpec) -> Result<Box<dyn ErasedBank>, BoxError> {
         let neighbours = self.neighbours;
-        require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
+        ComponentError::require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
         require_bound(self.max_normals)?;
         // A missing engine should be found out now.
         let probe = self.index.build(backbone.embedding_width, 1)?;
@@ -67,15 +68,15 @@ impl ImageBank {
     /// The embedding `[1, width]` of unit length.
     fn embedding(&self, features: &Features) -> Result<Array2<f32>, NeighbourError> {
         if features.embedding.len() != self.width {
-            return Err(NeighbourError::Shape {
-                what: "the image embedding",
-                found: vec![features.embedding.len()],
-                expected: vec![self.width],
-            });
+            return Err(ComponentError::shape(
+                "the image embedding",
+                &[features.embedding.len()],
+                &[self.width],
+            ));
         }
         let mut values = features.embedding.to_vec();
         if !normalise(&mut values) {
-            return Err(NeighbourError::NonFinite("the image embedding"));
+            return Err(ComponentError::non_finite("the image embedding"));
         }
         Ok(Array1::from_vec(values).insert_axis(Axis(0)))
     }
@@ -106,7 +107,7 @@ impl MemoryBank for ImageBank {
         let embedding = self.embedding(features)?;
         if !self.vectors.fitted() && self.vectors.len() >= self.max_normals {
             let max_normals = self.max_normals;
-            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+            return Err(too_many_normals(max_normals).into());
         }
         Ok(self.vectors.collect(embedding)?)
     }
@@ -114,11 +115,11 @@ impl MemoryBank for ImageBank {
     fn fit(&mut self) -> Result<(), BoxError> {
         let (found, needed) = (self.vectors.len(), self.neighbours);
         if found < needed {
-            return Err(NeighbourError::TooFewNormals {
+            return Err(ComponentError::TooFewNormals {
                 what: "images",
                 found,
-                option: "neighbours",
                 needed,
+                remedy: ", or lower `neighbours`",
             }
             .into());
         }

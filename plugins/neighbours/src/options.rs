@@ -1,5 +1,6 @@
 //! The options of the banks, in the papers' terms.
 
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::{Features, Grid};
@@ -161,26 +162,9 @@ impl Default for WindowOptions {
     }
 }
 
-/// An error unless `fits`.
-pub(crate) fn require(
-    fits: bool,
-    option: &'static str,
-    found: impl std::fmt::Debug,
-    expected: &'static str,
-) -> Result<(), NeighbourError> {
-    if fits {
-        return Ok(());
-    }
-    Err(NeighbourError::Option {
-        option,
-        found: format!("{found:?}"),
-        expected,
-    })
-}
-
 /// What every bank asks of its options.
 pub(crate) fn require_bound(max_normals: usize) -> Result<(), NeighbourError> {
-    require(max_normals >= 1, "max_normals", max_normals, "at least 1")
+    ComponentError::require(max_normals >= 1, "max_normals", max_normals, "at least 1")
 }
 
 /// The blocks asked for with their widths.
@@ -189,7 +173,7 @@ pub(crate) fn widths(
     backbone: &BackboneSpec,
 ) -> Result<Vec<(usize, usize)>, NeighbourError> {
     let different = (1..blocks.len()).all(|at| !blocks[..at].contains(&blocks[at]));
-    require(
+    ComponentError::require(
         different && !blocks.is_empty(),
         "blocks",
         blocks,
@@ -199,7 +183,7 @@ pub(crate) fn widths(
         let width = backbone.width_of(block).filter(|&width| width > 0);
         width
             .map(|width| (block, width))
-            .ok_or_else(|| NeighbourError::Block {
+            .ok_or_else(|| ComponentError::Block {
                 block,
                 available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
             })
@@ -218,12 +202,7 @@ pub(crate) fn check_shapes(
         let found = features.block(block)?.shape().to_vec();
         let expected = vec![grid.patches(), width];
         if found != expected || features.grid != grid {
-            return Err(NeighbourError::Shape {
-                what: "a block of tokens",
-                found,
-                expected,
-            }
-            .into());
+            return Err(ComponentError::shape("a block of tokens", &found, &expected).into());
         }
     }
     Ok(())

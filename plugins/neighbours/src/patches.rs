@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, s};
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
@@ -13,8 +14,8 @@ use rareclip_core::patches::{aggregate, check_neighbourhoods};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::NeighbourError;
-use crate::options::{PatchOptions, check_shapes, require, require_bound, widths};
+use crate::error::{NeighbourError, too_many_normals};
+use crate::options::{PatchOptions, check_shapes, require_bound, widths};
 use crate::vectors::{Vectors, vectors_bytes};
 
 #[typetag::serde(name = "patches")]
@@ -84,14 +85,14 @@ fn checked(
     check_neighbourhoods("neighbourhoods", sides, backbone.grid)?;
     let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
     let odd = !sides.is_empty() && sides.iter().all(|side| side % 2 == 1);
-    require(
+    ComponentError::require(
         different && odd,
         "neighbourhoods",
         sides,
         "a list of different odd numbers",
     )?;
     let neighbours = options.neighbours;
-    require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
+    ComponentError::require(neighbours >= 1, "neighbours", neighbours, "at least 1")?;
     require_bound(options.max_normals)?;
     Ok(blocks)
 }
@@ -166,11 +167,11 @@ impl MemoryBank for PatchBank {
     fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
         check_shapes(features, self.grid, &self.blocks)?;
         if self.fitted() {
-            return Err(NeighbourError::Fitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         }
         if self.images >= self.max_normals as u64 {
             let max_normals = self.max_normals;
-            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+            return Err(too_many_normals(max_normals).into());
         }
         // All branches or none.
         let branches = self.branches.iter();
@@ -191,11 +192,11 @@ impl MemoryBank for PatchBank {
             .min();
         let found = found.unwrap_or(0);
         if found < self.neighbours {
-            return Err(NeighbourError::TooFewNormals {
+            return Err(ComponentError::TooFewNormals {
                 what: "patches",
                 found,
-                option: "neighbours",
                 needed: self.neighbours,
+                remedy: ", or lower `neighbours`",
             }
             .into());
         }

@@ -1,6 +1,7 @@
 //! The scorer `nearest-neighbour`.
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::scorer::ScorerFactory;
 use rareclip_core::{
@@ -11,7 +12,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::NeighbourError;
-use crate::options::require;
 
 /// Where the score of an image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,10 +79,10 @@ impl ScorerFactory for NearestNeighbourOptions {
         _: &[usize],
     ) -> Result<Box<dyn ErasedScorer>, BoxError> {
         let share = self.top_share;
-        require((0.0..=1.0).contains(&share), "top_share", share, "0 to 1")?;
+        ComponentError::require((0.0..=1.0).contains(&share), "top_share", share, "0 to 1")?;
         let [low, high] = self.map_range;
         let range = low.is_finite() && high.is_finite() && low < high;
-        require(range, "map_range", self.map_range, "two numbers, ascending")?;
+        ComponentError::require(range, "map_range", self.map_range, "two numbers, ascending")?;
         let blur = (self.blur_sigma != 0.0).then_some(Blur {
             kernel: self.blur_kernel,
             sigma: self.blur_sigma,
@@ -113,22 +113,22 @@ impl NearestNeighbour {
         let mut mean = Array1::<f32>::zeros(patches);
         for branch in &evidence.branches {
             if branch.scores.len() != patches {
-                return Err(NeighbourError::Shape {
-                    what: "the rarity of a branch",
-                    found: vec![branch.scores.len()],
-                    expected: vec![patches],
-                });
+                return Err(ComponentError::shape(
+                    "the rarity of a branch",
+                    &[branch.scores.len()],
+                    &[patches],
+                ));
             }
             mean += &branch.scores;
         }
         if evidence.branches.is_empty() {
-            return Err(NeighbourError::NoEvidence);
+            return Err(ComponentError::NoEvidence);
         }
         mean /= evidence.branches.len() as f32;
         if mean.iter().all(|value| value.is_finite()) {
             Ok(mean)
         } else {
-            Err(NeighbourError::NonFinite("the evidence of the bank"))
+            Err(ComponentError::non_finite("the evidence of the bank"))
         }
     }
 
@@ -142,7 +142,7 @@ impl NearestNeighbour {
             .filter(|_| self.options.image_score == ImageScore::Bank);
         match said {
             Some(score) if score.is_finite() => Ok(score),
-            Some(_) => Err(NeighbourError::NonFinite("the bank's score of the image")),
+            Some(_) => Err(ComponentError::non_finite("the bank's score of the image")),
             None => Ok(mean_of_top(rarity.to_vec(), self.options.top_share)),
         }
     }
@@ -158,7 +158,7 @@ fn mean_of_top(mut values: Vec<f32>, share: f64) -> f32 {
 
 impl StatelessScorer for NearestNeighbour {
     fn score(&self, input: &ScoreInput<'_>) -> Result<Scored, BoxError> {
-        let evidence = input.evidence.ok_or(NeighbourError::NoEvidence)?;
+        let evidence = input.evidence.ok_or(ComponentError::NoEvidence)?;
         let rarity = self.rarity(evidence)?;
         let score = self.image_score(evidence, &rarity)?;
         let map = AnomalyMap::from_patches(rarity.view(), self.grid, self.side, self.blur)?;

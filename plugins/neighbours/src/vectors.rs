@@ -1,6 +1,7 @@
 //! Unit vectors of known normals, searched by cosine.
 
 use ndarray::{Array1, Array2, ArrayView2};
+use rareclip_core::ComponentError;
 use rareclip_core::bank::saturating_bytes;
 use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
@@ -64,7 +65,7 @@ impl Vectors {
                 images.push(rows);
                 Ok(())
             }
-            State::Fitted(_) => Err(NeighbourError::Fitted),
+            State::Fitted(_) => Err(ComponentError::AlreadyFitted),
         }
     }
 
@@ -73,7 +74,7 @@ impl Vectors {
     pub(crate) fn fit(&mut self, factory: &dyn VectorIndexFactory) -> Result<(), BoxError> {
         let mut index = factory.build(self.width, self.len())?;
         let State::Collecting(images) = &mut self.state else {
-            return Err(NeighbourError::Fitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         };
         for image in images.drain(..) {
             index.append(image.view())?;
@@ -89,7 +90,7 @@ impl Vectors {
         k: usize,
     ) -> Result<Array1<f32>, BoxError> {
         let State::Fitted(index) = &self.state else {
-            return Err(NeighbourError::NotFitted.into());
+            return Err(ComponentError::NotFitted.into());
         };
         let found = index.search(queries, k)?.similarity;
         let distance = |row: ndarray::ArrayView1<'_, f32>| {

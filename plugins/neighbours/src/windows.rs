@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, s};
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
@@ -11,8 +12,8 @@ use rareclip_core::patches::{check_windows, normalise, windows_to_patches};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::NeighbourError;
-use crate::options::{WindowOptions, require, require_bound};
+use crate::error::{NeighbourError, too_many_normals};
+use crate::options::{WindowOptions, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 
 #[typetag::serde(name = "windows")]
@@ -71,7 +72,7 @@ impl WindowOptions {
         let sides = &self.sides;
         check_windows("sides", sides, backbone.grid)?;
         let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
-        require(
+        ComponentError::require(
             !sides.is_empty() && different && !sides.contains(&0),
             "sides",
             sides,
@@ -103,16 +104,16 @@ impl WindowBranch {
                 available: features.windows.keys().copied().collect(),
             })?;
         if windows.ncols() != width {
-            return Err(NeighbourError::Shape {
-                what: "the windows",
-                found: windows.shape().to_vec(),
-                expected: vec![windows.nrows(), width],
-            });
+            return Err(ComponentError::shape(
+                "the windows",
+                windows.shape(),
+                &[windows.nrows(), width],
+            ));
         }
         let mut windows = windows.as_standard_layout().into_owned();
         for mut row in windows.rows_mut() {
             if !row.as_slice_mut().is_some_and(normalise) {
-                return Err(NeighbourError::NonFinite("a window"));
+                return Err(ComponentError::non_finite("a window"));
             }
         }
         Ok(windows)
@@ -164,7 +165,7 @@ impl MemoryBank for WindowBank {
     fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
         if self.images as usize >= self.max_normals {
             let max_normals = self.max_normals;
-            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+            return Err(too_many_normals(max_normals).into());
         }
         let width = self.width;
         let windows: Result<Vec<_>, _> = self
@@ -186,11 +187,11 @@ impl MemoryBank for WindowBank {
             .map(|branch| branch.vectors.len())
             .min();
         if fewest.unwrap_or(0) == 0 {
-            return Err(NeighbourError::TooFewNormals {
+            return Err(ComponentError::TooFewNormals {
                 what: "windows",
                 found: 0,
-                option: "sides",
                 needed: 1,
+                remedy: ", or lower `sides`",
             }
             .into());
         }

@@ -2,7 +2,9 @@
 
 use ndarray::{Array1, Array2};
 use rareclip_core::backbone::BackboneSpec;
-use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Prior, Role};
+use rareclip_core::{
+    BoxError, Branch, ComponentError, Distance, Evidence, Features, Grid, Prior, Role,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -205,13 +207,11 @@ fn write_values(
     Ok(())
 }
 
-fn require_finite(what: &str, values: &[f32]) -> Result<(), rareclip_core::Error> {
+fn require_finite(what: &str, values: &[f32]) -> Result<(), ComponentError> {
     if values.iter().all(|value| value.is_finite()) {
         return Ok(());
     }
-    Err(rareclip_core::Error::NonFinite {
-        what: what.to_owned(),
-    })
+    Err(ComponentError::non_finite(what))
 }
 
 /// What a component wants back when an image is absorbed. It stays with the image, so that a host

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
@@ -16,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::calibrate::{loose, mean_of_largest, voters};
 use crate::error::RarityError;
-use crate::options::{BranchSpec, DirectOptions, branches, require};
+use crate::options::{BranchSpec, DirectOptions, branches};
 use crate::sampler;
 use rareclip_core::patches::aggregate;
 
@@ -172,26 +173,26 @@ fn checked(
 ) -> Result<(Vec<BranchSpec>, usize), RarityError> {
     let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
     let share = |value: f64| (0.0..=1.0).contains(&value);
-    require(
+    ComponentError::require(
         share(options.image_share),
         "image_share",
         options.image_share,
         "0 to 1",
     )?;
-    require(
+    ComponentError::require(
         share(options.rarity_threshold),
         "rarity_threshold",
         options.rarity_threshold,
         "0 to 1",
     )?;
-    require(
+    ComponentError::require(
         options.keep_images >= 1,
         "keep_images",
         options.keep_images,
         "at least 1",
     )?;
     let looseness = options.normal_looseness;
-    require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
+    ComponentError::require(looseness < 1.0, "normal_looseness", looseness, "below 1")?;
     let patches = backbone.grid.patches();
     let sample = (options.image_share * patches as f64).floor() as usize;
     Ok((specs, sample.clamp(1, patches.max(1))))
@@ -316,12 +317,16 @@ impl MemoryBank for DirectBank {
             return Err(RarityError::ForeignAssessment("bank").into());
         }
         if role == Role::Normal && (self.normals as u64) < self.images {
-            return Err(RarityError::LateNormal.into());
+            return Err(ComponentError::LateNormal.into());
         }
         let normals = self.normals + usize::from(role == Role::Normal);
         if normals > self.rules.keep_images {
             let keep_images = self.rules.keep_images;
-            return Err(RarityError::TooManyNormals { keep_images }.into());
+            return Err(ComponentError::TooManyNormals {
+                most: keep_images,
+                option: "keep_images",
+            }
+            .into());
         }
         let samples: Result<Vec<Box<dyn VectorIndex>>, BoxError> = self
             .branches

@@ -1,6 +1,7 @@
 //! The options of the banks, in the paper's terms.
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::index::VectorIndexFactory;
 use rareclip_core::patches::check_neighbourhoods;
@@ -179,33 +180,11 @@ impl BranchSpec {
             let expected = vec![grid.patches(), spec.width];
             if found != expected || features.grid != grid {
                 let what = "a block of tokens";
-                return Err(RarityError::Shape {
-                    what,
-                    found,
-                    expected,
-                }
-                .into());
+                return Err(ComponentError::shape(what, &found, &expected).into());
             }
         }
         Ok(())
     }
-}
-
-/// An error unless `fits`.
-pub(crate) fn require(
-    fits: bool,
-    option: &'static str,
-    found: impl std::fmt::Debug,
-    expected: &'static str,
-) -> Result<(), RarityError> {
-    if fits {
-        return Ok(());
-    }
-    Err(RarityError::Option {
-        option,
-        found: format!("{found:?}"),
-        expected,
-    })
 }
 
 /// The width of `block`.
@@ -213,7 +192,7 @@ pub(crate) fn width_of(backbone: &BackboneSpec, block: usize) -> Result<usize, R
     backbone
         .width_of(block)
         .filter(|&width| width > 0)
-        .ok_or_else(|| RarityError::Block {
+        .ok_or_else(|| ComponentError::Block {
             block,
             available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
         })
@@ -227,7 +206,7 @@ pub(crate) fn branches(
 ) -> Result<Vec<BranchSpec>, RarityError> {
     let distinct =
         |list: &[usize]| !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]));
-    require(
+    ComponentError::require(
         distinct(blocks),
         "blocks",
         blocks,
@@ -235,7 +214,7 @@ pub(crate) fn branches(
     )?;
     check_neighbourhoods("neighbourhoods", neighbourhoods, backbone.grid)?;
     let odd = neighbourhoods.iter().all(|side| side % 2 == 1) && distinct(neighbourhoods);
-    require(
+    ComponentError::require(
         odd,
         "neighbourhoods",
         neighbourhoods,

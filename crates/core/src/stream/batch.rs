@@ -2,7 +2,7 @@
 
 use super::{Outcome, PushOptions, Stream};
 use crate::bank::Learning;
-use crate::{Error, Evidence, FeatureSource, Result, Role, ScoreInput, Scored};
+use crate::{ComponentError, Error, Evidence, FeatureSource, Result, Role, ScoreInput, Scored};
 
 impl Stream {
     /// Scores a whole set at once, for detectors whose bank learns from it. `each` gets the
@@ -34,9 +34,7 @@ impl Stream {
             let scored = self.score_in_batch(images, at, evidence)?;
             let scored = Scored { score, ..scored };
             if !scored.is_finite() {
-                return Err(Error::NonFinite {
-                    what: "score".into(),
-                });
+                return Err(ComponentError::non_finite("the score or the map").into());
             }
             let outcome = self.judged(scored, false);
             self.count(

@@ -18,10 +18,10 @@ use super::caller::Caller;
 use super::followers::Ticket;
 use super::problem::ApiError;
 use super::state::{Api, Nothing, Path, Strict};
-use rareclip_service::clean::Logged;
 use crate::model::ResultQuery;
 use crate::security::Scope;
 use crate::{Event, EventKind, ServiceError};
+use rareclip_service::clean::Logged;
 
 /// Results that are read from the history at a time.
 const PAGE: usize = 500;

@@ -17,8 +17,8 @@ use super::body::{Allowance, media_type, parsed, read, unsupported};
 use super::counted::{self, too_many};
 use super::problem::ApiError;
 use super::state::Api;
-use rareclip_service::budget::Held;
 use crate::{Submission, text};
+use rareclip_service::budget::Held;
 
 const WANTED: &str = "an image (image/*, application/octet-stream), multipart/form-data, or application/json with base64";
 

@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use rareclip_service::clean::{Logged, explained};
 use rareclip_service::ServiceError;
+use rareclip_service::clean::{Logged, explained};
 
 /// Why a request was not done (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

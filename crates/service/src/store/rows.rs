@@ -366,11 +366,7 @@ impl Store {
     }
 
     /// The last scores of a stream, in order.
-    pub async fn scores(
-        self: &Arc<Self>,
-        stream: i64,
-        last: usize,
-    ) -> Result<Scores, StoreError> {
+    pub async fn scores(self: &Arc<Self>, stream: i64, last: usize) -> Result<Scores, StoreError> {
         let sql = "SELECT entry, score, verdict, feedback FROM results WHERE stream = $1 ORDER BY entry DESC LIMIT $2";
         let rows = self.read(sql, vec![stream.into(), last.into()]).await?;
         let mut scores = Scores::default();

@@ -58,10 +58,7 @@ impl Handle {
     }
 
     /// Asks the owner for something and waits for its answer.
-    pub async fn ask<T>(
-        &self,
-        job: impl FnOnce(Reply<T>) -> Job,
-    ) -> Result<T, ServiceError> {
+    pub async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, ServiceError> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| ServiceError::NotFound {
             what: "stream",

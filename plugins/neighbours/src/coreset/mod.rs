@@ -10,6 +10,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
@@ -21,8 +22,8 @@ use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 use rayon::prelude::*;
 
-use crate::error::NeighbourError;
-use crate::options::{CoresetOptions, check_shapes, require, require_bound, widths};
+use crate::error::{NeighbourError, too_many_normals};
+use crate::options::{CoresetOptions, check_shapes, require_bound, widths};
 use greedy::{Points, greedy};
 use half::HalfRows;
 use prototypes::{LIFT, Prototypes};
@@ -75,17 +76,17 @@ fn checked(
     let blocks = widths(&options.blocks, backbone)?;
     let side = options.neighbourhood;
     check_neighbourhoods("neighbourhood", &[side], backbone.grid)?;
-    require(side % 2 == 1, "neighbourhood", side, "an odd number")?;
+    ComponentError::require(side % 2 == 1, "neighbourhood", side, "an odd number")?;
     let share = options.share;
-    require(
+    ComponentError::require(
         share > 0.0 && share <= 1.0,
         "share",
         share,
         "above 0, up to 1",
     )?;
-    require(options.starts >= 1, "starts", options.starts, "at least 1")?;
+    ComponentError::require(options.starts >= 1, "starts", options.starts, "at least 1")?;
     let around = options.reweight_neighbours;
-    require(
+    ComponentError::require(
         around != 1,
         "reweight_neighbours",
         around,
@@ -147,14 +148,14 @@ impl CoresetBank {
         if patches.iter().all(|value| value.is_finite()) {
             Ok(patches)
         } else {
-            Err(NeighbourError::NonFinite("the mean of a neighbourhood").into())
+            Err(ComponentError::non_finite("the mean of a neighbourhood").into())
         }
     }
 
     fn fitted(&self) -> Result<&Prototypes, NeighbourError> {
         match &self.memory {
             Memory::Fitted(prototypes) => Ok(prototypes),
-            Memory::Collecting(_) => Err(NeighbourError::NotFitted),
+            Memory::Collecting(_) => Err(ComponentError::NotFitted),
         }
     }
 
@@ -217,7 +218,7 @@ impl CoresetBank {
         }
         let (largest, prototype) = (distances[farthest], nearest.position[[farthest, 0]]);
         if !largest.is_finite() {
-            return Err(NeighbourError::NonFinite("the nearest distance").into());
+            return Err(ComponentError::non_finite("the nearest distance").into());
         }
         let around = prototypes.nearest(prototypes.row(prototype as usize).view(), around)?;
         let patch = patches.row(farthest);
@@ -312,13 +313,13 @@ impl MemoryBank for CoresetBank {
 
     fn collect(&mut self, features: &Features) -> Result<(), BoxError> {
         let patches = self.patches(features)?;
-        let halves = HalfRows::of(patches.view()).ok_or(NeighbourError::NonFinite("a token"))?;
+        let halves = HalfRows::of(patches.view()).ok_or(ComponentError::non_finite("a token"))?;
         let Memory::Collecting(images) = &mut self.memory else {
-            return Err(NeighbourError::Fitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         };
         let max_normals = self.options.max_normals;
         if images.len() >= max_normals {
-            return Err(NeighbourError::TooManyNormals { max_normals }.into());
+            return Err(too_many_normals(max_normals).into());
         }
         images.push(halves);
         self.images += 1;
@@ -327,15 +328,15 @@ impl MemoryBank for CoresetBank {
 
     fn fit(&mut self) -> Result<(), BoxError> {
         let Memory::Collecting(images) = &self.memory else {
-            return Err(NeighbourError::Fitted.into());
+            return Err(ComponentError::AlreadyFitted.into());
         };
         let patches: usize = images.iter().map(HalfRows::len).sum();
         if patches == 0 {
-            return Err(NeighbourError::TooFewNormals {
+            return Err(ComponentError::TooFewNormals {
                 what: "patches",
                 found: 0,
-                option: "share",
                 needed: 1,
+                remedy: ", or lower `share`",
             }
             .into());
         }
@@ -351,7 +352,7 @@ impl MemoryBank for CoresetBank {
         let nearest = prototypes.nearest(patches.view(), 1)?;
         let distances: Array1<f32> = nearest.distance.column(0).to_owned();
         if !distances.iter().all(|value| value.is_finite()) {
-            return Err(NeighbourError::NonFinite("the distance to the normals").into());
+            return Err(ComponentError::non_finite("the distance to the normals").into());
         }
         let branch = Branch::new("all blocks together", Distance::Euclidean, distances);
         let mut evidence = Evidence::new(vec![branch]);

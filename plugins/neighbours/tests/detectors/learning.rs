@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{
@@ -130,13 +131,13 @@ fn banks_learn_by_a_training_pass_and_then_stay_as_they_are() {
         let query = one(QUERY);
         assert_eq!(
             reason(bank.assess(&query)),
-            NeighbourError::NotFitted,
+            ComponentError::NotFitted,
             "{name}"
         );
         assert!(
             matches!(
                 reason(bank.fit()),
-                NeighbourError::TooFewNormals { found: 0, .. }
+                ComponentError::TooFewNormals { found: 0, .. }
             ),
             "{name}"
         );
@@ -146,10 +147,10 @@ fn banks_learn_by_a_training_pass_and_then_stay_as_they_are() {
         bank.fit().unwrap();
         assert_eq!(
             reason(bank.collect(&query)),
-            NeighbourError::Fitted,
+            ComponentError::AlreadyFitted,
             "{name}"
         );
-        assert_eq!(reason(bank.fit()), NeighbourError::Fitted, "{name}");
+        assert_eq!(reason(bank.fit()), ComponentError::AlreadyFitted, "{name}");
         let before = saved(&*bank);
         let carry = bank.assess(&query).unwrap().carry;
         bank.absorb(&query, carry, Role::Query).unwrap();
@@ -187,7 +188,10 @@ fn memory_stays_below_the_declared_bound() {
         let late = bank.collect(&some_normals()[2]);
         assert_eq!(
             reason(late),
-            NeighbourError::TooManyNormals { max_normals: 2 }
+            ComponentError::TooManyNormals {
+                most: 2,
+                option: "max_normals"
+            }
         );
         assert_eq!(bank.status().images, 2);
         bank.fit().unwrap();
@@ -239,7 +243,7 @@ fn unknown_blocks_and_wrong_options_are_told_at_once() {
         blocks: vec![4, 7],
         ..patches()
     };
-    let unknown = NeighbourError::Block {
+    let unknown = ComponentError::Block {
         block: 7,
         available: vec![1, 4],
     };
@@ -325,7 +329,7 @@ fn unknown_blocks_and_wrong_options_are_told_at_once() {
     ];
     for (expected, factory) in wrong {
         match reason(factory.build(&spec)) {
-            NeighbourError::Option { option, .. } => assert_eq!(option, expected),
+            ComponentError::Option { option, .. } => assert_eq!(option, expected),
             other => panic!("{other}"),
         }
     }
@@ -334,11 +338,7 @@ fn unknown_blocks_and_wrong_options_are_told_at_once() {
 #[test]
 fn a_block_of_another_shape_is_refused() {
     let image = features(&[(1, [[1.0f32, 2.0, 3.0]; 4])], [1.0, 0.0]);
-    let expected = NeighbourError::Shape {
-        what: "a block of tokens",
-        found: vec![4, 3],
-        expected: vec![4, 2],
-    };
+    let expected = ComponentError::shape("a block of tokens", &[4, 3], &[4, 2]);
     for factory in [&patches() as &dyn MemoryBankFactory, &coreset()] {
         let mut bank = factory.build(&spec(&[(1, 2)])).unwrap();
         assert_eq!(reason(bank.collect(&image)), expected);

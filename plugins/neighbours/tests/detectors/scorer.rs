@@ -1,6 +1,7 @@
 //! What the scorer makes of evidence.
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::{
     BoxError, Branch, Distance, ErasedScorer, Evidence, Role, ScoreInput, Scored, ScorerFactory,
 };
@@ -104,18 +105,24 @@ fn a_known_normal_gets_no_score() {
 #[test]
 fn a_scorer_without_usable_evidence_says_so() {
     let wrong = |evidence: Option<&Evidence>| reason(score(&sharp(), evidence, Role::Query));
-    assert_eq!(wrong(None), NeighbourError::NoEvidence);
+    assert_eq!(wrong(None), ComponentError::NoEvidence);
     assert_eq!(
         wrong(Some(&evidence(&[], None))),
-        NeighbourError::NoEvidence
+        ComponentError::NoEvidence
     );
     let nan = evidence(&[[0.0, f32::NAN, 0.0, 0.0]], None);
-    assert!(matches!(wrong(Some(&nan)), NeighbourError::NonFinite(_)));
+    assert!(matches!(
+        wrong(Some(&nan)),
+        ComponentError::NonFinite { .. }
+    ));
     let nan = evidence(&[[0.0; 4]], Some(f32::INFINITY));
-    assert!(matches!(wrong(Some(&nan)), NeighbourError::NonFinite(_)));
+    assert!(matches!(
+        wrong(Some(&nan)),
+        ComponentError::NonFinite { .. }
+    ));
     let mut short = evidence(&[[0.0; 4]], None);
     short.branches[0].scores = Array1::zeros(3);
-    assert!(matches!(wrong(Some(&short)), NeighbourError::Shape { .. }));
+    assert!(matches!(wrong(Some(&short)), ComponentError::Shape { .. }));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod branch;
 use std::sync::Arc;
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::{
@@ -17,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::earlier::Earlier;
 use crate::error::RarityError;
-use crate::options::{BranchSpec, PrototypeOptions, Sampler, branches, require};
+use crate::options::{BranchSpec, PrototypeOptions, Sampler, branches};
 use crate::pool::Pool;
 pub(crate) use branch::BranchBank;
 use branch::{Findings, Rules};
@@ -65,32 +66,32 @@ fn checked(
     let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
     let patches = backbone.grid.patches();
     let capacity = (options.capacity * patches as f64).floor();
-    require(
+    ComponentError::require(
         capacity >= 1.0 && capacity < f64::from(u32::MAX),
         "capacity",
         options.capacity,
         "enough for at least one patch and fewer than 4 billion",
     )?;
-    require(
+    ComponentError::require(
         options.neighbours >= 1,
         "neighbours",
         options.neighbours,
         "at least 1",
     )?;
-    require(
+    ComponentError::require(
         options.keep_images >= 1,
         "keep_images",
         options.keep_images,
         "at least 1",
     )?;
     let share = (0.0..=1.0).contains(&options.rarity_threshold);
-    require(
+    ComponentError::require(
         share,
         "rarity_threshold",
         options.rarity_threshold,
         "0 to 1",
     )?;
-    require(
+    ComponentError::require(
         options.looseness < 1.0,
         "looseness",
         options.looseness,
@@ -241,7 +242,7 @@ impl MemoryBank for PrototypeBank {
             return Err(RarityError::ForeignAssessment("bank").into());
         }
         if role == Role::Normal && self.normals < self.images {
-            return Err(RarityError::LateNormal.into());
+            return Err(ComponentError::LateNormal.into());
         }
         let normals = self.normals + u64::from(role == Role::Normal);
         let image = self.images;

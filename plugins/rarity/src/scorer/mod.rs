@@ -5,6 +5,7 @@ mod memory;
 mod rescoring;
 
 use ndarray::Array1;
+use rareclip_core::ComponentError;
 use rareclip_core::State;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::bank::saturating_bytes;
@@ -18,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RarityError, finite};
-use crate::options::{require, width_of};
+use crate::options::width_of;
 use fusion::{fuse, largest_share, mean, mix, rescaled};
 use memory::ImageMemory;
 pub(crate) use memory::Remembered;
@@ -221,23 +222,23 @@ impl RarityScorer {
         bank_blocks: &[usize],
     ) -> Result<Self, BoxError> {
         if bank_blocks.is_empty() {
-            return Err(RarityError::NoEvidence.into());
+            return Err(ComponentError::NoEvidence.into());
         }
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let ratio = options.foreground_ratio;
-        require(share(ratio), "foreground_ratio", ratio, "0 to 1")?;
+        ComponentError::require(share(ratio), "foreground_ratio", ratio, "0 to 1")?;
         let threshold = options.rarity_threshold;
-        require(share(threshold), "rarity_threshold", threshold, "0 to 1")?;
-        require(
+        ComponentError::require(share(threshold), "rarity_threshold", threshold, "0 to 1")?;
+        ComponentError::require(
             options.keep_images >= 1,
             "keep_images",
             options.keep_images,
             "at least 1",
         )?;
         let period = options.rescoring.period;
-        require(period >= 1, "rescoring.period", period, "at least 1")?;
+        ComponentError::require(period >= 1, "rescoring.period", period, "at least 1")?;
         let temperature = options.rescoring.temperature;
-        require(
+        ComponentError::require(
             temperature.is_finite() && temperature >= 0.0,
             "rescoring.temperature",
             temperature,
@@ -380,11 +381,7 @@ impl RarityScorer {
             if found == [expected] {
                 return Ok(());
             }
-            Err(RarityError::Shape {
-                what,
-                found: found.to_vec(),
-                expected: vec![expected],
-            })
+            Err(ComponentError::shape(what, &found.to_vec(), &[expected]))
         };
         if let Some(prior) = input.prior {
             shape("the prior", prior.patches.shape(), patches)?;
@@ -399,9 +396,9 @@ impl RarityScorer {
             embedding,
             self.memory.embedding_width(),
         )?;
-        let evidence = input.evidence.ok_or(RarityError::NoEvidence)?;
+        let evidence = input.evidence.ok_or(ComponentError::NoEvidence)?;
         if evidence.branches.is_empty() {
-            return Err(RarityError::NoEvidence.into());
+            return Err(ComponentError::NoEvidence.into());
         }
         finite("the image embedding", &input.features.embedding)?;
         if let Some(prior) = input.prior {
@@ -431,12 +428,7 @@ impl RarityScorer {
             if tokens.shape() != expected {
                 let found = tokens.shape().to_vec();
                 let what = "a block of tokens";
-                return Err(RarityError::Shape {
-                    what,
-                    found,
-                    expected,
-                }
-                .into());
+                return Err(ComponentError::shape(what, &found, &expected).into());
             }
             let mut sum = Array1::<f32>::zeros(width);
             for &patch in patches {
@@ -444,7 +436,7 @@ impl RarityScorer {
             }
             let mut unit = sum.to_vec();
             if !normalise(&mut unit) {
-                return Err(RarityError::NonFinite("a token").into());
+                return Err(ComponentError::non_finite("a token").into());
             }
             all.push(unit);
         }
@@ -479,12 +471,7 @@ impl State for RarityScorer {
         if let Some(map) = self.foreground.as_ref().filter(|map| map.len() != patches) {
             let what = "the saved foreground";
             let (found, expected) = (vec![map.len()], vec![patches]);
-            return Err(RarityError::Shape {
-                what,
-                found,
-                expected,
-            }
-            .into());
+            return Err(ComponentError::shape(what, &found, &expected).into());
         }
         self.memory.load(reader)?;
         Ok(self)
@@ -532,7 +519,7 @@ impl Scorer for RarityScorer {
             return Err(RarityError::ForeignAssessment("scorer").into());
         }
         if input.role == Role::Normal && (self.memory.normals() as u64) < self.seen {
-            return Err(RarityError::LateNormal.into());
+            return Err(ComponentError::LateNormal.into());
         }
         self.memory.push(carry.remembered, input.role);
         self.foreground = carry.foreground;
