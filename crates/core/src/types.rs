@@ -8,7 +8,7 @@ use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
 use crate::median::median;
-use crate::{BoxError, ComponentError, Error, Result};
+use crate::{BoxError, ComponentError, Result};
 
 /// The patch grid of an image: `rows` x `columns` patches, counted row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -363,7 +363,7 @@ impl Blur {
     /// Checks that there is such a filter.
     ///
     /// # Errors
-    /// [`Error::Image`] when the number of taps is even or the deviation is not above 0.
+    /// [`Error::Image`](crate::Error::Image) when the number of taps is even or the deviation is not above 0.
     pub fn check(self) -> Result<Self> {
         rareclip_imaging::gaussian_kernel(self.kernel, self.sigma)?;
         Ok(self)
@@ -375,7 +375,7 @@ impl AnomalyMap {
     /// corners aligned, then blurred.
     ///
     /// # Errors
-    /// [`ComponentError::Shape`] when there is not one value a patch, [`Error::Image`] when the blur is
+    /// [`ComponentError::Shape`] when there is not one value a patch, [`Error::Image`](crate::Error::Image) when the blur is
     /// none.
     pub fn from_patches(
         values: ArrayView1<'_, f32>,

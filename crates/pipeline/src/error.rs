@@ -147,5 +147,5 @@ pub enum QueueError {
     Backbone(String),
     /// What the backbone gave cannot be used.
     #[error(transparent)]
-    Features(#[from] rareclip_core::Error),
+    Features(#[from] rareclip_core::ComponentError),
 }

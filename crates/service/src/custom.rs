@@ -37,7 +37,7 @@ pub enum Origin {
 
 /// The detectors made from configs of requests.
 #[derive(Default)]
-pub struct Custom {
+pub(crate) struct Custom {
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -89,7 +89,7 @@ impl Custom {
     /// # Errors
     /// [`ServiceError::Invalid`] where the config may not come from a request;
     /// [`ServiceError::Building`] where it is not built in time.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         table: &Map<String, Value>,
         origin: Origin,

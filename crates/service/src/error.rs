@@ -177,7 +177,7 @@ impl From<QueueError> for ServiceError {
                 what: format!("backbone {name}"),
                 seconds,
             },
-            QueueError::Features(error) => Self::Detector(error),
+            QueueError::Features(error) => Self::Detector(error.into()),
             other => Self::Internal(other.to_string()),
         }
     }

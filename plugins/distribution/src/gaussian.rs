@@ -52,7 +52,7 @@ struct GaussianBank {
 }
 
 /// The blocks, of options that fit the backbone.
-fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks, StatisticsError> {
+fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks, ComponentError> {
     let blocks = Blocks::new(&options.blocks, backbone)?;
     let wanted = options.dimensions;
     ComponentError::require(wanted >= 1, "dimensions", wanted, "at least 1")?;
@@ -67,7 +67,7 @@ fn checked(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Blocks,
 }
 
 impl GaussianBank {
-    fn new(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
+    fn new(options: &GaussianOptions, backbone: &BackboneSpec) -> Result<Self, ComponentError> {
         let blocks = checked(options, backbone)?;
         let wanted = options.dimensions;
         let total: usize = blocks.widths().iter().sum();

@@ -14,7 +14,7 @@ pub(crate) fn triangle(d: usize) -> usize {
 }
 
 /// As many zeros as the product of `factors`.
-pub(crate) fn zeros<T: Clone + Default>(factors: &[usize]) -> Result<Vec<T>, StatisticsError> {
+pub(crate) fn zeros<T: Clone + Default>(factors: &[usize]) -> Result<Vec<T>, ComponentError> {
     let count = factors
         .iter()
         .try_fold(1usize, |product, &factor| product.checked_mul(factor));
@@ -46,7 +46,7 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    pub(crate) fn new(positions: usize, d: usize) -> Result<Self, StatisticsError> {
+    pub(crate) fn new(positions: usize, d: usize) -> Result<Self, ComponentError> {
         Ok(Self {
             d,
             mean: zeros(&[positions, d])?,

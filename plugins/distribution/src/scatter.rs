@@ -5,6 +5,8 @@ use faer::{Accum, MatMut, MatRef, Par, Side};
 use ndarray::{Array2, ArrayView2, Axis};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
+use rareclip_core::ComponentError;
+
 use crate::error::StatisticsError;
 use crate::moments::zeros;
 
@@ -28,7 +30,7 @@ pub(crate) struct Outside {
 }
 
 impl Scatter {
-    pub(crate) fn new(width: usize) -> Result<Self, StatisticsError> {
+    pub(crate) fn new(width: usize) -> Result<Self, ComponentError> {
         Ok(Self {
             count: 0,
             mean: zeros(&[width])?,

@@ -16,7 +16,7 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    pub(crate) fn new(blocks: &[usize], backbone: &BackboneSpec) -> Result<Self, StatisticsError> {
+    pub(crate) fn new(blocks: &[usize], backbone: &BackboneSpec) -> Result<Self, ComponentError> {
         let distinct = (1..blocks.len()).all(|i| !blocks[..i].contains(&blocks[i]));
         let fits = distinct && !blocks.is_empty();
         ComponentError::require(fits, "blocks", blocks, "a list of different blocks")?;
@@ -26,7 +26,7 @@ impl Blocks {
                 block,
                 available: backbone.blocks.iter().map(|(block, _)| *block).collect(),
             };
-            Ok((block, width.ok_or_else(missing)?))
+            width.map(|width| (block, width)).ok_or_else(missing)
         };
         Ok(Self {
             blocks: blocks.iter().map(width).collect::<Result<_, _>>()?,
@@ -82,7 +82,7 @@ impl Blocks {
 pub(crate) fn finite<'a>(
     values: impl IntoIterator<Item = &'a f32>,
     what: &'static str,
-) -> Result<(), StatisticsError> {
+) -> Result<(), ComponentError> {
     if values.into_iter().all(|value| value.is_finite()) {
         return Ok(());
     }

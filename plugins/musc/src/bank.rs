@@ -50,7 +50,7 @@ struct MutualBank {
 }
 
 impl MutualBank {
-    fn new(options: &MutualOptions, backbone: &BackboneSpec) -> Result<Self, MutualError> {
+    fn new(options: &MutualOptions, backbone: &BackboneSpec) -> Result<Self, ComponentError> {
         let (blocks, sides) = (&options.blocks, &options.neighbourhoods);
         let distinct = |list: &[usize]| {
             !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]))

@@ -105,7 +105,13 @@ fn rarity(evidence: &Evidence) -> Vec<f32> {
         .collect()
 }
 
-fn refusal<T>(result: Result<T, BoxError>) -> MutualError {
+fn refusal<T>(result: Result<T, BoxError>) -> ComponentError {
+    let error = result.err().unwrap();
+    ComponentError::of(&error).unwrap().clone()
+}
+
+/// The error of a call, as this crate's own.
+fn own_refusal<T>(result: Result<T, BoxError>) -> MutualError {
     let error = result.err().unwrap();
     error.downcast_ref::<MutualError>().unwrap().clone()
 }
@@ -220,10 +226,10 @@ fn images_are_read_once_for_each_branch() {
 #[test]
 fn one_image_cannot_be_scored() {
     let refused = assessed(&options(), &images(1));
-    assert_eq!(refusal(refused), MutualError::TooFewImages { found: 1 });
+    assert_eq!(own_refusal(refused), MutualError::TooFewImages { found: 1 });
     let image = &images(1)[0];
     assert_eq!(
-        refusal(bank(&options()).assess(image)),
+        own_refusal(bank(&options()).assess(image)),
         MutualError::NeedsBatch
     );
     assert_eq!(bank(&options()).learning(), Learning::Batch);
@@ -354,5 +360,5 @@ fn scores_and_images_have_to_match() {
         scores: 2,
         images: 3,
     };
-    assert_eq!(refusal(refused), expected);
+    assert_eq!(own_refusal(refused), expected);
 }

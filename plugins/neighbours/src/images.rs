@@ -66,7 +66,7 @@ struct ImageBank {
 
 impl ImageBank {
     /// The embedding `[1, width]` of unit length.
-    fn embedding(&self, features: &Features) -> Result<Array2<f32>, NeighbourError> {
+    fn embedding(&self, features: &Features) -> Result<Array2<f32>, ComponentError> {
         if features.embedding.len() != self.width {
             return Err(ComponentError::shape(
                 "the image embedding",

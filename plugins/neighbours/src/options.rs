@@ -163,7 +163,7 @@ impl Default for WindowOptions {
 }
 
 /// What every bank asks of its options.
-pub(crate) fn require_bound(max_normals: usize) -> Result<(), NeighbourError> {
+pub(crate) fn require_bound(max_normals: usize) -> Result<(), ComponentError> {
     ComponentError::require(max_normals >= 1, "max_normals", max_normals, "at least 1")
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn require_bound(max_normals: usize) -> Result<(), NeighbourError> {
 pub(crate) fn widths(
     blocks: &[usize],
     backbone: &BackboneSpec,
-) -> Result<Vec<(usize, usize)>, NeighbourError> {
+) -> Result<Vec<(usize, usize)>, ComponentError> {
     let different = (1..blocks.len()).all(|at| !blocks[..at].contains(&blocks[at]));
     ComponentError::require(
         different && !blocks.is_empty(),

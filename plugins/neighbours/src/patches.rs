@@ -79,7 +79,7 @@ struct PatchBank {
 fn checked(
     options: &PatchOptions,
     backbone: &BackboneSpec,
-) -> Result<Vec<(usize, usize)>, NeighbourError> {
+) -> Result<Vec<(usize, usize)>, ComponentError> {
     let blocks = widths(&options.blocks, backbone)?;
     let sides = &options.neighbourhoods;
     check_neighbourhoods("neighbourhoods", sides, backbone.grid)?;

@@ -108,7 +108,7 @@ struct NearestNeighbour {
 
 impl NearestNeighbour {
     /// The mean rarity of each patch `[patches]` over the branches.
-    fn rarity(&self, evidence: &Evidence) -> Result<Array1<f32>, NeighbourError> {
+    fn rarity(&self, evidence: &Evidence) -> Result<Array1<f32>, ComponentError> {
         let patches = self.grid.patches();
         let mut mean = Array1::<f32>::zeros(patches);
         for branch in &evidence.branches {
@@ -136,7 +136,7 @@ impl NearestNeighbour {
         &self,
         evidence: &Evidence,
         rarity: &Array1<f32>,
-    ) -> Result<f32, NeighbourError> {
+    ) -> Result<f32, ComponentError> {
         let said = evidence
             .image
             .filter(|_| self.options.image_score == ImageScore::Bank);

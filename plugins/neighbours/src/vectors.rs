@@ -59,7 +59,7 @@ impl Vectors {
     }
 
     /// Takes the vectors `[n, width]` of one known normal.
-    pub(crate) fn collect(&mut self, rows: Array2<f32>) -> Result<(), NeighbourError> {
+    pub(crate) fn collect(&mut self, rows: Array2<f32>) -> Result<(), ComponentError> {
         match &mut self.state {
             State::Collecting(images) => {
                 images.push(rows);

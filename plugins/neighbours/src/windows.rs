@@ -70,7 +70,7 @@ impl WindowOptions {
     /// Checks that the options fit the backbone.
     fn check(&self, backbone: &BackboneSpec) -> Result<(), NeighbourError> {
         let sides = &self.sides;
-        check_windows("sides", sides, backbone.grid)?;
+        check_windows("sides", sides, backbone.grid).map_err(ComponentError::from)?;
         let different = (1..sides.len()).all(|at| !sides[..at].contains(&sides[at]));
         ComponentError::require(
             !sides.is_empty() && different && !sides.contains(&0),
@@ -78,7 +78,7 @@ impl WindowOptions {
             sides,
             "a list of different sides in patches",
         )?;
-        require_bound(self.max_normals)
+        Ok(require_bound(self.max_normals)?)
     }
 }
 
@@ -108,12 +108,13 @@ impl WindowBranch {
                 "the windows",
                 windows.shape(),
                 &[windows.nrows(), width],
-            ));
+            )
+            .into());
         }
         let mut windows = windows.as_standard_layout().into_owned();
         for mut row in windows.rows_mut() {
             if !row.as_slice_mut().is_some_and(normalise) {
-                return Err(ComponentError::non_finite("a window"));
+                return Err(ComponentError::non_finite("a window").into());
             }
         }
         Ok(windows)

@@ -170,7 +170,7 @@ impl DirectBranch {
 fn checked(
     options: &DirectOptions,
     backbone: &BackboneSpec,
-) -> Result<(Vec<BranchSpec>, usize), RarityError> {
+) -> Result<(Vec<BranchSpec>, usize), ComponentError> {
     let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
     let share = |value: f64| (0.0..=1.0).contains(&value);
     ComponentError::require(

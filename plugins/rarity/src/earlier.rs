@@ -11,7 +11,9 @@ use rareclip_core::index::NONE;
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Neighbours, VectorIndex};
 
-use crate::error::{RarityError, reserved};
+use rareclip_core::ComponentError;
+
+use crate::error::reserved;
 
 /// Entries of a list: enough that a whole list is rarely dropped, few enough to be found on the
 /// way.
@@ -28,7 +30,7 @@ pub(crate) struct Earlier {
 }
 
 impl Earlier {
-    pub(crate) fn new(capacity: usize) -> Result<Self, RarityError> {
+    pub(crate) fn new(capacity: usize) -> Result<Self, ComponentError> {
         let what = "the nearest earlier prototypes";
         Ok(Self {
             similarity: reserved(what, &[capacity, DEPTH])?,

@@ -188,7 +188,7 @@ impl BranchSpec {
 }
 
 /// The width of `block`.
-pub(crate) fn width_of(backbone: &BackboneSpec, block: usize) -> Result<usize, RarityError> {
+pub(crate) fn width_of(backbone: &BackboneSpec, block: usize) -> Result<usize, ComponentError> {
     backbone
         .width_of(block)
         .filter(|&width| width > 0)
@@ -203,7 +203,7 @@ pub(crate) fn branches(
     blocks: &[usize],
     neighbourhoods: &[usize],
     backbone: &BackboneSpec,
-) -> Result<Vec<BranchSpec>, RarityError> {
+) -> Result<Vec<BranchSpec>, ComponentError> {
     let distinct =
         |list: &[usize]| !list.is_empty() && (1..list.len()).all(|i| !list[..i].contains(&list[i]));
     ComponentError::require(

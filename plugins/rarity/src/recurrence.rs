@@ -2,7 +2,9 @@
 
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 
-use crate::error::{RarityError, reserved};
+use rareclip_core::ComponentError;
+
+use crate::error::reserved;
 
 /// R, with the images of one prototype side by side, so that weighing the images of a prototype is
 /// one pass over adjacent numbers. Images stand in a ring: the newest takes the place of the
@@ -18,7 +20,7 @@ pub(crate) struct Recurrence {
 
 impl Recurrence {
     /// An empty matrix with memory for `capacity` prototypes and `keep_images` images (at least 1).
-    pub(crate) fn new(capacity: usize, keep_images: usize) -> Result<Self, RarityError> {
+    pub(crate) fn new(capacity: usize, keep_images: usize) -> Result<Self, ComponentError> {
         Ok(Self {
             values: reserved("the rarity matrix", &[capacity, keep_images])?,
             keep_images,

@@ -22,7 +22,7 @@ pub(super) struct Admission {
 
 /// A place in the queue, given back when dropped.
 #[derive(Default)]
-pub struct Place(Option<Arc<Admission>>);
+pub(crate) struct Place(Option<Arc<Admission>>);
 
 impl Drop for Place {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ mod retention;
 
 pub use event::{Event, EventKind};
 
-pub use admission::Place;
+pub(crate) use admission::Place;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

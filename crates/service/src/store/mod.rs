@@ -6,10 +6,10 @@ mod schema;
 mod sql;
 mod sqlite;
 
-pub use rows::{
+pub(crate) use rows::{
     JournalEntry, NewResult, StateFile, StreamRow, append, insert_result, label_word, time,
 };
-pub use sql::{Connection, Row, Statement, Value};
+pub(crate) use sql::{Connection, Row, Statement, Value};
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -70,7 +70,7 @@ struct Write {
 }
 
 /// The database of a service.
-pub struct Store {
+pub(crate) struct Store {
     place: Place,
     writes: Sender<Write>,
     readers: Mutex<Vec<Box<dyn Connection>>>,
@@ -79,7 +79,7 @@ pub struct Store {
 
 impl Store {
     /// Opens the database in the folder `data`, or at `url`. `owner` marks the folder.
-    pub fn open(data: &Path, url: Option<&str>, owner: &str) -> Result<Self, StoreError> {
+    pub(crate) fn open(data: &Path, url: Option<&str>, owner: &str) -> Result<Self, StoreError> {
         let place = match url {
             Some(url) => Place::Server(url.to_owned()),
             None => Place::File(data.join("rareclip.sqlite")),
@@ -109,13 +109,13 @@ impl Store {
     }
 
     /// What keeps the database from being written at present.
-    pub fn problem(&self) -> Option<StoreError> {
+    pub(crate) fn problem(&self) -> Option<StoreError> {
         let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         problem.clone()
     }
 
     /// Runs statements in one transaction; they are on the disk when this is `Ok`.
-    pub async fn write(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Failed {
             place: "database".into(),
@@ -128,7 +128,7 @@ impl Store {
     }
 
     /// Asks the database.
-    pub async fn read(
+    pub(crate) async fn read(
         self: &Arc<Self>,
         sql: impl Into<String>,
         values: Vec<Value>,

@@ -12,14 +12,14 @@ use crate::model::{DetectorChoice, Label, ResultQuery, ResultRecord, Scores, Sna
 
 /// A state file and the last journal entry that is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateFile {
+pub(crate) struct StateFile {
     pub file: String,
     pub entry: u64,
 }
 
 /// A stream as it stands in the database.
 #[derive(Debug, Clone)]
-pub struct StreamRow {
+pub(crate) struct StreamRow {
     pub id: i64,
     pub name: String,
     pub detector: DetectorChoice,
@@ -37,7 +37,7 @@ pub struct StreamRow {
 }
 
 /// An image that was acknowledged.
-pub struct JournalEntry {
+pub(crate) struct JournalEntry {
     pub entry: u64,
     /// A known normal rather than an image that was scored.
     pub normal: bool,
@@ -47,7 +47,7 @@ pub struct JournalEntry {
 }
 
 /// A result to be written.
-pub struct NewResult<'a> {
+pub(crate) struct NewResult<'a> {
     pub record: &'a ResultRecord,
     pub at: i64,
     pub key: Option<&'a str>,
@@ -58,7 +58,7 @@ const RESULT: &str = "entry, sequence, at, image, score, raw_score, p_value, ver
     scale_low, scale_high, remembered, feedback, note, pictures";
 
 /// Milliseconds since 1970 as RFC 3339.
-pub fn time(at: i64) -> String {
+pub(crate) fn time(at: i64) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |time| time.to_string())
 }
 
@@ -90,7 +90,7 @@ fn label(text: Option<String>) -> Result<Option<Label>, StoreError> {
 }
 
 /// How a label stands in the database.
-pub fn label_word(label: Label) -> &'static str {
+pub(crate) fn label_word(label: Label) -> &'static str {
     match label {
         Label::Normal => "normal",
         Label::Defect => "defect",
@@ -163,7 +163,7 @@ fn stream_row(mut row: Row) -> Result<StreamRow, StoreError> {
 
 impl StreamRow {
     /// Creates the stream.
-    pub fn insert(&self) -> Vec<Statement> {
+    pub(crate) fn insert(&self) -> Vec<Statement> {
         let detector = serde_json::to_string(&self.detector).unwrap_or_default();
         let calibration = self
             .calibration
@@ -189,7 +189,7 @@ impl StreamRow {
     }
 
     /// Deletes the stream `id` and all that belongs to it.
-    pub fn delete(id: i64) -> Vec<Statement> {
+    pub(crate) fn delete(id: i64) -> Vec<Statement> {
         [
             "DELETE FROM journal WHERE stream = $1",
             "DELETE FROM results WHERE stream = $1",
@@ -203,7 +203,7 @@ impl StreamRow {
 }
 
 /// An image into the journal. `images` is how many the stream has been shown after it.
-pub fn append(stream: i64, entry: JournalEntry, images: u64) -> Vec<Statement> {
+pub(crate) fn append(stream: i64, entry: JournalEntry, images: u64) -> Vec<Statement> {
     let role = if entry.normal { "normal" } else { "query" };
     vec![
         (
@@ -224,7 +224,7 @@ pub fn append(stream: i64, entry: JournalEntry, images: u64) -> Vec<Statement> {
 }
 
 /// A result into the history.
-pub fn insert_result(stream: i64, new: &NewResult<'_>) -> Statement {
+pub(crate) fn insert_result(stream: i64, new: &NewResult<'_>) -> Statement {
     let record = new.record;
     (
         "INSERT INTO results (stream, entry, sequence, at, image, idempotency_key, digest, score, raw_score, p_value, verdict, \
@@ -255,7 +255,7 @@ pub fn insert_result(stream: i64, new: &NewResult<'_>) -> Statement {
 
 impl Store {
     /// Every stream.
-    pub async fn streams(self: &Arc<Self>) -> Result<Vec<StreamRow>, StoreError> {
+    pub(crate) async fn streams(self: &Arc<Self>) -> Result<Vec<StreamRow>, StoreError> {
         let sql = "SELECT id, name, detector, calibration, created_at, frozen, last_entry, images, view, \
                    state_file, state_entry, previous_file, previous_entry FROM streams ORDER BY id";
         let rows = self.read(sql, Vec::new()).await?;
@@ -263,14 +263,14 @@ impl Store {
     }
 
     /// The number of the next stream.
-    pub async fn next_stream(self: &Arc<Self>) -> Result<i64, StoreError> {
+    pub(crate) async fn next_stream(self: &Arc<Self>) -> Result<i64, StoreError> {
         let sql = "SELECT number FROM meta WHERE name = 'next_stream'";
         let mut rows = self.read(sql, Vec::new()).await?;
         rows.pop().map_or(Ok(1), |mut row| row.int())
     }
 
     /// The first journal entry of a stream after `entry`.
-    pub async fn journal_after(
+    pub(crate) async fn journal_after(
         self: &Arc<Self>,
         stream: i64,
         entry: u64,
@@ -289,14 +289,14 @@ impl Store {
     }
 
     /// How many results a stream has.
-    pub async fn count_results(self: &Arc<Self>, stream: i64) -> Result<u64, StoreError> {
+    pub(crate) async fn count_results(self: &Arc<Self>, stream: i64) -> Result<u64, StoreError> {
         let sql = "SELECT COUNT(*) FROM results WHERE stream = $1";
         let mut rows = self.read(sql, vec![stream.into()]).await?;
         rows.pop().map_or(Ok(0), |mut row| row.count())
     }
 
     /// The result that an idempotency key stands for, with the digest of its image.
-    pub async fn by_key(
+    pub(crate) async fn by_key(
         self: &Arc<Self>,
         stream: i64,
         key: &str,
@@ -313,7 +313,7 @@ impl Store {
     }
 
     /// One result.
-    pub async fn result(
+    pub(crate) async fn result(
         self: &Arc<Self>,
         stream: i64,
         id: u64,
@@ -325,7 +325,7 @@ impl Store {
 
     /// Results of a stream, the newest first; with `after` the oldest first. `from` and `until` are
     /// milliseconds since 1970.
-    pub async fn results(
+    pub(crate) async fn results(
         self: &Arc<Self>,
         stream: i64,
         query: &ResultQuery,
@@ -366,7 +366,7 @@ impl Store {
     }
 
     /// The last scores of a stream, in order.
-    pub async fn scores(self: &Arc<Self>, stream: i64, last: usize) -> Result<Scores, StoreError> {
+    pub(crate) async fn scores(self: &Arc<Self>, stream: i64, last: usize) -> Result<Scores, StoreError> {
         let sql = "SELECT entry, score, verdict, feedback FROM results WHERE stream = $1 ORDER BY entry DESC LIMIT $2";
         let rows = self.read(sql, vec![stream.into(), last.into()]).await?;
         let mut scores = Scores::default();
@@ -381,7 +381,7 @@ impl Store {
 
     /// Scores and map medians of results with this feedback, or, without one, of the last ones that
     /// no one called a defect.
-    pub async fn references(
+    pub(crate) async fn references(
         self: &Arc<Self>,
         stream: i64,
         feedback: Option<Label>,
@@ -405,7 +405,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ServiceError::NotFound`], or when the database cannot be read.
-    pub async fn snapshot_file(
+    pub(crate) async fn snapshot_file(
         self: &Arc<Self>,
         stream: i64,
         id: u64,
@@ -421,7 +421,7 @@ impl Store {
     }
 
     /// The kept snapshots of a stream with their files, the newest first.
-    pub async fn snapshots(
+    pub(crate) async fn snapshots(
         self: &Arc<Self>,
         stream: i64,
     ) -> Result<Vec<(SnapshotInfo, String)>, StoreError> {

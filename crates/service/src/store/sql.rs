@@ -7,7 +7,7 @@ use crate::error::StoreError;
 
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Null,
     Int(i64),
     Real(f64),
@@ -45,25 +45,25 @@ impl<T: Into<Self>> From<Option<T>> for Value {
 
 /// A row of an answer, read column by column.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row(pub std::collections::VecDeque<Value>);
+pub(crate) struct Row(pub std::collections::VecDeque<Value>);
 
 impl Row {
     fn next(&mut self, kind: &str) -> Result<Value, StoreError> {
         self.0.pop_front().ok_or_else(|| mismatch(kind))
     }
 
-    pub fn int(&mut self) -> Result<i64, StoreError> {
+    pub(crate) fn int(&mut self) -> Result<i64, StoreError> {
         match self.next("a whole number")? {
             Value::Int(value) => Ok(value),
             _ => Err(mismatch("a whole number")),
         }
     }
 
-    pub fn count(&mut self) -> Result<u64, StoreError> {
+    pub(crate) fn count(&mut self) -> Result<u64, StoreError> {
         u64::try_from(self.int()?).map_err(|_| mismatch("a count"))
     }
 
-    pub fn maybe_count(&mut self) -> Result<Option<u64>, StoreError> {
+    pub(crate) fn maybe_count(&mut self) -> Result<Option<u64>, StoreError> {
         match self.next("a count")? {
             Value::Null => Ok(None),
             Value::Int(value) => Ok(u64::try_from(value).ok()),
@@ -71,11 +71,11 @@ impl Row {
         }
     }
 
-    pub fn flag(&mut self) -> Result<bool, StoreError> {
+    pub(crate) fn flag(&mut self) -> Result<bool, StoreError> {
         Ok(self.int()? != 0)
     }
 
-    pub fn maybe_real(&mut self) -> Result<Option<f64>, StoreError> {
+    pub(crate) fn maybe_real(&mut self) -> Result<Option<f64>, StoreError> {
         match self.next("a number")? {
             Value::Null => Ok(None),
             Value::Real(value) => Ok(Some(value)),
@@ -84,7 +84,7 @@ impl Row {
     }
 
     /// A column written from an f32, which comes back exactly.
-    pub fn float(&mut self) -> Result<f32, StoreError> {
+    pub(crate) fn float(&mut self) -> Result<f32, StoreError> {
         let value = self.maybe_real()?.ok_or_else(|| mismatch("a number"))?;
         #[expect(
             clippy::cast_possible_truncation,
@@ -93,7 +93,7 @@ impl Row {
         Ok(value as f32)
     }
 
-    pub fn maybe_float(&mut self) -> Result<Option<f32>, StoreError> {
+    pub(crate) fn maybe_float(&mut self) -> Result<Option<f32>, StoreError> {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "it was written from an f32"
@@ -101,11 +101,11 @@ impl Row {
         Ok(self.maybe_real()?.map(|value| value as f32))
     }
 
-    pub fn text(&mut self) -> Result<String, StoreError> {
+    pub(crate) fn text(&mut self) -> Result<String, StoreError> {
         self.maybe_text()?.ok_or_else(|| mismatch("text"))
     }
 
-    pub fn maybe_text(&mut self) -> Result<Option<String>, StoreError> {
+    pub(crate) fn maybe_text(&mut self) -> Result<Option<String>, StoreError> {
         match self.next("text")? {
             Value::Null => Ok(None),
             Value::Text(value) => Ok(Some(value)),
@@ -113,7 +113,7 @@ impl Row {
         }
     }
 
-    pub fn bytes(&mut self) -> Result<Bytes, StoreError> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, StoreError> {
         match self.next("bytes")? {
             Value::Bytes(value) => Ok(value),
             _ => Err(mismatch("bytes")),
@@ -129,7 +129,7 @@ fn mismatch(kind: &str) -> StoreError {
 }
 
 /// One connection to a database.
-pub trait Connection: Send {
+pub(crate) trait Connection: Send {
     /// Runs a statement.
     fn execute(&mut self, sql: &str, values: &[Value]) -> Result<(), StoreError>;
     /// Runs a statement that answers.
@@ -139,4 +139,4 @@ pub trait Connection: Send {
 }
 
 /// A statement and its values.
-pub type Statement = (&'static str, Vec<Value>);
+pub(crate) type Statement = (&'static str, Vec<Value>);

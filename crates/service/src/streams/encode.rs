@@ -21,7 +21,7 @@ const LARGE: u64 = 8;
 ///
 /// # Errors
 /// [`ServiceError::Image`], or [`ServiceError::TooCostly`] where there can never be room.
-pub async fn decode(
+pub(crate) async fn decode(
     shared: &Shared,
     entry: &Entry,
     bytes: Bytes,
@@ -69,7 +69,7 @@ pub async fn decode(
 }
 
 /// Decodes and encodes an image; `name` is for messages.
-pub async fn encode(
+pub(crate) async fn encode(
     shared: &Shared,
     entry: &Entry,
     bytes: Bytes,

@@ -12,7 +12,7 @@ use crate::error::ServiceError;
 use crate::model::StreamInfo;
 
 /// A stream as the service knows it.
-pub struct Handle {
+pub(crate) struct Handle {
     pub id: i64,
     pub name: Arc<str>,
     /// Missing where the service was started without it.
@@ -27,7 +27,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn new(
+    pub(crate) fn new(
         id: i64,
         name: &str,
         entry: Result<Arc<Entry>, String>,
@@ -47,18 +47,18 @@ impl Handle {
         }
     }
 
-    pub fn view(&self) -> MutexGuard<'_, View> {
+    pub(crate) fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The stream as it is.
-    pub fn info(&self) -> StreamInfo {
+    pub(crate) fn info(&self) -> StreamInfo {
         let waiting = self.waiting.load(std::sync::atomic::Ordering::Relaxed);
         self.view().info(&self.name, waiting)
     }
 
     /// Asks the owner for something and waits for its answer.
-    pub async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, ServiceError> {
+    pub(crate) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, ServiceError> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| ServiceError::NotFound {
             what: "stream",

@@ -17,10 +17,10 @@ use crate::service::Place;
 use crate::submission::Submitted;
 
 /// Where an answer goes.
-pub type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
 
 /// A change of a stream that is not an image.
-pub enum Change {
+pub(crate) enum Change {
     /// Begin anew.
     Reset,
     /// Score without remembering, or not any more.
@@ -36,7 +36,7 @@ pub enum Change {
 }
 
 /// What an owner is asked to do.
-pub enum Job {
+pub(crate) enum Job {
     Image(Box<ImageJob>),
     Change(Change, Reply<()>),
     Snapshot(Option<String>, Reply<SnapshotInfo>),
@@ -61,7 +61,7 @@ pub struct StateExport {
 }
 
 /// What is left of a picture once its tensor is on the way.
-pub struct Decoded {
+pub(crate) struct Decoded {
     /// Its longest side at most `LONGEST_SIDE` pixels.
     pub picture: RgbPicture,
     /// How long decoding and resizing took.
@@ -71,13 +71,13 @@ pub struct Decoded {
 }
 
 /// A place among the images of its stream and among all, given back when dropped.
-pub struct Window {
+pub(crate) struct Window {
     _own: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
 impl Window {
-    pub fn new(own: OwnedSemaphorePermit, all: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(own: OwnedSemaphorePermit, all: OwnedSemaphorePermit) -> Self {
         Self {
             _own: own,
             _all: all,
@@ -86,7 +86,7 @@ impl Window {
 }
 
 /// An image to be decoded and encoded.
-pub struct Work {
+pub(crate) struct Work {
     pub entry: Arc<Entry>,
     /// For messages.
     pub name: String,
@@ -96,7 +96,7 @@ pub struct Work {
 }
 
 /// An image that the backbone is done with.
-pub struct Ready {
+pub(crate) struct Ready {
     pub encoded: Encoded,
     pub picture: RgbPicture,
     /// How long it waited for a place.
@@ -106,7 +106,7 @@ pub struct Ready {
 }
 
 /// An image that waits for its stream.
-pub struct ImageJob {
+pub(crate) struct ImageJob {
     pub name: Option<String>,
     pub bytes: Bytes,
     /// A known normal: remembered, not scored.

@@ -20,7 +20,7 @@ use crate::store::{StateFile, StreamRow};
 const TURN: u64 = 16;
 
 /// The state of a stream, in the hands of the one task that may change it.
-pub struct Owner {
+pub(crate) struct Owner {
     pub(super) shared: Arc<Shared>,
     pub(super) handle: Arc<Handle>,
     pub(super) id: i64,
@@ -43,7 +43,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    pub fn new(shared: Arc<Shared>, handle: Arc<Handle>, row: &StreamRow) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, row: &StreamRow) -> Self {
         let folder = shared.settings.stream_folder(row.id);
         let empty = StateFile {
             file: String::new(),
@@ -80,7 +80,7 @@ impl Owner {
     }
 
     /// Works until the stream is closed or deleted.
-    pub async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    pub(crate) async fn run(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         loop {
             let job = if self.memory.is_some() && self.unsaved > 0 {
                 let idle = self.shared.settings.snapshot_idle;
@@ -198,6 +198,6 @@ impl Owner {
 }
 
 /// The time in milliseconds since 1970.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

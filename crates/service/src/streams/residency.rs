@@ -50,14 +50,14 @@ impl Books {
 }
 
 /// The books of loaded memories.
-pub struct Residency {
+pub(crate) struct Residency {
     limit: u64,
     books: Mutex<Books>,
     freed: Notify,
 }
 
 impl Residency {
-    pub fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
             books: Mutex::default(),
@@ -71,7 +71,7 @@ impl Residency {
 
     /// Waits for room for `bytes` and takes it. A memory larger than the whole budget is let in
     /// when it is the only one.
-    pub async fn enter(&self, id: i64, bytes: u64, owner: &mpsc::UnboundedSender<Job>) {
+    pub(crate) async fn enter(&self, id: i64, bytes: u64, owner: &mpsc::UnboundedSender<Job>) {
         let mut counted = false;
         loop {
             let freed = self.freed.notified();
@@ -108,7 +108,7 @@ impl Residency {
     }
 
     /// Notes what a loaded memory holds now, and whether its stream has nothing to do.
-    pub fn note(&self, id: i64, bytes: u64, idle: bool) {
+    pub(crate) fn note(&self, id: i64, bytes: u64, idle: bool) {
         let mut books = self.books();
         books.clock += 1;
         let clock = books.clock;
@@ -131,7 +131,7 @@ impl Residency {
     }
 
     /// Takes a memory off the books.
-    pub fn leave(&self, id: i64) {
+    pub(crate) fn leave(&self, id: i64) {
         let mut books = self.books();
         if let Some(loaded) = books.loaded.remove(&id) {
             books.bytes -= loaded.bytes;
@@ -142,14 +142,14 @@ impl Residency {
 
     /// Takes a memory off the books whose bytes are still held, by a computation that does not end.
     /// Gives the bytes, for [`recovered`](Self::recovered).
-    pub fn strand(&self, id: i64) -> u64 {
+    pub(crate) fn strand(&self, id: i64) -> u64 {
         let removed = self.books().loaded.remove(&id);
         self.freed.notify_waiters();
         removed.map_or(0, |loaded| loaded.bytes)
     }
 
     /// The bytes of a stranded memory are free again.
-    pub fn recovered(&self, bytes: u64) {
+    pub(crate) fn recovered(&self, bytes: u64) {
         let mut books = self.books();
         books.bytes = books.bytes.saturating_sub(bytes);
         drop(books);
@@ -157,17 +157,17 @@ impl Residency {
     }
 
     /// Whether another stream waits for room.
-    pub fn wanted(&self) -> bool {
+    pub(crate) fn wanted(&self) -> bool {
         self.books().waiting > 0
     }
 
     /// Loaded streams, and the bytes they hold.
-    pub fn held(&self) -> (usize, u64) {
+    pub(crate) fn held(&self) -> (usize, u64) {
         let books = self.books();
         (books.loaded.len(), books.bytes)
     }
 
-    pub fn limit(&self) -> u64 {
+    pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 }

@@ -32,7 +32,7 @@ fn digest_of(image: &[u8]) -> String {
 /// # Errors
 /// [`ServiceError::Conflict`] if it is that of another image; [`ServiceError::Store`] if it cannot
 /// be read.
-pub async fn replay(
+pub(crate) async fn replay(
     shared: &Shared,
     stream: i64,
     key: &str,

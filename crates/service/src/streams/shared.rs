@@ -17,7 +17,7 @@ use crate::settings::Settings;
 use crate::store::Store;
 
 /// What every stream of a service works with.
-pub struct Shared {
+pub(crate) struct Shared {
     pub settings: Settings,
     pub store: Arc<Store>,
     pub pictures: Arc<Pictures>,
@@ -45,7 +45,7 @@ impl Shared {
     ///
     /// # Errors
     /// [`ServiceError::Stuck`], or [`ServiceError::Internal`] when the work panicked.
-    pub async fn compute<T: Send + 'static>(
+    pub(crate) async fn compute<T: Send + 'static>(
         &self,
         what: &str,
         work: impl FnOnce() -> T + Send + 'static,
@@ -56,7 +56,7 @@ impl Shared {
 
     /// [`compute`](Self::compute) with another limit. What `abandoned` gives is dropped when work
     /// that did not end in time ends after all.
-    pub async fn compute_within<T: Send + 'static, G: Send + 'static>(
+    pub(crate) async fn compute_within<T: Send + 'static, G: Send + 'static>(
         &self,
         what: &str,
         limit: Duration,
@@ -84,7 +84,7 @@ impl Shared {
     }
 
     /// Tells everyone who listens.
-    pub fn tell(&self, event: Event) {
+    pub(crate) fn tell(&self, event: Event) {
         // Nobody may listen.
         let _ = self.events.send(event);
     }

@@ -9,14 +9,14 @@ use crate::model::{
 
 /// The last known figures of a memory; written with every state file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     pub bank: Option<BankInfo>,
     pub calibration: Option<CalibrationInfo>,
     pub drift: Option<DriftInfo>,
 }
 
 impl Figures {
-    pub fn of(stream: &Stream) -> Self {
+    pub(crate) fn of(stream: &Stream) -> Self {
         let calibrator = stream.calibrator();
         let (state, threshold) = calibrator.state();
         Self {
@@ -45,7 +45,7 @@ impl Figures {
 }
 
 /// A stream as its owner last described it.
-pub struct View {
+pub(crate) struct View {
     pub detector: String,
     pub created_at: i64,
     pub images: u64,
@@ -59,7 +59,7 @@ pub struct View {
 }
 
 impl View {
-    pub fn info(&self, name: &str, waiting: usize) -> StreamInfo {
+    pub(crate) fn info(&self, name: &str, waiting: usize) -> StreamInfo {
         StreamInfo {
             name: name.to_owned(),
             detector: self.detector.clone(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at a fault")]
 
 use ndarray::{Array1, Array2};
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory};
@@ -90,7 +91,13 @@ pub(crate) fn restored(
 }
 
 /// The error of a call, as this crate's.
-pub(crate) fn refusal<T>(result: Result<T, BoxError>) -> StatisticsError {
+pub(crate) fn refusal<T>(result: Result<T, BoxError>) -> ComponentError {
+    let error = result.err().unwrap();
+    ComponentError::of(&error).unwrap().clone()
+}
+
+/// The error of a call, as this crate's own.
+pub(crate) fn own_refusal<T>(result: Result<T, BoxError>) -> StatisticsError {
     let error = result.err().unwrap();
     error.downcast_ref::<StatisticsError>().unwrap().clone()
 }

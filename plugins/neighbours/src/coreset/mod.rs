@@ -72,7 +72,7 @@ struct CoresetBank {
 fn checked(
     options: &CoresetOptions,
     backbone: &BackboneSpec,
-) -> Result<Vec<(usize, usize)>, NeighbourError> {
+) -> Result<Vec<(usize, usize)>, ComponentError> {
     let blocks = widths(&options.blocks, backbone)?;
     let side = options.neighbourhood;
     check_neighbourhoods("neighbourhood", &[side], backbone.grid)?;
@@ -152,7 +152,7 @@ impl CoresetBank {
         }
     }
 
-    fn fitted(&self) -> Result<&Prototypes, NeighbourError> {
+    fn fitted(&self) -> Result<&Prototypes, ComponentError> {
         match &self.memory {
             Memory::Fitted(prototypes) => Ok(prototypes),
             Memory::Collecting(_) => Err(ComponentError::NotFitted),

@@ -14,6 +14,7 @@ mod scorer;
 use std::collections::BTreeMap;
 
 use ndarray::{Array1, Array2};
+use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory};
 use rareclip_index_exact as _;
@@ -72,10 +73,9 @@ pub(crate) fn rarity(bank: &dyn ErasedBank, features: &Features) -> Vec<Vec<f32>
         .collect()
 }
 
-pub(crate) fn reason<T>(result: Result<T, BoxError>) -> NeighbourError {
+pub(crate) fn reason<T>(result: Result<T, BoxError>) -> ComponentError {
     let error = result.err().expect("an error");
-    error
-        .downcast_ref::<NeighbourError>()
+    ComponentError::of(&error)
         .unwrap_or_else(|| panic!("{error}"))
         .clone()
 }

@@ -62,7 +62,7 @@ pub(crate) struct Carry {
 fn checked(
     options: &PrototypeOptions,
     backbone: &BackboneSpec,
-) -> Result<(Vec<BranchSpec>, usize), RarityError> {
+) -> Result<(Vec<BranchSpec>, usize), ComponentError> {
     let specs = branches(&options.blocks, &options.neighbourhoods, backbone)?;
     let patches = backbone.grid.patches();
     let capacity = (options.capacity * patches as f64).floor();
@@ -106,7 +106,7 @@ fn capacity_bytes(
     options: &PrototypeOptions,
     backbone: &BackboneSpec,
     index: &dyn VectorIndexFactory,
-) -> Result<Option<u64>, RarityError> {
+) -> Result<Option<u64>, ComponentError> {
     let (specs, capacity) = checked(options, backbone)?;
     let patches = backbone.grid.patches();
     let rows = capacity.saturating_add(patches);

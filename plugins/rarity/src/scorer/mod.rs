@@ -250,7 +250,7 @@ impl RarityScorer {
         } else {
             options.blocks.clone()
         };
-        let widths: Result<Vec<usize>, RarityError> = blocks
+        let widths: Result<Vec<usize>, ComponentError> = blocks
             .iter()
             .map(|&block| width_of(backbone, block))
             .collect();
