@@ -1,7 +1,9 @@
 //! What every component refuses, in the same words.
 
-use crate::BoxError;
-use crate::patches::SideTooLong;
+use crate::grid::Grid;
+
+/// An error of a plugin, carried as it is.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// What is wrong with what a component was given: options, features, known normals, or what another
 /// slot should have said.
@@ -144,4 +146,20 @@ impl ComponentError {
         }
         None
     }
+}
+
+/// A side, in patches, that is too long for the grid of the backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "option `{option}` is {found}, but a grid of {} x {} patches allows at most {most}; choose a smaller side", .grid.rows, .grid.columns
+)]
+pub struct SideTooLong {
+    /// The option.
+    pub option: &'static str,
+    /// The side given, in patches.
+    pub found: usize,
+    /// The longest allowed, in patches.
+    pub most: usize,
+    /// The grid of the backbone.
+    pub grid: Grid,
 }

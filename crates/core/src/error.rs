@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::component_error::ComponentError;
+use crate::component_error::{BoxError, ComponentError};
 use crate::config::ConfigError;
 use crate::snapshot::SnapshotError;
-
-/// An error of a plugin, carried as it is.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// Result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

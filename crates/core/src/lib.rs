@@ -24,6 +24,7 @@ mod detector;
 mod device;
 mod error;
 mod files;
+mod grid;
 pub mod index;
 mod median;
 pub mod patches;
@@ -42,12 +43,13 @@ pub mod update;
 pub use backbone::{Backbone, BackboneFactory};
 pub use bank::{BankStatus, ErasedBank, Learning, MemoryBank, MemoryBankFactory};
 pub use calibration::{Calibrator, Judgement, Verdict};
-pub use component_error::ComponentError;
+pub use component_error::{BoxError, ComponentError};
 pub use config::{ConfigError, DetectorConfig};
 pub use detector::Detector;
 pub use device::{Device, UnknownDevice};
-pub use error::{BoxError, Error, Result};
+pub use error::{Error, Result};
 pub use files::{write_whole, write_whole_in_folder};
+pub use grid::Grid;
 pub use index::{Neighbours, Survey, VectorIndex, VectorIndexFactory};
 pub use prompt::{PromptHead, PromptHeadFactory};
 pub use rareclip_imaging::InputRecipe;
@@ -60,7 +62,7 @@ pub use state::State;
 pub use stream::{Assessed, Outcome, PushOptions, Stream};
 pub use trust::{Reach, Trust};
 pub use types::{
-    AnomalyMap, Blur, Branch, Distance, Evidence, FeatureSource, Features, Grid, Prior, Role,
+    AnomalyMap, Blur, Branch, Distance, Evidence, FeatureSource, Features, Prior, Role,
 };
 pub use update::UpdatePolicy;
 

@@ -7,6 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1};
 
 use crate::{ComponentError, Grid};
 
+pub use crate::component_error::SideTooLong;
 pub use crate::median::median;
 
 /// The inner product of two vectors of equal length, summed in a fixed order.
@@ -38,22 +39,6 @@ pub fn normalise(vector: &mut [f32]) -> bool {
         vector.iter_mut().for_each(|value| *value /= norm);
     }
     norm.is_finite()
-}
-
-/// A side, in patches, that is too long for the grid of the backbone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "option `{option}` is {found}, but a grid of {} x {} patches allows at most {most}; choose a smaller side", .grid.rows, .grid.columns
-)]
-pub struct SideTooLong {
-    /// The option.
-    pub option: &'static str,
-    /// The side given, in patches.
-    pub found: usize,
-    /// The longest allowed, in patches.
-    pub most: usize,
-    /// The grid of the backbone.
-    pub grid: Grid,
 }
 
 /// The longest side of a neighbourhood, in patches, that every grid allows.

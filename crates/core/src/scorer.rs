@@ -40,8 +40,8 @@ impl<'a> ScoreInput<'a> {
     /// scorer that was built for `grid`.
     ///
     /// # Errors
-    /// [`ComponentError::NoEvidence`], or [`ComponentError::Shape`] when the image has another grid or the evidence
-    /// other patches.
+    /// [`ComponentError::NoEvidence`], or [`ComponentError::Shape`] when the image has another grid
+    /// or the evidence other patches.
     pub fn mean_scores(&self, grid: Grid) -> Result<Array1<f32>, ComponentError> {
         let Grid { rows, columns } = self.features.grid;
         if self.features.grid != grid {

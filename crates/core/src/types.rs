@@ -8,23 +8,7 @@ use rareclip_imaging::{gaussian_blur, upsample_bilinear};
 use serde::{Deserialize, Serialize};
 
 use crate::median::median;
-use crate::{BoxError, ComponentError, Result};
-
-/// The patch grid of an image: `rows` x `columns` patches, counted row by row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grid {
-    /// Patches from top to bottom.
-    pub rows: usize,
-    /// Patches from left to right.
-    pub columns: usize,
-}
-
-impl Grid {
-    /// Number of patches.
-    pub fn patches(self) -> usize {
-        self.rows * self.columns
-    }
-}
+use crate::{BoxError, ComponentError, Grid, Result};
 
 /// What a backbone says of one image.
 #[derive(Debug, Clone)]
@@ -363,7 +347,8 @@ impl Blur {
     /// Checks that there is such a filter.
     ///
     /// # Errors
-    /// [`Error::Image`](crate::Error::Image) when the number of taps is even or the deviation is not above 0.
+    /// [`Error::Image`](crate::Error::Image) when the number of taps is even or the deviation is
+    /// not above 0.
     pub fn check(self) -> Result<Self> {
         rareclip_imaging::gaussian_kernel(self.kernel, self.sigma)?;
         Ok(self)
@@ -375,8 +360,8 @@ impl AnomalyMap {
     /// corners aligned, then blurred.
     ///
     /// # Errors
-    /// [`ComponentError::Shape`] when there is not one value a patch, [`Error::Image`](crate::Error::Image) when the blur is
-    /// none.
+    /// [`ComponentError::Shape`] when there is not one value a patch,
+    /// [`Error::Image`](crate::Error::Image) when the blur is none.
     pub fn from_patches(
         values: ArrayView1<'_, f32>,
         grid: Grid,

@@ -1,5 +1,5 @@
-//! The REST service of rareclip: the API, the Open Inference Protocol, keys, TLS, and the page, in front of the streams of
-//! `rareclip-service`.
+//! The REST service of rareclip: the API, the Open Inference Protocol, keys, TLS, and the page, in
+//! front of the streams of `rareclip-service`.
 
 pub mod api;
 pub mod security;

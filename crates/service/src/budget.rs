@@ -21,6 +21,7 @@ pub struct Held {
 }
 
 impl Budget {
+    /// Room for so many bytes.
     pub fn new(bytes: usize) -> Self {
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         let kib = bytes.div_ceil(KIB).clamp(1, most);

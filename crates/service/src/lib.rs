@@ -1,4 +1,5 @@
-//! Streams that outlive the process, without HTTP: `rareclip-server` puts the API, keys and the page in front of it.
+//! Streams that outlive the process, without HTTP: `rareclip-server` puts the API, keys and the
+//! page in front of it.
 //!
 //! ```text
 //! Service -> decode pool -> encoder (one for each backbone, batches across streams)

@@ -70,18 +70,18 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Seconds to answer a request, by route.
     pub request_seconds: Seconds<RouteLabels>,
-    pub stage_seconds: Seconds<StageLabels>,
-    pub batch_size: Histogram,
-    pub waiting: Gauge,
-    pub images: Family<VerdictLabels, Counter>,
-    pub scores: Seconds<StreamLabels>,
-    pub prototypes: Family<StreamLabels, Gauge>,
-    pub bytes: Family<StreamLabels, Gauge>,
-    pub skipped: Family<StreamLabels, Counter>,
-    pub loaded: Gauge,
-    pub memory: Gauge,
-    pub unrecorded: Counter,
-    pub problems: Gauge<f64, AtomicU64>,
+    pub(crate) stage_seconds: Seconds<StageLabels>,
+    pub(crate) batch_size: Histogram,
+    pub(crate) waiting: Gauge,
+    pub(crate) images: Family<VerdictLabels, Counter>,
+    pub(crate) scores: Seconds<StreamLabels>,
+    pub(crate) prototypes: Family<StreamLabels, Gauge>,
+    pub(crate) bytes: Family<StreamLabels, Gauge>,
+    pub(crate) skipped: Family<StreamLabels, Counter>,
+    pub(crate) loaded: Gauge,
+    pub(crate) memory: Gauge,
+    pub(crate) unrecorded: Counter,
+    pub(crate) problems: Gauge<f64, AtomicU64>,
 }
 
 impl Metrics {
@@ -178,7 +178,7 @@ impl Metrics {
         );
     }
 
-    pub fn timings(&self, times: &StageTimes, total: Duration) {
+    pub(crate) fn timings(&self, times: &StageTimes, total: Duration) {
         // A service writes pictures beside the answer.
         let stages = Stage::ALL
             .into_iter()

@@ -92,7 +92,7 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    pub fn new(data: &Path) -> Self {
+    pub(crate) fn new(data: &Path) -> Self {
         Self {
             folder: data.join("pictures"),
             recent: Mutex::new((LruCache::unbounded(), 0)),
@@ -114,7 +114,7 @@ impl Pictures {
         }
     }
 
-    pub fn held(&self, key: Key) -> Option<Arc<Shown>> {
+    pub(crate) fn held(&self, key: Key) -> Option<Arc<Shown>> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.0.get(&key).cloned()
     }

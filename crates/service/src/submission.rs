@@ -59,7 +59,7 @@ pub struct Submitted {
 }
 
 impl Submitted {
-    pub fn replayed(record: ResultRecord) -> Self {
+    pub(crate) fn replayed(record: ResultRecord) -> Self {
         Self {
             record,
             recorded: true,

@@ -104,7 +104,7 @@ impl StatisticScorer {
         let expected = [self.grid.patches(), WIDTH];
         if tokens.shape() != expected || features.grid != self.grid {
             return Err(
-                ComponentError::shape("the thumbnail", tokens.shape(), &expected.to_vec()).into(),
+                ComponentError::shape("the thumbnail", tokens.shape(), expected.as_ref()).into(),
             );
         }
         if !tokens.iter().all(|value| value.is_finite()) {

@@ -123,12 +123,9 @@ impl Backbone for Thumbnail {
         let side = self.spec.input.side;
         let shape = images.shape();
         if shape[1..] != [3, side, side] {
-            return Err(ComponentError::shape(
-                "the input",
-                &shape.to_vec(),
-                &[shape[0], 3, side, side],
-            )
-            .into());
+            return Err(
+                ComponentError::shape("the input", shape, &[shape[0], 3, side, side]).into(),
+            );
         }
         Ok(images
             .axis_iter(Axis(0))

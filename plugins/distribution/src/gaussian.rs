@@ -13,7 +13,6 @@ use rareclip_core::bank::{
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Learning, Role, typetag};
 
-use crate::error::StatisticsError;
 use crate::moments::{Moments, triangle};
 use crate::options::GaussianOptions;
 use crate::tokens::{Blocks, finite};

@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::StatisticsError;
-
 /// PaDiM's bank: a multivariate Gaussian per patch position (ICPR workshops 2020, section III).
 ///
 /// The tokens of all blocks are put end to end and reduced to a random subset of their dimensions.

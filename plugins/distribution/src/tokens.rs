@@ -5,8 +5,6 @@ use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, Features, Grid};
 
-use crate::error::StatisticsError;
-
 /// Blocks of one backbone.
 #[derive(Debug, Clone)]
 pub(crate) struct Blocks {
@@ -55,7 +53,7 @@ impl Blocks {
                 return Err(ComponentError::shape(
                     "a block of tokens",
                     tokens.shape(),
-                    &expected.to_vec(),
+                    expected.as_ref(),
                 )
                 .into());
             }

@@ -113,7 +113,7 @@ impl MutualBank {
             return Err(ComponentError::shape(
                 "a block of tokens",
                 tokens.shape(),
-                &expected.to_vec(),
+                expected.as_ref(),
             )
             .into());
         }

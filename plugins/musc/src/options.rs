@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::MutualError;
-
 /// MuSc's bank: every image of a set is scored by all others (ICLR 2024, sections 3.2 and 3.3).
 ///
 /// Nothing is remembered between two sets. While a set is scored, one branch of one subset is in

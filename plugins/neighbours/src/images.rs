@@ -12,7 +12,7 @@ use rareclip_core::patches::normalise;
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::{NeighbourError, too_many_normals};
+use crate::error::too_many_normals;
 use crate::options::{ImageOptions, require_bound};
 use crate::vectors::{Vectors, vectors_bytes};
 

@@ -8,8 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::error::NeighbourError;
-
 /// Every patch of the known normals; a patch is as anomalous as its nearest neighbours are far by
 /// cosine.
 ///

@@ -14,7 +14,7 @@ use rareclip_core::patches::{aggregate, check_neighbourhoods};
 use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 
-use crate::error::{NeighbourError, too_many_normals};
+use crate::error::too_many_normals;
 use crate::options::{PatchOptions, check_shapes, require_bound, widths};
 use crate::vectors::{Vectors, vectors_bytes};
 

@@ -11,8 +11,6 @@ use rareclip_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::NeighbourError;
-
 /// Where the score of an image comes from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

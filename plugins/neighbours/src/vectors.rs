@@ -7,8 +7,6 @@ use rareclip_core::index::{Recall, VectorIndexFactory};
 use rareclip_core::snapshot::{SnapshotError, SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, VectorIndex};
 
-use crate::error::NeighbourError;
-
 /// The most bytes of up to `count` vectors of `width`, before and after the training pass.
 pub(crate) fn vectors_bytes(
     index: &dyn VectorIndexFactory,

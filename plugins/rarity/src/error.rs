@@ -2,7 +2,6 @@
 
 use rareclip_core::ComponentError;
 use rareclip_core::bank::saturating_bytes;
-use rareclip_core::patches::SideTooLong;
 
 /// What can be wrong with the options, an image or an assessment.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -17,8 +17,9 @@ use super::body::{Allowance, media_type, parsed, read, unsupported};
 use super::counted::{self, too_many};
 use super::problem::ApiError;
 use super::state::Api;
-use crate::{Submission, text};
+use crate::Submission;
 use rareclip_service::budget::Held;
+use rareclip_service::text;
 
 const WANTED: &str = "an image (image/*, application/octet-stream), multipart/form-data, or application/json with base64";
 

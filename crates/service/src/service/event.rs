@@ -37,7 +37,7 @@ fn json(value: &impl Serialize) -> Arc<str> {
 }
 
 impl Event {
-    pub fn result(stream: &Arc<str>, record: &ResultRecord) -> Self {
+    pub(crate) fn result(stream: &Arc<str>, record: &ResultRecord) -> Self {
         Self {
             stream: Arc::clone(stream),
             kind: EventKind::Result,
@@ -46,7 +46,7 @@ impl Event {
         }
     }
 
-    pub fn stream(stream: &Arc<str>, info: &StreamInfo) -> Self {
+    pub(crate) fn stream(stream: &Arc<str>, info: &StreamInfo) -> Self {
         Self {
             stream: Arc::clone(stream),
             kind: EventKind::Stream,
@@ -55,7 +55,7 @@ impl Event {
         }
     }
 
-    pub fn deleted(stream: &Arc<str>) -> Self {
+    pub(crate) fn deleted(stream: &Arc<str>) -> Self {
         Self {
             stream: Arc::clone(stream),
             kind: EventKind::Deleted,

@@ -366,7 +366,11 @@ impl Store {
     }
 
     /// The last scores of a stream, in order.
-    pub(crate) async fn scores(self: &Arc<Self>, stream: i64, last: usize) -> Result<Scores, StoreError> {
+    pub(crate) async fn scores(
+        self: &Arc<Self>,
+        stream: i64,
+        last: usize,
+    ) -> Result<Scores, StoreError> {
         let sql = "SELECT entry, score, verdict, feedback FROM results WHERE stream = $1 ORDER BY entry DESC LIMIT $2";
         let rows = self.read(sql, vec![stream.into(), last.into()]).await?;
         let mut scores = Scores::default();

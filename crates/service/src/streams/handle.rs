@@ -58,7 +58,10 @@ impl Handle {
     }
 
     /// Asks the owner for something and waits for its answer.
-    pub(crate) async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, ServiceError> {
+    pub(crate) async fn ask<T>(
+        &self,
+        job: impl FnOnce(Reply<T>) -> Job,
+    ) -> Result<T, ServiceError> {
         let (reply, answer) = oneshot::channel();
         let gone = |_| ServiceError::NotFound {
             what: "stream",

@@ -22,7 +22,7 @@ use rareclip_core::snapshot::{SnapshotReader, SnapshotWriter};
 use rareclip_core::{BoxError, Branch, Distance, Evidence, Features, Grid, Role, typetag};
 use rayon::prelude::*;
 
-use crate::error::{NeighbourError, too_many_normals};
+use crate::error::too_many_normals;
 use crate::options::{CoresetOptions, check_shapes, require_bound, widths};
 use greedy::{Points, greedy};
 use half::HalfRows;

@@ -9,7 +9,7 @@ use rareclip_core::snapshot::{Snapshot, SnapshotWriter};
 use rareclip_core::{
     BankStatus, BoxError, ErasedBank, Features, Learning, MemoryBankFactory, Role,
 };
-use rareclip_neighbours::{CoresetOptions, ImageOptions, NeighbourError, PatchOptions};
+use rareclip_neighbours::{CoresetOptions, ImageOptions, PatchOptions};
 
 use crate::{NORMAL, QUERY, coreset, features, fitted, one, patches, reason, spec};
 

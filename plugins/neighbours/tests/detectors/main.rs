@@ -18,7 +18,7 @@ use rareclip_core::ComponentError;
 use rareclip_core::backbone::BackboneSpec;
 use rareclip_core::{BoxError, ErasedBank, Features, Grid, InputRecipe, MemoryBankFactory};
 use rareclip_index_exact as _;
-use rareclip_neighbours::{CoresetOptions, NeighbourError, PatchOptions};
+use rareclip_neighbours::{CoresetOptions, PatchOptions};
 
 pub(crate) const GRID: Grid = Grid {
     rows: 2,

@@ -5,7 +5,7 @@ use rareclip_core::ComponentError;
 use rareclip_core::{
     BoxError, Branch, Distance, ErasedScorer, Evidence, Role, ScoreInput, Scored, ScorerFactory,
 };
-use rareclip_neighbours::{ImageScore, NearestNeighbourOptions, NeighbourError};
+use rareclip_neighbours::{ImageScore, NearestNeighbourOptions};
 
 use crate::{QUERY, close, one, reason, spec};
 

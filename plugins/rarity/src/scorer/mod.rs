@@ -381,7 +381,7 @@ impl RarityScorer {
             if found == [expected] {
                 return Ok(());
             }
-            Err(ComponentError::shape(what, &found.to_vec(), &[expected]))
+            Err(ComponentError::shape(what, found, &[expected]))
         };
         if let Some(prior) = input.prior {
             shape("the prior", prior.patches.shape(), patches)?;

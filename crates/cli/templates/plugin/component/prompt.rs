@@ -1,5 +1,4 @@
-//! The rareclip prompt head `{{name}}`: what is much brighter or darker than most of its image is
-//! suspect.
+//! The rareclip prompt head `{{name}}`: what is brighter or darker than its image is suspect.
 
 use std::sync::Arc;
 

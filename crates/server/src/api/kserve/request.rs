@@ -9,7 +9,8 @@ use super::super::counted::{self, too_many};
 use super::super::intake::{decode_base64, submission};
 use super::super::problem::ApiError;
 use super::binary::elements;
-use crate::{Submission, text};
+use crate::Submission;
+use rareclip_service::text;
 
 /// A tensor of the request.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
