@@ -232,7 +232,11 @@ fn a_file_that_is_no_checkpoint_is_refused() {
     let file = folder.path().join("mine.safetensors");
     std::fs::write(&file, b"<html>sign in</html>").unwrap();
     let error = from(&unpinned(), &file, &closed(cache.path())).unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let damaged = matches!(
+        error,
+        Error::Checkpoint(rareclip_checkpoints::Error::Damaged { .. })
+    );
+    assert!(damaged, "{error}");
     assert_eq!(locate_in(cache.path(), &unpinned()), None);
 }
 

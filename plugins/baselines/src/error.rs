@@ -25,6 +25,6 @@ pub enum BaselineError {
     )]
     UnknownFileSize,
     /// What any component refuses.
-    #[error(transparent)]
+    #[error("{0}")]
     Given(#[from] ComponentError),
 }

@@ -18,6 +18,6 @@ pub enum StatisticsError {
     )]
     Covariance,
     /// What any component refuses.
-    #[error(transparent)]
+    #[error("{0}")]
     Given(#[from] ComponentError),
 }

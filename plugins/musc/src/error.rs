@@ -26,6 +26,6 @@ pub enum MutualError {
         images: usize,
     },
     /// What any component refuses.
-    #[error(transparent)]
+    #[error("{0}")]
     Given(#[from] ComponentError),
 }

@@ -17,7 +17,7 @@ pub enum NeighbourError {
         available: Vec<usize>,
     },
     /// What any component refuses.
-    #[error(transparent)]
+    #[error("{0}")]
     Given(#[from] ComponentError),
 }
 

@@ -19,7 +19,7 @@ pub enum RarityError {
     )]
     ForeignAssessment(&'static str),
     /// What any component refuses.
-    #[error(transparent)]
+    #[error("{0}")]
     Given(#[from] ComponentError),
 }
 

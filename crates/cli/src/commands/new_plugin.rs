@@ -86,7 +86,7 @@ fn template(slot: Slot) -> Template {
         Slot::Backbone => template!(
             "backbone",
             "backbone",
-            "colours and edges of square cells, without weights"
+            "colours of square cells, without weights"
         ),
         Slot::Prompt => template!(
             "prompt",

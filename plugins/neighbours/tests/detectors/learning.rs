@@ -215,7 +215,7 @@ fn too_few_normals_for_the_neighbours_are_named() {
         .iter()
         .for_each(|normal| bank.collect(normal).unwrap());
     let expected =
-        "the known normals hold 2 images, `neighbours` asks for 3; show more or lower it";
+        "the known normals hold 2 images, 3 are needed; show more, or lower `neighbours`";
     assert_eq!(reason(bank.fit()).to_string(), expected);
     bank.collect(&some_normals()[3]).unwrap();
     bank.fit().unwrap();
