@@ -86,9 +86,9 @@ pub struct Convert {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conversion {
-    /// [`crate::dinov2::export`].
+    /// [`rareclip_checkpoints::dinov2::export`].
     Dinov2FromOnnx,
-    /// [`crate::convert::to_safetensors`]; the file it read is not kept.
+    /// [`rareclip_checkpoints::convert::to_safetensors`]; the file it read is not kept.
     ToSafetensors,
     /// A tar is unpacked into the artefact's folder as it comes, and not kept.
     UnpackTar,

@@ -195,8 +195,8 @@ impl Detector {
     /// Encodes `images` `[batch, 3, side, side]`, normalised as the [`BackboneSpec`] says.
     ///
     /// # Errors
-    /// [`Error::Component`] when the backbone fails, [`ComponentError::NonFinite`] or
-    /// [`ComponentError::Shape`] when what it gave is unusable.
+    /// [`Error::Component`] when the backbone fails, [`Error::Given`] when what it
+    /// gave is unusable.
     pub fn encode(&self, images: ArrayView4<'_, f32>) -> Result<Vec<Features>> {
         let result = self.backbone.encode(images);
         let features = component(Slot::Backbone, self.config.backbone.name(), result)?;

@@ -1,6 +1,6 @@
 //! Reports: one HTML file that holds everything it shows, so that it can be mailed, archived and
 //! opened offline. Its content policy forbids the browser to load anything else. Here that of a
-//! scan, in [`bench`] that of a benchmark; both stand in the same [`shell`].
+//! scan, in [`mod@bench`] that of a benchmark; both stand in the same shell.
 //!
 //! The page is complete without its script, which only adds the filter and the chart's inspector.
 

@@ -45,7 +45,7 @@ const BLUR: Blur = Blur {
 /// Before anything is learned: [`Error::Setting`], [`Error::Block`], [`Error::Unknown`],
 /// [`Error::NoMask`], [`Error::NoDefects`], [`Error::OtherRun`], [`Error::NoCheckpoint`],
 /// [`Error::Damaged`], [`Error::Busy`], [`Error::Device`]. Later: [`Error::Diverged`],
-/// [`Error::DiskFull`], [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Bench`],
+/// [`Error::DiskFull`], [`Error::Io`], [`Error::Image`], [`Error::Backbone`], [`Error::Pipeline`],
 /// [`Error::Watcher`], and what libtorch or the metrics say.
 pub fn train(
     job: &Job<'_>,
